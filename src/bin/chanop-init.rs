@@ -1,0 +1,3 @@
+//! The tiny init of every container.
+
+fn main() {}

@@ -1,0 +1,67 @@
+//! The only way to standard output and standard error.
+//!
+//! A closed pipe (`chanop get channels | head`) is no error: what is left unsaid was not wanted. Colour is for terminals
+//! only, and [`plain`] keeps control characters of foreign text (agent output, labels, messages of the engine) off them.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+/// Where a command writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    colour: bool,
+}
+
+impl Printer {
+    /// Colour when standard output is a terminal and `NO_COLOR` is not set.
+    pub fn new(no_color: bool) -> Self {
+        Self { colour: !no_color && std::io::stdout().is_terminal() }
+    }
+
+    /// May escapes for colour be written?
+    pub const fn colour(self) -> bool {
+        self.colour
+    }
+
+    /// A line of the answer.
+    pub fn out(self, line: impl Display) {
+        let mut stdout = std::io::stdout().lock();
+        let _closed_pipe = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+
+    /// Part of the answer, as it is.
+    pub fn raw(self, bytes: &[u8]) {
+        let mut stdout = std::io::stdout().lock();
+        let _closed_pipe = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+
+    /// A line for the person: progress, a hint, an error.
+    pub fn err(self, line: impl Display) {
+        let mut stderr = std::io::stderr().lock();
+        let _closed_pipe = writeln!(stderr, "{line}");
+    }
+}
+
+/// `text` with every control character but newline and tab shown as an escape.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let shown: Vec<char> = if c.is_control() && c != '\n' && c != '\t' {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            };
+            shown
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn escapes_never_reach_the_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\n\tc\u{9b}"), "a\\u{1b}[2Jb\n\tc\\u{9b}");
+    }
+}

@@ -1,0 +1,1 @@
+//! What a container is: its configuration, names, labels, and what the engine says of it.

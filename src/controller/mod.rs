@@ -1,0 +1,1 @@
+//! The core: a state machine without I/O that says when the planner's actions are carried out.

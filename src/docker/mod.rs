@@ -1,0 +1,1 @@
+//! The Docker engine: the real one behind a trait.

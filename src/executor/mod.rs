@@ -1,0 +1,1 @@
+//! Carries out effects: one arm for each, with its timeout.

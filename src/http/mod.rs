@@ -1,0 +1,1 @@
+//! The HTTP faces: control socket and TCP listener.

@@ -1,0 +1,15 @@
+//! chanop: a reconciling operator for AI-agent channels on plain Docker.
+
+pub mod cli;
+pub mod container;
+pub mod controller;
+pub mod docker;
+pub mod executor;
+pub mod host;
+pub mod http;
+pub mod metrics;
+pub mod planner;
+pub mod resource;
+pub mod specs;
+pub mod store;
+pub mod world;

@@ -1,0 +1,3 @@
+//! The `chanop` command.
+
+fn main() {}

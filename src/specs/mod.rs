@@ -1,0 +1,1 @@
+//! The spec directory: watching, scanning and parsing it.

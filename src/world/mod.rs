@@ -1,0 +1,1 @@
+//! The state the core decides from: what is desired, what is observed, what the host is like, what was overridden.
