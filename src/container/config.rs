@@ -1,0 +1,293 @@
+//! Everything that a container is made from.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// The settings of a new container. The ancestor's fields keep their meaning: image, memory, CPUs, environment, command,
+/// binds, working directory, groups, labels; the rest is what hardening needs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ContainerConfig {
+    /// The image's reference or ID.
+    pub image: String,
+    /// Replaces the image's entrypoint when not empty.
+    pub entrypoint: Vec<String>,
+    /// The command; empty: the image's.
+    pub cmd: Vec<String>,
+    /// `NAME=value`. Never a secret.
+    pub env: Vec<String>,
+    /// Absolute; empty: the image's.
+    pub working_dir: String,
+    /// `uid:gid`; empty: the image's.
+    pub user: String,
+    /// The host name inside; empty: the engine's choice.
+    pub hostname: String,
+    /// Our labels.
+    pub labels: BTreeMap<String, String>,
+    /// Every mount.
+    pub mounts: Vec<MountConfig>,
+    /// Supplementary groups.
+    pub group_add: Vec<String>,
+    /// What can be changed in place.
+    pub limits: Limits,
+    /// Bytes of `/dev/shm`; 0: the engine's default.
+    pub shm_size_bytes: i64,
+    /// Capabilities taken away.
+    pub cap_drop: Vec<String>,
+    /// Capabilities given.
+    pub cap_add: Vec<String>,
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// Is the image's file system read-only?
+    pub read_only_rootfs: bool,
+    /// The OCI runtime; empty: the engine's default.
+    pub runtime: String,
+    /// What it is connected to.
+    pub network: NetworkMode,
+    /// Published on 127.0.0.1.
+    pub ports: Vec<PortConfig>,
+    /// `name:address` lines of `/etc/hosts`.
+    pub extra_hosts: Vec<String>,
+    /// Seconds between TERM and KILL when the engine stops it by itself.
+    pub stop_timeout_seconds: i64,
+    /// Log driver and its options; explicit, so that logs can be read whatever the engine's default is.
+    pub log: LogConfig,
+    /// A terminal for the main process.
+    pub tty: bool,
+}
+
+/// Limits that Docker changes in a running container; 0 means none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Limits {
+    /// Billionths of a CPU.
+    pub nano_cpus: i64,
+    /// Bytes; swap equals it.
+    pub memory_bytes: i64,
+    /// Processes and threads.
+    pub pids: i64,
+}
+
+impl Limits {
+    /// The ancestor's unit.
+    pub const fn memory_mb(&self) -> i64 {
+        self.memory_bytes / (1024 * 1024)
+    }
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum MountConfig {
+    /// A host path; it must exist.
+    Bind {
+        /// Absolute, on the host.
+        source: String,
+        /// Absolute, in the container.
+        target: String,
+        /// Read-only?
+        read_only: bool,
+    },
+    /// A named volume; made by the engine when it is missing.
+    Volume {
+        /// Its name.
+        source: String,
+        /// Absolute, in the container.
+        target: String,
+        /// Read-only?
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Absolute, in the container.
+        target: String,
+        /// At most so many bytes; 0: the engine's default.
+        size_bytes: u64,
+        /// May programs be run from it?
+        exec: bool,
+        /// Its permissions.
+        mode: u32,
+        /// Who owns it, where the engine can say so.
+        owner: Option<(u32, u32)>,
+    },
+}
+
+impl MountConfig {
+    /// Where it appears in the container.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
+                target
+            }
+        }
+    }
+}
+
+/// What a container is connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub enum NetworkMode {
+    /// Nothing.
+    #[default]
+    None,
+    /// The host's own.
+    Host,
+    /// A network by name.
+    Named(String),
+}
+
+/// One published port, on 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PortConfig {
+    /// In the container.
+    pub container_port: u16,
+    /// On the host.
+    pub host_port: u16,
+}
+
+/// Where the output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogConfig {
+    /// The driver.
+    pub driver: String,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        let options = [("max-size", "20m"), ("max-file", "3")];
+        Self {
+            driver: "json-file".to_owned(),
+            options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        }
+    }
+}
+
+/// One field in which a container differs from what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldDrift {
+    /// The field, as [`ContainerConfig`] names it.
+    pub field: &'static str,
+    /// What it should be.
+    pub want: String,
+    /// What it is.
+    pub have: String,
+}
+
+/// Every field in which `have`, as the engine reports it, differs from `want`.
+///
+/// Environment and labels may have more than was asked for (the image's); an empty wish (command, working directory,
+/// user, runtime, shm size) takes what the image or the engine has. Limits are not compared here: they change in place.
+pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> {
+    let mut found = Vec::new();
+    let mut note = |field: &'static str, same: bool, want: String, have: String| {
+        if !same {
+            found.push(FieldDrift { field, want, have });
+        }
+    };
+    let mut text = |field: &'static str, want: &str, have: &str| {
+        note(field, want.is_empty() || want == have, want.to_owned(), have.to_owned());
+    };
+    text("user", &want.user, &have.user);
+    text("working_dir", &want.working_dir, &have.working_dir);
+    text("hostname", &want.hostname, &have.hostname);
+    text("runtime", &want.runtime, &have.runtime);
+    note(
+        "entrypoint",
+        want.entrypoint.is_empty() || want.entrypoint == have.entrypoint,
+        want.entrypoint.join(" "),
+        have.entrypoint.join(" "),
+    );
+    note(
+        "cmd",
+        want.cmd.is_empty() || want.cmd == have.cmd,
+        want.cmd.join(" "),
+        have.cmd.join(" "),
+    );
+    for line in &want.env {
+        // Values stay out of the report: it is shown, and a value may be private.
+        let name = line.split('=').next().unwrap_or_default().to_owned();
+        note("env", have.env.contains(line), name, "another value, or none".to_owned());
+    }
+    for (key, value) in &want.labels {
+        let has = have.labels.get(key).cloned().unwrap_or_default();
+        note("labels", has == *value, format!("{key}={value}"), format!("{key}={has}"));
+    }
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list
+    };
+    let mut lists = |field: &'static str, want: &[String], have: &[String]| {
+        let (want, have) = (sorted(want), sorted(have));
+        note(field, want == have, want.join(","), have.join(","));
+    };
+    lists("group_add", &want.group_add, &have.group_add);
+    lists("cap_drop", &want.cap_drop, &have.cap_drop);
+    lists("cap_add", &want.cap_add, &have.cap_add);
+    lists("extra_hosts", &want.extra_hosts, &have.extra_hosts);
+    let mounts = |config: &ContainerConfig| {
+        let mut lines: Vec<String> = config.mounts.iter().map(describe_mount).collect();
+        lines.sort();
+        lines.join(",")
+    };
+    note("mounts", mounts(want) == mounts(have), mounts(want), mounts(have));
+    note(
+        "shm_size_bytes",
+        want.shm_size_bytes == 0 || want.shm_size_bytes == have.shm_size_bytes,
+        want.shm_size_bytes.to_string(),
+        have.shm_size_bytes.to_string(),
+    );
+    let mut flags = |field: &'static str, want: bool, have: bool| {
+        note(field, want == have, want.to_string(), have.to_string());
+    };
+    flags("no_new_privileges", want.no_new_privileges, have.no_new_privileges);
+    flags("read_only_rootfs", want.read_only_rootfs, have.read_only_rootfs);
+    flags("tty", want.tty, have.tty);
+    note(
+        "network",
+        want.network == have.network,
+        format!("{:?}", want.network),
+        format!("{:?}", have.network),
+    );
+    let mut ports = (want.ports.clone(), have.ports.clone());
+    ports.0.sort();
+    ports.1.sort();
+    note("ports", ports.0 == ports.1, format!("{:?}", ports.0), format!("{:?}", ports.1));
+    note("log", want.log == have.log, want.log.driver.clone(), have.log.driver.clone());
+    found
+}
+
+fn describe_mount(mount: &MountConfig) -> String {
+    match mount {
+        MountConfig::Bind { source, target, read_only } => {
+            format!("bind {source}:{target}{}", if *read_only { ":ro" } else { "" })
+        }
+        MountConfig::Volume { source, target, read_only } => {
+            format!("volume {source}:{target}{}", if *read_only { ":ro" } else { "" })
+        }
+        MountConfig::Tmpfs { target, .. } => format!("tmpfs {target}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_image_adds_is_no_drift() {
+        let want = ContainerConfig { env: vec!["A=1".to_owned()], ..ContainerConfig::default() };
+        let mut have = want.clone();
+        have.env.push("PATH=/bin".to_owned());
+        have.labels.insert("vendor".to_owned(), "x".to_owned());
+        have.cmd = vec!["sh".to_owned()];
+        assert_eq!(drift(&want, &have), vec![]);
+    }
+
+    #[test]
+    fn a_changed_value_is_named_without_being_shown() {
+        let want = ContainerConfig { env: vec!["A=secretish".to_owned()], ..Default::default() };
+        let have = ContainerConfig { env: vec!["A=2".to_owned()], ..Default::default() };
+        let found = drift(&want, &have);
+        assert_eq!(found.len(), 1);
+        assert!(!format!("{found:?}").contains("secretish"));
+    }
+}

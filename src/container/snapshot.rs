@@ -1,0 +1,115 @@
+//! What the engine said of a container, once.
+//!
+//! A list gives little and may lag behind exits; an inspect gives all and does not. Both become a [`Snapshot`]; only an
+//! inspect has [`Details`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::config::{ContainerConfig, Limits};
+use super::name::{ContainerId, ContainerName};
+
+/// The state of a container, in the engine's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContainerState {
+    /// Made, never started, or its start failed.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Frozen by a person.
+    Paused,
+    /// The engine restarts it: somebody set a restart policy.
+    Restarting,
+    /// On its way out.
+    Removing,
+    /// Its process ended.
+    Exited,
+    /// Half removed.
+    Dead,
+    /// A word that this version does not know.
+    Unknown,
+}
+
+impl ContainerState {
+    /// Is a process of it alive, or about to be?
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
+    /// The engine's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Parses the engine's word; Podman's own are taken for their nearest kin.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "created" | "initialized" | "configured" => Self::Created,
+            "running" => Self::Running,
+            "paused" => Self::Paused,
+            "restarting" => Self::Restarting,
+            "removing" | "stopping" => Self::Removing,
+            "exited" | "stopped" => Self::Exited,
+            "dead" => Self::Dead,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// One container as the engine reported it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Its full ID.
+    pub id: ContainerId,
+    /// Its name, without a slash.
+    pub name: ContainerName,
+    /// All its labels, its image's among them.
+    pub labels: BTreeMap<String, String>,
+    /// Its state.
+    pub state: ContainerState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What only an inspect tells.
+    pub details: Option<Box<Details>>,
+}
+
+/// What only an inspect tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Details {
+    /// When its process last began; `None`: never.
+    pub started_at: Option<Timestamp>,
+    /// When its process last ended; `None`: never.
+    pub finished_at: Option<Timestamp>,
+    /// Of the last process.
+    pub exit_code: i64,
+    /// Did the kernel kill it for memory?
+    pub oom_killed: bool,
+    /// Why the last start failed; empty when it did not.
+    pub error: String,
+    /// On the host; 0 when none.
+    pub pid: i64,
+    /// The ID of the image it was made from.
+    pub image_id: String,
+    /// How often the engine restarted it by itself.
+    pub restart_count: i64,
+    /// `no`, unless somebody changed it; empty counts as `no`.
+    pub restart_policy: String,
+    /// What can be changed in place, as it is now.
+    pub limits: Limits,
+    /// The configuration as the engine reports it: environment and labels include the image's.
+    pub config: ContainerConfig,
+    /// Exec sessions that the engine knows of, ended ones perhaps among them.
+    pub exec_ids: Vec<String>,
+    /// The networks it is connected to.
+    pub networks: Vec<String>,
+}
