@@ -1,1 +1,4 @@
 //! The state the core decides from: what is desired, what is observed, what the host is like, what was overridden.
+
+pub mod facts;
+pub mod record;
