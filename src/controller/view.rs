@@ -81,8 +81,7 @@ pub struct EngineView {
 }
 
 /// One channel.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChannelView {
     /// Its name.
     pub name: ResourceName,
@@ -125,28 +124,18 @@ pub struct ChannelView {
 }
 
 /// A channel's shell container.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ContainerView {
     /// Its ID.
     pub id: ContainerId,
     /// Its name.
     pub name: ContainerName,
     /// Its state, in the engine's word.
-    #[serde(serialize_with = "state_word")]
     pub state: ContainerState,
     /// The image's reference.
     pub image: String,
     /// When it was made.
     pub created: Timestamp,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn state_word<S: serde::Serializer>(
-    state: &ContainerState,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.as_str())
 }
 
 /// A change that waits.
