@@ -6,6 +6,7 @@ pub mod desired;
 pub mod facts;
 pub mod observed;
 pub mod record;
+pub mod scan;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
