@@ -26,7 +26,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
         .objects()
         .values()
         .filter_map(|object| match object.resource() {
-            Some(Resource::ChannelClass(class)) => Some((class.meta.name.as_str(), class)),
+            Some(Resource::Class(class)) => Some((class.meta.name.as_str(), class)),
             _ => None,
         })
         .collect();
