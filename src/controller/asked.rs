@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::request::{EnsuredShell, Reply, Request};
+use super::request::{EnsuredShell, PlanReport, Reply, Request};
 use super::{Controller, Ensuring};
 use crate::planner::report;
 use crate::resource::condition::Reason;
@@ -26,7 +26,7 @@ impl Controller {
             Request::Plan => {
                 let engine = self.session.is_live().then(|| self.engine.version.clone());
                 let revision = self.view.specs.revision.clone().unwrap_or_default();
-                let plan = report::report(&self.world, now, revision, engine);
+                let plan = PlanReport::new(report::report(&self.world, now), revision, engine);
                 self.reply(id, Reply::Planned(plan));
             }
         }
