@@ -112,16 +112,16 @@ impl Store {
     pub fn close(self) -> Result<(), StoreError> {
         let Self { connection, path, key: _, _lock } = self;
         connection
-            .pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()))
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|error| StoreError::of("checkpoint", &path, error))?;
         connection.close().map_err(|(_, error)| StoreError::of("close", &path, error))
     }
 
     fn check(&self, thoroughly: bool) -> Result<(), StoreError> {
-        let pragma = if thoroughly { "integrity_check(1)" } else { "quick_check(1)" };
+        let pragma = if thoroughly { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
         let found: String = self
             .connection
-            .pragma_query_value(None, pragma, |row| row.get(0))
+            .query_row(pragma, [], |row| row.get(0))
             .map_err(|error| StoreError::of("check", &self.path, error))?;
         if found == "ok" {
             return Ok(());
