@@ -118,3 +118,43 @@ impl Group {
         group
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(requests: &mpsc::Sender<Request>, key: &str) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let writes = vec![Write::Meta(key.to_owned(), String::new())];
+        requests.try_send(Request::Commit { writes, answer }).unwrap();
+        answered
+    }
+
+    fn gather(received: &mut mpsc::Receiver<Request>) -> Group {
+        let first = received.try_recv().unwrap();
+        Group::gather(first, received)
+    }
+
+    #[test]
+    fn all_that_waits_becomes_one_transaction_in_its_order() {
+        let (requests, mut received) = mpsc::channel(MAILBOX);
+        let waiting: Vec<_> = ["a", "b", "c"].map(|key| commit(&requests, key)).into();
+        let group = gather(&mut received);
+        let keys = ["a", "b", "c"].map(|key| Write::Meta(key.to_owned(), String::new()));
+        assert_eq!(group.writes, keys);
+        assert_eq!(group.answers.len(), waiting.len());
+        assert!(group.close.is_none());
+    }
+
+    #[test]
+    fn what_comes_after_the_close_is_not_written() {
+        let (requests, mut received) = mpsc::channel(MAILBOX);
+        let _before = commit(&requests, "before");
+        let (answer, _closed) = oneshot::channel();
+        requests.try_send(Request::Close { answer }).unwrap();
+        let _after = commit(&requests, "after");
+        let group = gather(&mut received);
+        assert_eq!(group.writes, [Write::Meta("before".to_owned(), String::new())]);
+        assert!(group.close.is_some());
+    }
+}
