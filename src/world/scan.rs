@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::resource::Now;
+use crate::resource::validate::Violation;
+use crate::resource::{Now, Resource};
 
 /// Device and inode: which directory it is, whatever its name.
 ///
@@ -171,11 +172,3 @@ pub enum Watch {
     /// The kernel refuses to tell, so a change may take half a minute to be seen.
     Degraded(String),
 }
-
-/// Stands in for the object of a file until the words are there.
-#[derive(Debug)]
-pub enum Resource {}
-
-/// Stands in for what is wrong with a file until the words are there.
-#[derive(Debug)]
-pub enum Violation {}
