@@ -15,11 +15,14 @@ mod place;
 mod read;
 mod revision;
 mod scan;
+mod spec_tree;
 mod tree;
+mod watch;
 
 use crate::resource::Now;
 
 pub use scan::scan_once;
+pub use spec_tree::{SpecTree, Timing};
 
 /// Where the time comes from; only one file reads the clock.
 pub type NowFn = dyn Fn() -> Now + Send + Sync;
