@@ -21,8 +21,8 @@ use super::limits::{Limits, is_passed_over, is_spec_name};
 use super::read::{NotRead, Stamp, kind_text, read_file, refuse};
 use crate::world::scan::{FileState, Identity, ParsedFile};
 
-/// How a file's text becomes objects: its relative path, and the text.
-pub(super) type Parse = fn(&str, Arc<str>) -> ParsedFile;
+/// How a file becomes objects: its relative path, and its content.
+pub(super) type Parse = fn(&str, Vec<u8>) -> ParsedFile;
 
 /// What a walk took.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
     fn everything(&mut self) -> Result<(), Halt> {
         let root = self.beneath.root().try_clone_to_owned().map_err(|_| Halt::Changed)?;
         match self.beneath.open_listed(&root, OsStr::new("."), Path::new("")) {
-            Ok(fd) => self.directory(fd, Path::new(""), "", 0)?,
+            Ok(fd) => self.directory(&fd, Path::new(""), "", 0)?,
             Err(NotFollowed::Changed) => return Err(Halt::Changed),
             Err(why) => {
                 self.tree.unreadable.insert(String::new(), why.reason());
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
     /// Takes the directory that lies at `path` and is called `name`.
     fn directory(
         &mut self,
-        fd: OwnedFd,
+        fd: &OwnedFd,
         path: &Path,
         name: &str,
         depth: usize,
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
         self.tree.directories.insert(name.to_owned(), stamp.identity);
         self.entries += entries.len();
         if self.entries > self.limits.entries {
-            return Err(self.full(format!("more than {} names", self.limits.entries)));
+            return Err(self.full(&format!("more than {} names", self.limits.entries)));
         }
         for (entry, kind) in entries {
             let text = printable(&entry);
@@ -177,7 +177,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         match self.beneath.open_listed(parent, entry, path) {
-            Ok(fd) => self.directory(fd, path, name, depth),
+            Ok(fd) => self.directory(&fd, path, name, depth),
             Err(NotFollowed::Changed) => Err(Halt::Changed),
             Err(NotFollowed::Failed(errno)) => {
                 self.tree.unreadable.insert(name.to_owned(), errno.to_string());
@@ -201,7 +201,7 @@ impl<'a> Walk<'a> {
                     self.tree.unreadable.insert(name.to_owned(), reason);
                     return Ok(());
                 }
-                self.directory(fd, &path, name, depth)
+                self.directory(&fd, &path, name, depth)
             }
             Ok(Target::File { directory, name: entry, stat }) if is_spec => {
                 if self.seen.contains(&Stamp::of(&stat).identity) {
@@ -244,7 +244,7 @@ impl<'a> Walk<'a> {
             return self.put(name, FileState::Parsed(file));
         }
         let state = match read_file(directory, entry, self.limits) {
-            Ok((stamp, text)) => FileState::Parsed(self.parsed(&name, stamp, text)),
+            Ok((stamp, bytes)) => FileState::Parsed(self.parsed(&name, stamp, bytes)),
             Err(NotRead::Refused(reason)) => FileState::Refused(reason),
             Err(NotRead::Unstable) => FileState::Unstable,
             Err(NotRead::Failed(Errno::NOENT | Errno::LOOP)) => return Err(Halt::Changed),
@@ -254,33 +254,30 @@ impl<'a> Walk<'a> {
     }
 
     /// The same text is the same file, whatever its times say.
-    fn parsed(&mut self, name: &str, stamp: Stamp, text: String) -> Arc<ParsedFile> {
-        let file = match self.cache.same_text(name, &text) {
-            Some(file) => file,
-            None => {
-                self.tree.parsed += 1;
-                Arc::new((self.parse)(name, text.into()))
-            }
-        };
+    fn parsed(&mut self, name: &str, stamp: Stamp, bytes: Vec<u8>) -> Arc<ParsedFile> {
+        let file = self.cache.same_text(name, &bytes).unwrap_or_else(|| {
+            self.tree.parsed += 1;
+            Arc::new((self.parse)(name, bytes))
+        });
         self.cache.keep(name, stamp, &file);
         file
     }
 
     fn put(&mut self, name: String, state: FileState) -> Result<(), Halt> {
         if self.tree.files.len() == self.limits.files {
-            return Err(self.full(format!("more than {} files", self.limits.files)));
+            return Err(self.full(&format!("more than {} files", self.limits.files)));
         }
         if let FileState::Parsed(file) = &state {
             self.bytes += u64::try_from(file.text.len()).unwrap_or(u64::MAX);
         }
         self.tree.files.insert(name, state);
         if self.bytes > self.limits.total_bytes {
-            return Err(self.full(format!("more than {} bytes in all", self.limits.total_bytes)));
+            return Err(self.full(&format!("more than {} bytes in all", self.limits.total_bytes)));
         }
         Ok(())
     }
 
-    fn full(&mut self, what: String) -> Halt {
+    fn full(&mut self, what: &str) -> Halt {
         self.tree.incomplete = Some(format!("{what}: the rest was not read"));
         Halt::Full
     }
@@ -289,7 +286,8 @@ impl<'a> Walk<'a> {
 /// The names in a directory and what they are, in order.
 fn entries(fd: &OwnedFd) -> rustix::io::Result<Vec<(OsString, FileType)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(fd)? {
+    // A descriptor of its own for `Dir` to close; to open `.` anew would need the right to search, not only to read.
+    for entry in Dir::new(fd.try_clone().map_err(|_| Errno::MFILE)?)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
