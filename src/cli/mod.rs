@@ -1,4 +1,5 @@
 //! The command line: a verb a file.
 
+pub mod demo_image;
 pub mod exit;
 pub mod printer;

@@ -114,9 +114,9 @@ impl MountConfig {
     /// Where it appears in the container.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
-                target
-            }
+            Self::Bind { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. } => target,
         }
     }
 }

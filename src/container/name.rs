@@ -172,9 +172,8 @@ impl ImageRef {
         let is_host = path.contains('/')
             && (first.contains('.') || first.contains(':') || first == "localhost");
         if is_host {
-            let host_ok = first
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
+            let host_ok =
+                first.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
             if first.is_empty() || !host_ok {
                 return Err(bad());
             }
@@ -218,7 +217,10 @@ mod tests {
             assert!(ObjectName::parse(text).is_err(), "{text}");
             assert!(ContainerId::parse(text).is_err(), "{text}");
         }
-        assert_eq!(ContainerName::parse("/chanop_default_web").unwrap().as_str(), "chanop_default_web");
+        assert_eq!(
+            ContainerName::parse("/chanop_default_web").unwrap().as_str(),
+            "chanop_default_web"
+        );
     }
 
     #[test]
@@ -238,7 +240,21 @@ mod tests {
         ] {
             assert!(ImageRef::parse(text).is_ok(), "{text}");
         }
-        for text in ["", "A", "a/", "/a", "a:", "a:-x", "../x", "a@sha256:12", "a b", "a/../b", "a?x", "a#b", "h:5/x/:y"] {
+        for text in [
+            "",
+            "A",
+            "a/",
+            "/a",
+            "a:",
+            "a:-x",
+            "../x",
+            "a@sha256:12",
+            "a b",
+            "a/../b",
+            "a?x",
+            "a#b",
+            "h:5/x/:y",
+        ] {
             assert!(ImageRef::parse(text).is_err(), "{text}");
         }
     }

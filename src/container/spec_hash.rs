@@ -21,7 +21,8 @@ pub fn spec_hash(config: &ContainerConfig, extra: &impl Serialize) -> String {
     config.limits = Limits::default();
     config.labels.remove(label::SOURCE);
     config.labels.remove(label::SPEC_HASH);
-    let canonical = serde_json::json!({ "version": TEMPLATE_VERSION, "config": config, "extra": extra });
+    let canonical =
+        serde_json::json!({ "version": TEMPLATE_VERSION, "config": config, "extra": extra });
     let digest = Sha256::digest(canonical.to_string().as_bytes());
     let mut text = "h1:".to_owned();
     for byte in digest.iter().take(16) {

@@ -59,11 +59,8 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = EngineResult<()>> + Send;
 
     /// Sends a signal.
-    fn kill(
-        &self,
-        id: &ContainerId,
-        signal: &str,
-    ) -> impl Future<Output = EngineResult<()>> + Send;
+    fn kill(&self, id: &ContainerId, signal: &str)
+    -> impl Future<Output = EngineResult<()>> + Send;
 
     /// Removes it with its anonymous volumes; `force` kills it first.
     fn remove(
@@ -109,10 +106,7 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
     /// Pulls a reference; the stream ends when it is there.
-    fn image_pull(
-        &self,
-        reference: &ImageRef,
-    ) -> impl Future<Output = EngineResult<()>> + Send;
+    fn image_pull(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
 
     /// Builds a tar archive of a context into `tag`.
     fn image_build(
@@ -130,8 +124,7 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = EngineResult<String>> + Send;
 
     /// Removes an image's tag.
-    fn image_remove(&self, reference: &ImageRef)
-    -> impl Future<Output = EngineResult<()>> + Send;
+    fn image_remove(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
 
     /// The networks of that exact name; Docker 20.10 allows two.
     fn networks(

@@ -201,9 +201,9 @@ impl Mount {
     /// Where it appears in the container: the key by which mounts merge.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
-                target
-            }
+            Self::Bind { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. } => target,
         }
     }
 }
