@@ -216,16 +216,17 @@ fn static_elf(program: &[u8]) -> Result<&'static str, Unfit> {
 fn applets(program: &[u8]) -> Option<Vec<String>> {
     const TABLE: &[u8] = b"\0[\0[[\0";
     let start = program.windows(TABLE.len()).position(|window| window == TABLE)? + 1;
-    let names: Vec<String> = program
-        .get(start..)?
+    let table = program.get(start..)?;
+    let table = table.get(..table.windows(2).position(|window| window == b"\0\0")?)?;
+    let sound = |b: &u8| b.is_ascii_alphanumeric() || b"[-_.".contains(b);
+    let names: Option<Vec<String>> = table
         .split(|byte| *byte == 0)
-        .map_while(|name| {
-            let sound = |b: &u8| b.is_ascii_alphanumeric() || b"[-_.".contains(b);
-            let valid = !name.is_empty() && name.len() <= 32 && name.iter().all(sound);
+        .map(|name| {
+            let valid = name.len() <= 32 && name.iter().all(sound);
             valid.then(|| String::from_utf8_lossy(name).into_owned())
         })
         .collect();
-    names.iter().any(|name| name == "sh").then_some(names)
+    names.filter(|names| names.iter().any(|name| name == "sh"))
 }
 
 /// The layer: the same for the same busybox, to the byte.
@@ -398,6 +399,7 @@ mod tests {
     #[test]
     fn a_program_cut_short_is_refused_and_never_read_past_its_end() {
         let whole = program(false);
+        let whole = &whole[..whole.len() - b"\0rest\0".len()];
         for length in 0..whole.len() {
             assert!(examine(String::new(), whole[..length].to_vec()).is_err(), "{length}");
         }
