@@ -369,7 +369,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The least that passes for a static x86_64 busybox: a header without program headers, and the table.
+    /// The least that passes for a static `x86_64` busybox: a header without program headers, and the table.
     fn program(interpreted: bool) -> Vec<u8> {
         let mut elf = b"\x7fELF\x02\x01".to_vec();
         elf.resize(64, 0);

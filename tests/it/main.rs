@@ -1,1 +1,9 @@
 //! The integration tests: one binary, one module a subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are not in a #[test] function, and a failure there is a failure of the test"
+)]
+
+mod architecture;
