@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("resource", &[], "the words themselves: they lean on nothing"),
     ("clock", &[], "the only reader of the clock, in resource's types"),
     ("config", &[], "the only reader of the environment; handed on as values"),
-    ("telemetry", &[], "sets up logging once; knows nobody"),
+    ("telemetry", &["clock", "config"], "sets up logging once, with our clock's time"),
     ("supervisor", &[], "knows tasks, not what they do"),
     ("container", &[], "what a container is made from and how it is named"),
     ("world", &["container"], "state as data"),
@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ),
     ("specs", &["world", "clock"], "reads files and says what it saw"),
     ("docker", &["container", "config"], "speaks with the engine and decides nothing"),
-    ("host", &["world", "container"], "probes and prepares the host; decides nothing"),
+    ("host", &["world", "container", "init"], "probes and prepares the host; decides nothing"),
     ("store", &["world", "clock", "container"], "writes records down"),
     (
         "executor",
@@ -77,7 +77,8 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         "a face: what it needs of store, host and executor it gets through wiring",
     ),
     ("main", &["cli", "telemetry"], "parses, runs, exits"),
-    ("chanop-init", &[], "runs inside every container: std and nothing else of ours"),
+    ("init", &[], "the program inside every container, and the layout that both sides know"),
+    ("chanop-init", &["init"], "begins it"),
 ];
 
 /// An outside crate, the only paths below `src/` that may name it, and why.
@@ -87,15 +88,11 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["docker/bollard"],
         "its traps are handled in one place, and its types change with each release",
     ),
-    ("hyperlocal", &["docker/transport", "cli/client"], "how a unix socket is reached"),
-    (
-        "hyper",
-        &["docker/transport", "http/", "cli/client"],
-        "connections have owners with timeouts",
-    ),
-    ("hyper_util", &["docker/transport", "http/", "cli/client"], "likewise"),
+    ("hyperlocal", &["docker/", "cli/client"], "how a unix socket is reached"),
+    ("hyper", &["docker/", "http/", "cli/client"], "connections have owners with timeouts"),
+    ("hyper_util", &["docker/", "http/", "cli/client"], "likewise"),
     ("axum", &["http/"], "routes belong to the one server"),
-    ("tower", &["http/", "docker/transport"], "services belong to server and transport"),
+    ("tower", &["http/", "docker/"], "services belong to server and transport"),
     ("notify", &["specs/watch"], "a doorbell: nobody else hears it"),
     ("rusqlite", &["store/"], "one writer"),
     (
@@ -140,20 +137,24 @@ const IMPURE: &[&str] = &[
     "Instant",
 ];
 
-/// A file with more lines has more than one idea. (Tests in it count: they are read too.)
-const MAX_LINES: usize = 600;
+/// A file with more lines has more than one idea; its tests are not counted.
+/// Most have a third of this; only a long table comes near.
+const MAX_LINES: usize = 700;
 
 /// A source file: its path below `src/`, its text, and the text with everything blanked that is not code of the product.
 struct Source {
     path: String,
     text: String,
     code: String,
+    /// Lines without those of `#[cfg(test)]` items.
+    lines: usize,
 }
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        let code = without_tests(&without_prose(text));
-        Self { path: path.to_owned(), text: text.to_owned(), code }
+        let (code, test_lines) = without_tests(&without_prose(text));
+        let lines = text.lines().count() - test_lines;
+        Self { path: path.to_owned(), text: text.to_owned(), code, lines }
     }
 
     /// The module path: `docker/bollard/mod.rs` is `[docker, bollard]`.
@@ -311,10 +312,12 @@ fn raw_string_end(chars: &[char], at: usize) -> Option<usize> {
     Some((body..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes))
 }
 
-/// `code` with every `#[cfg(test)]` item as blanks: tests may reach further than what they test.
-fn without_tests(code: &str) -> String {
+/// `code` with every `#[cfg(test)]` item as blanks, and how many lines those have: tests may reach further than what
+/// they test.
+fn without_tests(code: &str) -> (String, usize) {
     const ATTRIBUTE: &str = "#[cfg(test)]";
     let mut code = code.to_owned();
+    let mut lines = 0;
     while let Some(start) = code.find(ATTRIBUTE) {
         let mut depth = 0_u32;
         let mut end = code.len();
@@ -331,9 +334,10 @@ fn without_tests(code: &str) -> String {
         }
         let blanks: String =
             code[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+        lines += blanks.lines().count();
         code.replace_range(start..end, &blanks);
     }
-    code
+    (code, lines)
 }
 
 fn sources() -> Vec<Source> {
@@ -373,7 +377,8 @@ fn report(wrong: &[String]) {
 
 fn wrong_uses(source: &Source) -> Vec<String> {
     let room = source.room();
-    if room == "lib" {
+    // lib.rs declares the rooms; a tests.rs is there under #[cfg(test)] alone.
+    if room == "lib" || source.path.ends_with("/tests.rs") {
         return Vec::new();
     }
     let Some((_, allowed, reason)) = MAY_USE.iter().find(|(name, ..)| *name == room) else {
@@ -401,7 +406,8 @@ fn wrong_uses(source: &Source) -> Vec<String> {
 fn wrong_crates(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, owners, reason) in OWNED {
-        if owners.iter().any(|owner| source.path.starts_with(owner)) {
+        let test = source.path.ends_with("/tests.rs");
+        if test || owners.iter().any(|owner| source.path.starts_with(owner)) {
             continue;
         }
         for at in words(&source.code, name) {
@@ -487,7 +493,7 @@ fn every_file_says_first_what_it_is_for() {
 fn every_file_is_short_enough_to_hold_one_idea() {
     let long = sources()
         .iter()
-        .map(|source| (source.path.as_str(), source.text.lines().count()))
+        .map(|source| (source.path.as_str(), source.lines))
         .filter(|(_, lines)| *lines > MAX_LINES)
         .map(|(path, lines)| format!("src/{path}:{lines}: {lines} lines; give each of its ideas a file ({MAX_LINES} is the most)"))
         .collect::<Vec<_>>();
@@ -532,6 +538,7 @@ use crate::container;
     let used: Vec<String> = source.rooms_used().into_iter().map(|(room, _)| room).collect();
     assert_eq!(used, ["world", "container"]);
     assert_eq!(source.text.lines().count(), source.code.lines().count());
+    assert_eq!(source.lines, source.text.lines().count() - 2, "the test's two lines");
 }
 
 #[test]
