@@ -17,7 +17,7 @@ HAS_NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: help build check test demo docker schemas deny clean
+.PHONY: dist help build check test demo docker schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ schemas: rust ## writes schemas/ from the types
 deny: rust ## licences, sources and duplicates of the dependencies
 	@command -v cargo-deny >/dev/null || { echo 'make deny: cargo-deny is missing; get it with: cargo install --locked cargo-deny' >&2; exit 1; }
 	$(CARGO) deny check bans licenses sources
+
+dist: rust ## release programs in target/dist, with a Dockerfile that puts them on an empty image
+	$(CARGO) build --locked --release --bins
+	mkdir -p target/dist
+	cp "$$(dirname "$$(find target -path '*release/chanop' -type f -newer Cargo.toml | head -n1)")"/chanop{,-init} target/dist/
+	cp manifests/compose/Dockerfile target/dist/
 
 clean: ## everything that was built
 	$(CARGO) clean

@@ -3,8 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, Result,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, Result,
 };
 
 /// From a local unix socket's usual answer to the longest call, a pull or a stop with its grace.
@@ -58,7 +58,12 @@ impl Families {
         let build = gauges(to, "chanop_build_info", "The version of chanop, always 1", "version")?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         Ok(Self {
-            channels: gauges(to, "chanop_channels", "Channels, by whether they are ready", "ready")?,
+            channels: gauges(
+                to,
+                "chanop_channels",
+                "Channels, by whether they are ready",
+                "ready",
+            )?,
             channel_status: gauges(
                 to,
                 "chanop_channel_status",

@@ -3,7 +3,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "helpers of tests are not in a #[test] function, and a failure there is a failure of the test"
 )]
 
 mod architecture;
+mod manifests;
