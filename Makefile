@@ -12,6 +12,8 @@ CARGO ?= cargo
 # Arguments for the tests: make test TESTS=names_that_could
 TESTS ?=
 TOOLS := $(CURDIR)/target/tools
+# Where cargo puts what it makes for the target that .cargo/config.toml names.
+OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
 HAS_NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 # promtool is looked for in the tree's own tools first.
@@ -39,8 +41,8 @@ else
 	$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
 endif
 
-demo: rust docker ## the main job, shown on this machine's Docker engine; leaves nothing behind
-	@scripts/demo.sh
+demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
+	@BIN=$(OUT)/debug scripts/demo.sh
 
 docker: ## a Docker engine that answers: the one that is there, or (root, Debian or Ubuntu) a new one
 	@scripts/docker.sh
@@ -55,8 +57,7 @@ deny: rust ## licences, sources and duplicates of the dependencies
 dist: rust ## release programs in target/dist, with a Dockerfile that puts them on an empty image
 	$(CARGO) build --locked --release --bins
 	mkdir -p target/dist
-	cp "$$(dirname "$$(find target -path '*release/chanop' -type f -newer Cargo.toml | head -n1)")"/chanop{,-init} target/dist/
-	cp manifests/compose/Dockerfile target/dist/
+	cp $(OUT)/release/chanop $(OUT)/release/chanop-init manifests/compose/Dockerfile target/dist/
 
 clean: ## everything that was built
 	$(CARGO) clean
