@@ -9,6 +9,7 @@ pub mod docker;
 pub mod executor;
 pub mod host;
 pub mod http;
+pub mod init;
 pub mod metrics;
 pub mod planner;
 pub mod resource;
