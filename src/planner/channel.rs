@@ -39,13 +39,9 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
     };
     match context.intent(&object) {
         Intent::Keep { desired, target } => context.keep(desired, target),
-        Intent::Stopped { reason, message, farewell } => {
-            context.stopped(reason, message, farewell)
-        }
+        Intent::Stopped { reason, message, farewell } => context.stopped(reason, message, farewell),
         Intent::Disabled { farewell } => context.disabled(farewell),
-        Intent::HandsOff { reason, message } => {
-            Step::rest(ConditionStatus::False, reason, message)
-        }
+        Intent::HandsOff { reason, message } => Step::rest(ConditionStatus::False, reason, message),
         Intent::Gone { row } => context.gone(row),
         Intent::Stray => context.stray(),
         Intent::Unknown => Step::rest(
@@ -168,7 +164,8 @@ impl<'a> Context<'a> {
         };
         let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
         if let Some(set) = self.world.suspended_by_hand(object, self.now) {
-            let why = if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
+            let why =
+                if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
             let until = set.until.map_or(String::new(), |until| format!(" until {until}"));
             let message = format!("suspended by hand{until}{why}");
             return Intent::Stopped { reason: Reason::Suspended, message, farewell };
@@ -200,10 +197,12 @@ impl<'a> Context<'a> {
                 Reason::Paused,
                 "paused by a person; left alone until it is unpaused".to_owned(),
             ),
-            ContainerState::Created if !same => {
-                Step::act(Reason::Removing, Action::Remove { id, force: false }, "the spec changed before it was started")
-                    .recreating()
-            }
+            ContainerState::Created if !same => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "the spec changed before it was started",
+            )
+            .recreating(),
             ContainerState::Created if seen.made_here => {
                 Step::act(Reason::Starting, Action::Start(id), "made, not started yet")
             }
@@ -217,10 +216,12 @@ impl<'a> Context<'a> {
                 .recreating(),
                 Some(_) => Step::act(Reason::Starting, Action::Start(id), "made, not started yet"),
             },
-            ContainerState::Exited if !same => {
-                Step::act(Reason::Removing, Action::Remove { id, force: false }, "stopped, and the spec has changed")
-                    .recreating()
-            }
+            ContainerState::Exited if !same => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "stopped, and the spec has changed",
+            )
+            .recreating(),
             ContainerState::Exited => self.exited(seen),
             ContainerState::Restarting => Step::act(
                 Reason::Stopping,
@@ -228,14 +229,18 @@ impl<'a> Context<'a> {
                 "somebody set a restart policy; chanop restarts shells itself",
             ),
             ContainerState::Removing => removing(),
-            ContainerState::Dead => {
-                Step::act(Reason::Removing, Action::Remove { id, force: true }, "the engine holds it half removed")
-                    .recreating()
-            }
-            ContainerState::Unknown => {
-                Step::act(Reason::Waiting, Action::Inspect(id), "the engine reports a state that is not known")
-                    .wake_after(IDLE_CHECK)
-            }
+            ContainerState::Dead => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: true },
+                "the engine holds it half removed",
+            )
+            .recreating(),
+            ContainerState::Unknown => Step::act(
+                Reason::Waiting,
+                Action::Inspect(id),
+                "the engine reports a state that is not known",
+            )
+            .wake_after(IDLE_CHECK),
         }
     }
 
@@ -285,7 +290,8 @@ impl<'a> Context<'a> {
                 .wake_after(wait)
             }
             _ => {
-                let step = Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
+                let step =
+                    Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
                 self.with_trouble(step)
             }
         }
@@ -315,7 +321,8 @@ impl<'a> Context<'a> {
             return Step::rest(
                 ConditionStatus::True,
                 Reason::PruneHeld,
-                "its file is gone; it stays until a person says `chanop prune --confirm`".to_owned(),
+                "its file is gone; it stays until a person says `chanop prune --confirm`"
+                    .to_owned(),
             );
         }
         Step::rest(ConditionStatus::True, Reason::Running, "the shell runs".to_owned())
@@ -412,11 +419,16 @@ impl<'a> Context<'a> {
         let next = forced_at.map_or(IDLE_CHECK, |at| until(self.now.wall, at).min(IDLE_CHECK));
         let age = self.now.mono.saturating_sub(seen.read_at);
         if age >= IDLE_CHECK {
-            let mut step = Step::act(reason, Action::Inspect(id), "looks whether somebody is still in it");
+            let mut step =
+                Step::act(reason, Action::Inspect(id), "looks whether somebody is still in it");
             step.pending = Some(pending);
             return step.ready_as(reason);
         }
-        let mut step = Step::rest(ConditionStatus::False, reason, format!("{cause}; waits: somebody is in the shell"));
+        let mut step = Step::rest(
+            ConditionStatus::False,
+            reason,
+            format!("{cause}; waits: somebody is in the shell"),
+        );
         step.pending = Some(pending);
         step.ready_as(reason).wake_after(next.max(Duration::from_secs(1)))
     }
@@ -448,9 +460,7 @@ impl<'a> Context<'a> {
     fn disabled(&self, farewell: Farewell) -> Step {
         let cause = "spec.shell.enabled is false";
         match self.seen {
-            None => {
-                Step::rest(ConditionStatus::True, Reason::ShellDisabled, cause.to_owned())
-            }
+            None => Step::rest(ConditionStatus::True, Reason::ShellDisabled, cause.to_owned()),
             Some(seen) => self.take_away(seen, farewell, cause, Reason::ShellDisabled),
         }
     }
@@ -482,7 +492,11 @@ impl<'a> Context<'a> {
     fn stray(&self) -> Step {
         let cause = "no file and no record wants it";
         let Some(seen) = self.seen else {
-            return Step::rest(ConditionStatus::True, Reason::UpToDate, "nothing is left".to_owned());
+            return Step::rest(
+                ConditionStatus::True,
+                Reason::UpToDate,
+                "nothing is left".to_owned(),
+            );
         };
         let age = self.now.mono.saturating_sub(seen.first_seen);
         let grace = self.world.settings.stray_grace;
@@ -509,11 +523,9 @@ impl<'a> Context<'a> {
                 Reason::Paused,
                 format!("{cause}; paused by a person, left alone until it is unpaused"),
             ),
-            ContainerState::Restarting => Step::act(
-                reason,
-                Action::Stop { id, grace_seconds: farewell.grace_seconds },
-                cause,
-            ),
+            ContainerState::Restarting => {
+                Step::act(reason, Action::Stop { id, grace_seconds: farewell.grace_seconds }, cause)
+            }
             ContainerState::Created | ContainerState::Exited => {
                 Step::act(reason, Action::Remove { id, force: false }, cause)
             }
@@ -555,12 +567,8 @@ impl Step {
 }
 
 fn removing() -> Step {
-    Step::rest(
-        ConditionStatus::False,
-        Reason::Removing,
-        "the engine is removing it".to_owned(),
-    )
-    .wake_after(REMOVING_CHECK)
+    Step::rest(ConditionStatus::False, Reason::Removing, "the engine is removing it".to_owned())
+        .wake_after(REMOVING_CHECK)
 }
 
 fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {
@@ -583,7 +591,11 @@ fn describe(found: &[FieldDrift]) -> String {
             "env" => text.push_str(&format!("env {}", field.want)),
             "image" => text.push_str(&format!("image {} → {}", field.have, field.want)),
             name if field.want.len() + field.have.len() > 60 => text.push_str(name),
-            name => text.push_str(&format!("{name} {} → {}", or_none(&field.have), or_none(&field.want))),
+            name => text.push_str(&format!(
+                "{name} {} → {}",
+                or_none(&field.have),
+                or_none(&field.want)
+            )),
         }
     }
     if found.len() > 2 {
