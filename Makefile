@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.ONESHELL:
 .NOTPARALLEL:
 
 CARGO ?= cargo
@@ -14,7 +15,6 @@ TESTS ?=
 TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
-HAS_NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
@@ -34,12 +34,15 @@ check: rust ## formatting, lints, documentation, schemas: no warning passes
 	$(CARGO) run --locked --quiet --bin chanop -- schema --check schemas
 
 test: rust docker $(if $(shell command -v promtool),,$(TOOLS)/promtool) build ## every test; needs a Docker engine
-ifdef HAS_NEXTEST
-	$(CARGO) nextest run --locked --workspace --no-fail-fast $(TESTS)
-	$(CARGO) test --locked --workspace --doc
-else
-	$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
-endif
+	@had=$$(docker image ls -q chanop-demo)
+	tidy() { if [[ -z "$$had" ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi; }
+	trap tidy EXIT
+	if command -v cargo-nextest >/dev/null; then
+		$(CARGO) nextest run --locked --workspace --no-fail-fast $(TESTS)
+		$(CARGO) test --locked --workspace --doc
+	else
+		$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
+	fi
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
 	@BIN=$(OUT)/debug scripts/demo.sh

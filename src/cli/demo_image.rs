@@ -181,7 +181,7 @@ fn examine(origin: String, program: Vec<u8>) -> Result<Busybox, Unfit> {
 }
 
 /// The processor that a statically linked program is for, in `uname -m`'s word.
-fn static_elf(program: &[u8]) -> Result<&'static str, Unfit> {
+pub(super) fn static_elf(program: &[u8]) -> Result<&'static str, Unfit> {
     // Only 64-bit little-endian ELF: what Docker's engines run on. Offsets as elf(5) has them.
     const PT_INTERP: u64 = 3;
     let number = |at: usize, bytes: usize| -> Option<u64> {

@@ -13,7 +13,10 @@ pub(super) fn build(command: &[OsString]) -> Result<(String, Command), Failure> 
         .split_first()
         .ok_or_else(|| Failure::Usage("there is no command to run".to_owned()))?;
     let secrets = secrets::load(&Path::new(layout::SECRETS).join(layout::SECRETS_FILE))?;
-    #[expect(clippy::disallowed_methods, reason = "running it is what init is for, inside the container")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "running it is what init is for, inside the container"
+    )]
     let mut built = Command::new(program);
     built.args(arguments).envs(secrets);
     Ok((program.to_string_lossy().into_owned(), built))

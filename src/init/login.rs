@@ -61,7 +61,10 @@ fn own_path() -> OsString {
     std::env::current_exe().map_or_else(|_| layout::INIT.into(), Into::into)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment that init was started with is what it passes on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment that init was started with is what it passes on"
+)]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }

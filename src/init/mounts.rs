@@ -27,7 +27,9 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum MountsError {
     /// Another thing is there.
-    #[error("{target} is not what was mounted there when the container was prepared: its source was moved, replaced or unmounted")]
+    #[error(
+        "{target} is not what was mounted there when the container was prepared: its source was moved, replaced or unmounted"
+    )]
     Other {
         /// The mount's target.
         target: String,

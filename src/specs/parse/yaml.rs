@@ -102,7 +102,10 @@ impl Builder<'_, '_> {
 
     fn push(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), Trouble> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(Self::too_much(place, format!("the document is more than {DEPTH_MAX} levels deep")));
+            return Err(Self::too_much(
+                place,
+                format!("the document is more than {DEPTH_MAX} levels deep"),
+            ));
         }
         self.count(1, place)?;
         if anchor > 0 {
@@ -138,7 +141,10 @@ impl Builder<'_, '_> {
         };
         let (nodes, depth) = extent(node);
         if self.open.len() + depth > DEPTH_MAX {
-            return Err(Self::too_much(place, format!("the document is more than {DEPTH_MAX} levels deep")));
+            return Err(Self::too_much(
+                place,
+                format!("the document is more than {DEPTH_MAX} levels deep"),
+            ));
         }
         self.count(nodes, place)?;
         let Some(Some(mut node)) = self.anchors.get(&anchor).cloned() else { return Ok(()) };
@@ -168,9 +174,10 @@ impl Builder<'_, '_> {
         self.budget.0 = left.unwrap_or_default();
         match left {
             Some(_) => Ok(()),
-            None => {
-                Err(Self::too_much(place, format!("the file has more than {NODES_MAX} values, aliases expanded")))
-            }
+            None => Err(Self::too_much(
+                place,
+                format!("the file has more than {NODES_MAX} values, aliases expanded"),
+            )),
         }
     }
 
@@ -184,12 +191,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn scalar(
-        text: &str,
-        plain: bool,
-        tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<Value, Trouble> {
+    fn scalar(text: &str, plain: bool, tag: Option<&Tag>, place: Place) -> Result<Value, Trouble> {
         let text = || text.to_owned();
         match tag.map(|tag| tag.core_suffix().unwrap_or("")) {
             None if plain => Ok(resolve(&text())),
@@ -236,7 +238,10 @@ impl Builder<'_, '_> {
                 line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')
             });
         if info.contains("nest") || info.contains("recursion") || info.contains("depth") {
-            return Self::too_much(place, format!("the document is more than {DEPTH_MAX} levels deep"));
+            return Self::too_much(
+                place,
+                format!("the document is more than {DEPTH_MAX} levels deep"),
+            );
         }
         Trouble {
             code: Code::Syntax,
