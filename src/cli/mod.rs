@@ -1,4 +1,8 @@
 //! The command line: a verb a file.
 
+pub mod diagnostic;
 pub mod exit;
+pub mod explain;
 pub mod printer;
+pub mod schema;
+pub mod validate;

@@ -7,4 +7,6 @@
     reason = "a test that cannot go on says so by failing"
 )]
 
+mod examples;
 mod resource;
+mod schemas;
