@@ -10,5 +10,8 @@
 
 mod architecture;
 mod demo_image;
+mod examples;
 mod manifests;
+mod resource;
+mod schemas;
 mod store;
