@@ -51,7 +51,7 @@ start_dockerd() {
         setsid dockerd </dev/null >>"$log" 2>&1 &
         if wait_until_it_answers $!; then return 0; fi
     done
-    fail "dockerd does not come up: $(grep -v '^$' "$log" | tail -n1)"
+    fail "dockerd does not come up: $(grep -E 'failed to start|level=fatal|^panic' "$log" | tail -n1) (all of it: $log)"
 }
 
 if answers; then

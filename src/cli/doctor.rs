@@ -43,9 +43,6 @@ pub struct DoctorArgs {
     /// The directory of secrets
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
-    /// The operator's control socket
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
     /// Whose workspaces these are: USER or UID:GID:HOME
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
@@ -107,13 +104,20 @@ impl fmt::Display for Finding {
 }
 
 /// Looks at everything. The exit code is 1 when something is so wrong that an operator could not work.
-pub async fn run(printer: Printer, environment: &Environment, args: &DoctorArgs) -> Exit {
+/// `socket` is the global flag `--socket`.
+pub async fn run(
+    printer: Printer,
+    environment: &Environment,
+    socket: Option<&Path>,
+    args: &DoctorArgs,
+) -> Exit {
     let process = Process::current();
     let mut findings = engine(environment, args).await;
     findings.push(init());
     findings.push(owner(environment, args, process));
     findings.extend(args.specs.as_deref().map(specs));
-    let socket = args.socket.clone().map_or_else(|| default_socket(process.euid, environment), Ok);
+    let socket =
+        socket.map(Path::to_path_buf).map_or_else(|| default_socket(process.euid, environment), Ok);
     findings
         .push(socket.map_or_else(|error| Finding::error("operator", error), |it| operator(&it)));
     let state =

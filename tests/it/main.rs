@@ -6,9 +6,13 @@ mod architecture;
 #[cfg(test)]
 mod demo_image;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod resource;
+#[cfg(test)]
+mod schemas;
 #[cfg(test)]
 mod specs;
 #[cfg(test)]
