@@ -51,9 +51,9 @@ impl Cache {
     }
 
     /// The file as it was, if it says the same.
-    pub(super) fn same_text(&self, name: &str, text: &str) -> Option<Arc<ParsedFile>> {
+    pub(super) fn same_text(&self, name: &str, bytes: &[u8]) -> Option<Arc<ParsedFile>> {
         let entry = self.files.get(name)?;
-        (*entry.file.text == *text).then(|| Arc::clone(&entry.file))
+        (entry.file.text.as_bytes() == bytes).then(|| Arc::clone(&entry.file))
     }
 
     /// Remembers a file that was read.

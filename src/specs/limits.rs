@@ -28,6 +28,10 @@ impl Default for Limits {
 }
 
 /// Is a file of this name a spec?
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "`.YAML` is not what anybody's tools write, and a name means the same on every host"
+)]
 pub(super) fn is_spec_name(name: &str) -> bool {
     (name.ends_with(".yaml") || name.ends_with(".yml")) && !is_passed_over(name)
 }

@@ -30,7 +30,6 @@ pub(super) struct Stamp {
 impl Stamp {
     #[expect(
         clippy::useless_conversion,
-        clippy::unnecessary_fallible_conversions,
         reason = "the width of these fields differs between architectures"
     )]
     pub(super) fn of(stat: &Stat) -> Self {
@@ -77,13 +76,10 @@ pub(super) fn read_file(
     directory: impl AsFd,
     name: &OsStr,
     limits: &Limits,
-) -> Result<(Stamp, String), NotRead> {
+) -> Result<(Stamp, Vec<u8>), NotRead> {
     for _ in 0..TRIES {
-        if let Some((stamp, bytes)) = read_still(directory.as_fd(), name, limits.file_bytes)? {
-            return match String::from_utf8(bytes) {
-                Ok(text) => Ok((stamp, text)),
-                Err(_) => Err(NotRead::Refused("is not UTF-8 text".to_owned())),
-            };
+        if let Some(read) = read_still(directory.as_fd(), name, limits.file_bytes)? {
+            return Ok(read);
         }
     }
     Err(NotRead::Unstable)

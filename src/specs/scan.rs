@@ -9,6 +9,7 @@ use super::NowFn;
 use super::beneath::Stillness;
 use super::cache::Cache;
 use super::limits::Limits;
+use super::parse;
 use super::place::{self, Steps};
 use super::read::{NotRead, read_file};
 use super::revision;
@@ -156,7 +157,7 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
     let opened = openat(CWD, directory, flags, Mode::empty()).map_err(NotRead::Failed);
     let name = path.to_string_lossy().into_owned();
     let state = match opened.and_then(|directory| read_file(directory, entry, &Limits::default())) {
-        Ok((_, text)) => FileState::Parsed(Arc::new(parse(&name, text.into()))),
+        Ok((_, bytes)) => FileState::Parsed(Arc::new(parse(&name, bytes))),
         Err(NotRead::Failed(errno)) => FileState::Unreadable(errno.to_string()),
         Err(NotRead::Refused(reason)) => FileState::Refused(reason),
         Err(NotRead::Unstable) => FileState::Unstable,
@@ -168,7 +169,10 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
     }
 }
 
-/// One file's text to its objects.
-fn parse(_file: &str, text: Arc<str>) -> ParsedFile {
-    ParsedFile { text, resources: Vec::new(), violations: Vec::new() }
+/// One file to its objects. What is no text has a violation that says so, and is kept as far as it can be shown.
+fn parse(file: &str, bytes: Vec<u8>) -> ParsedFile {
+    let parse::ParsedFile { resources, violations } = parse::parse_bytes(file, &bytes);
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    ParsedFile { text: text.into(), resources, violations }
 }

@@ -21,8 +21,8 @@ use super::limits::{Limits, is_passed_over, is_spec_name};
 use super::read::{NotRead, Stamp, kind_text, read_file, refuse};
 use crate::world::scan::{FileState, Identity, ParsedFile};
 
-/// How a file's text becomes objects: its relative path, and the text.
-pub(super) type Parse = fn(&str, Arc<str>) -> ParsedFile;
+/// How a file becomes objects: its relative path, and its content.
+pub(super) type Parse = fn(&str, Vec<u8>) -> ParsedFile;
 
 /// What a walk took.
 #[derive(Debug, Default)]
@@ -44,6 +44,16 @@ enum Halt {
     Changed,
     /// A bound of the whole scan was met; what was taken stands.
     Full,
+}
+
+/// A directory that is being read.
+struct Here<'a> {
+    fd: &'a OwnedFd,
+    /// Where it is: relative to the root, without links.
+    path: &'a Path,
+    /// What it is called, with the links that led to it: relative to the root too.
+    name: &'a str,
+    depth: usize,
 }
 
 /// One walk.
@@ -94,13 +104,11 @@ impl<'a> Walk<'a> {
     }
 
     fn everything(&mut self) -> Result<(), Halt> {
-        let root = self.beneath.root().try_clone_to_owned().map_err(|_| Halt::Changed)?;
-        match self.beneath.open_listed(&root, OsStr::new("."), Path::new("")) {
-            Ok(fd) => self.directory(fd, Path::new(""), "", 0)?,
+        match self.beneath.open_root() {
+            Ok(fd) => self.directory(&Here { fd: &fd, path: Path::new(""), name: "", depth: 0 })?,
             Err(NotFollowed::Changed) => return Err(Halt::Changed),
-            Err(why) => {
-                self.tree.unreadable.insert(String::new(), why.reason());
-            }
+            Err(NotFollowed::Failed(errno)) => self.unreadable("", errno.to_string()),
+            Err(why) => self.unreadable("", why.reason()),
         }
         while let Some((name, (directory, link))) = self.links.pop_first() {
             self.link(&name, &directory, &link)?;
@@ -108,86 +116,91 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes the directory that lies at `path` and is called `name`.
-    fn directory(
-        &mut self,
-        fd: OwnedFd,
-        path: &Path,
-        name: &str,
-        depth: usize,
-    ) -> Result<(), Halt> {
-        let stamp = self.beneath.note(&fd, path, true).map_err(|_| Halt::Changed)?;
+    /// Takes one opened directory.
+    fn directory(&mut self, here: &Here<'_>) -> Result<(), Halt> {
+        let stamp = self.beneath.note(here.fd, here.path, true).map_err(|_| Halt::Changed)?;
         if !self.seen.insert(stamp.identity) {
             return Ok(());
         }
-        let entries = match entries(&fd) {
+        let entries = match entries(here.fd) {
             Ok(entries) => entries,
             Err(errno) => {
-                self.tree.unreadable.insert(name.to_owned(), errno.to_string());
+                self.unreadable(here.name, errno.to_string());
                 return Ok(());
             }
         };
-        self.tree.directories.insert(name.to_owned(), stamp.identity);
+        self.tree.directories.insert(here.name.to_owned(), stamp.identity);
         self.entries += entries.len();
         if self.entries > self.limits.entries {
-            return Err(self.full(format!("more than {} names", self.limits.entries)));
+            return Err(self.full(&format!("more than {} names", self.limits.entries)));
         }
         for (entry, kind) in entries {
-            let text = printable(&entry);
-            if is_passed_over(&text) {
-                continue;
-            }
-            let entry_name = if name.is_empty() { text } else { format!("{name}/{text}") };
-            let kind = match kind {
-                FileType::Unknown => match statat(&fd, &entry, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => return Err(Halt::Changed),
-                },
-                kind => kind,
-            };
-            match kind {
-                FileType::Directory => {
-                    self.subdirectory(&fd, &entry, &path.join(&entry), &entry_name, depth + 1)?
-                }
-                FileType::Symlink => {
-                    self.links.insert(entry_name, (path.to_path_buf(), entry));
-                }
-                _ if !is_spec_name(last(&entry_name)) => {}
-                _ => match statat(&fd, &entry, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => self.file(&fd, &entry, &stat, entry_name)?,
-                    Err(Errno::NOENT) => return Err(Halt::Changed),
-                    Err(errno) => self.put(entry_name, FileState::Unreadable(errno.to_string()))?,
-                },
-            }
+            self.entry(here, entry, kind)?;
         }
         Ok(())
     }
 
-    fn subdirectory(
-        &mut self,
-        parent: &OwnedFd,
-        entry: &OsStr,
-        path: &Path,
-        name: &str,
-        depth: usize,
-    ) -> Result<(), Halt> {
-        if depth > self.limits.depth {
-            let reason = format!("lies more than {} directories deep", self.limits.depth);
-            self.tree.unreadable.insert(name.to_owned(), reason);
+    /// Takes one name in a directory; a link is put off until all directories are known.
+    fn entry(&mut self, here: &Here<'_>, entry: OsString, kind: FileType) -> Result<(), Halt> {
+        let text = printable(&entry);
+        if is_passed_over(&text) {
             return Ok(());
         }
-        match self.beneath.open_listed(parent, entry, path) {
-            Ok(fd) => self.directory(fd, path, name, depth),
+        let is_spec = is_spec_name(&text);
+        let name = if here.name.is_empty() { text } else { format!("{}/{text}", here.name) };
+        let look = || statat(here.fd, &entry, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = match kind {
+            // Some file systems do not say it with the name.
+            FileType::Unknown => {
+                look().map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+            }
+            kind => kind,
+        };
+        match kind {
+            FileType::Directory => self.subdirectory(here, &entry, &name),
+            FileType::Symlink => {
+                self.links.insert(name, (here.path.to_path_buf(), entry));
+                Ok(())
+            }
+            _ if !is_spec => Ok(()),
+            _ => match look() {
+                Ok(stat) => self.file(here.fd, &entry, &stat, name),
+                Err(Errno::NOENT) => Err(Halt::Changed),
+                Err(errno) => self.put(name, FileState::Unreadable(errno.to_string())),
+            },
+        }
+    }
+
+    fn subdirectory(&mut self, here: &Here<'_>, entry: &OsStr, name: &str) -> Result<(), Halt> {
+        let (path, depth) = (here.path.join(entry), here.depth + 1);
+        if self.is_too_deep(name, depth) {
+            return Ok(());
+        }
+        match self.beneath.open_listed(here.fd, entry, &path) {
+            Ok(fd) => self.directory(&Here { fd: &fd, path: &path, name, depth }),
             Err(NotFollowed::Changed) => Err(Halt::Changed),
             Err(NotFollowed::Failed(errno)) => {
-                self.tree.unreadable.insert(name.to_owned(), errno.to_string());
+                self.unreadable(name, errno.to_string());
                 Ok(())
             }
             Err(why) => {
-                self.tree.unreadable.insert(name.to_owned(), why.reason());
+                self.unreadable(name, why.reason());
                 Ok(())
             }
         }
+    }
+
+    fn is_too_deep(&mut self, name: &str, depth: usize) -> bool {
+        let is_too_deep = depth > self.limits.depth;
+        if is_too_deep {
+            let reason = format!("lies more than {} directories deep", self.limits.depth);
+            self.unreadable(name, reason);
+        }
+        is_too_deep
+    }
+
+    fn unreadable(&mut self, name: &str, reason: String) {
+        self.tree.unreadable.insert(name.to_owned(), reason);
     }
 
     /// Takes what the link called `name` leads to.
@@ -196,12 +209,10 @@ impl<'a> Walk<'a> {
         match self.beneath.follow(directory, link) {
             Ok(Target::Directory { fd, path }) => {
                 let depth = name.split('/').count();
-                if depth > self.limits.depth {
-                    let reason = format!("lies more than {} directories deep", self.limits.depth);
-                    self.tree.unreadable.insert(name.to_owned(), reason);
+                if self.is_too_deep(name, depth) {
                     return Ok(());
                 }
-                self.directory(fd, &path, name, depth)
+                self.directory(&Here { fd: &fd, path: &path, name, depth })
             }
             Ok(Target::File { directory, name: entry, stat }) if is_spec => {
                 if self.seen.contains(&Stamp::of(&stat).identity) {
@@ -216,7 +227,7 @@ impl<'a> Walk<'a> {
             }
             Err(why) if is_spec => self.put(name.to_owned(), FileState::Unreadable(why.reason())),
             Err(why) => {
-                self.tree.unreadable.insert(name.to_owned(), why.reason());
+                self.unreadable(name, why.reason());
                 Ok(())
             }
         }
@@ -244,7 +255,7 @@ impl<'a> Walk<'a> {
             return self.put(name, FileState::Parsed(file));
         }
         let state = match read_file(directory, entry, self.limits) {
-            Ok((stamp, text)) => FileState::Parsed(self.parsed(&name, stamp, text)),
+            Ok((stamp, bytes)) => FileState::Parsed(self.parsed(&name, stamp, bytes)),
             Err(NotRead::Refused(reason)) => FileState::Refused(reason),
             Err(NotRead::Unstable) => FileState::Unstable,
             Err(NotRead::Failed(Errno::NOENT | Errno::LOOP)) => return Err(Halt::Changed),
@@ -254,33 +265,30 @@ impl<'a> Walk<'a> {
     }
 
     /// The same text is the same file, whatever its times say.
-    fn parsed(&mut self, name: &str, stamp: Stamp, text: String) -> Arc<ParsedFile> {
-        let file = match self.cache.same_text(name, &text) {
-            Some(file) => file,
-            None => {
-                self.tree.parsed += 1;
-                Arc::new((self.parse)(name, text.into()))
-            }
-        };
+    fn parsed(&mut self, name: &str, stamp: Stamp, bytes: Vec<u8>) -> Arc<ParsedFile> {
+        let file = self.cache.same_text(name, &bytes).unwrap_or_else(|| {
+            self.tree.parsed += 1;
+            Arc::new((self.parse)(name, bytes))
+        });
         self.cache.keep(name, stamp, &file);
         file
     }
 
     fn put(&mut self, name: String, state: FileState) -> Result<(), Halt> {
         if self.tree.files.len() == self.limits.files {
-            return Err(self.full(format!("more than {} files", self.limits.files)));
+            return Err(self.full(&format!("more than {} files", self.limits.files)));
         }
         if let FileState::Parsed(file) = &state {
             self.bytes += u64::try_from(file.text.len()).unwrap_or(u64::MAX);
         }
         self.tree.files.insert(name, state);
         if self.bytes > self.limits.total_bytes {
-            return Err(self.full(format!("more than {} bytes in all", self.limits.total_bytes)));
+            return Err(self.full(&format!("more than {} bytes in all", self.limits.total_bytes)));
         }
         Ok(())
     }
 
-    fn full(&mut self, what: String) -> Halt {
+    fn full(&mut self, what: &str) -> Halt {
         self.tree.incomplete = Some(format!("{what}: the rest was not read"));
         Halt::Full
     }
@@ -289,7 +297,8 @@ impl<'a> Walk<'a> {
 /// The names in a directory and what they are, in order.
 fn entries(fd: &OwnedFd) -> rustix::io::Result<Vec<(OsString, FileType)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(fd)? {
+    // A descriptor of its own for `Dir` to close; to open `.` anew would need the right to search, not only to read.
+    for entry in Dir::new(fd.try_clone().map_err(|_| Errno::MFILE)?)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {

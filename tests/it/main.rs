@@ -8,3 +8,4 @@
 )]
 
 mod resource;
+mod specs;
