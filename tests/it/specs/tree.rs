@@ -1,5 +1,6 @@
 //! Which files are taken, under which names, and what is never read.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -171,7 +172,8 @@ fn brackets_bombs_binaries_and_torn_files_are_violations_and_cost_little() {
     let specs = Specs::new();
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (one, next) in ('a'..'j').zip('b'..='j') {
-        bomb.push_str(&format!("{next}: &{next} [{}]\n", vec![format!("*{one}"); 9].join(", ")));
+        let nine = vec![format!("*{one}"); 9].join(", ");
+        writeln!(bomb, "{next}: &{next} [{nine}]").unwrap();
     }
     specs.write("brackets.yaml", "[".repeat(1_000_000));
     specs.write("bomb.yaml", bomb);
@@ -226,7 +228,7 @@ fn what_may_not_be_read_is_not_taken_for_deleted() {
     }
     let specs = Specs::new();
     let shut = |name: &str, mode| {
-        fs::set_permissions(specs.path(name), fs::Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(specs.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     specs.write("a.yaml", "a");
     specs.write("file.yaml", "secret");
