@@ -2,6 +2,12 @@
 
 // `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod demo_image;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod resource;
 #[cfg(test)]
 mod specs;
