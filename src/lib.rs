@@ -1,6 +1,8 @@
 //! chanop: a reconciling operator for AI-agent channels on plain Docker.
 
 pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod container;
 pub mod controller;
 pub mod docker;
@@ -13,4 +15,6 @@ pub mod planner;
 pub mod resource;
 pub mod specs;
 pub mod store;
+pub mod supervisor;
+pub mod telemetry;
 pub mod world;

@@ -1,1 +1,3 @@
 //! The spec directory: watching, scanning and parsing it.
+
+pub mod parse;

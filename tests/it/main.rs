@@ -1,1 +1,7 @@
 //! The integration tests: one binary, one module a subject.
+
+// `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
+#[cfg(test)]
+mod resource;
+#[cfg(test)]
+mod store;
