@@ -388,6 +388,18 @@ impl Controller {
         self.view_dirty = true;
     }
 
+    /// A person wants everything to be looked at: now rather than within the minute.
+    pub(super) fn look_again(&mut self, now: Now) {
+        match &mut self.session {
+            Session::Live(live) => live.list_at = now.mono,
+            Session::Down { retry_at, .. } => *retry_at = now.mono,
+            Session::Asking { .. }
+            | Session::Anchoring { .. }
+            | Session::Opening { .. }
+            | Session::Listing { .. } => {}
+        }
+    }
+
     fn merge_list(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
         let instance = self.world.settings.instance.clone();
         let mut present: BTreeSet<ContainerId> = BTreeSet::new();

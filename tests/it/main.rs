@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod resource;
 #[cfg(test)]
+mod specs;
+#[cfg(test)]
 mod store;

@@ -138,7 +138,8 @@ fn the_smallest_channel_has_the_defaults() {
               "nanos": 0
             }
           }
-        }"#]].assert_eq(&json);
+        }"#]]
+    .assert_eq(&json);
     let set: Vec<_> = merged.origins.iter().filter(|(_, o)| **o != FieldOrigin::Default).collect();
     assert_eq!(set, [(&"spec.workspace.path".to_owned(), &FieldOrigin::Channel)]);
 }
