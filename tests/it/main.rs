@@ -2,6 +2,12 @@
 
 // `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
 #[cfg(test)]
+mod bed;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod init;
+#[cfg(test)]
 mod resource;
 #[cfg(test)]
 mod specs;
