@@ -4,9 +4,15 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod bed;
+#[cfg(test)]
 mod demo_image;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod init;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
