@@ -1,0 +1,1 @@
+//! What the engine answers, state by state and call by call.
