@@ -199,6 +199,9 @@ async fn a_taken_name_is_found_by_name_with_all_its_labels() {
     );
     assert_eq!(listed[0].created.as_second(), holder.created.as_second());
     assert_eq!(bed.docker.list(TEST_LABEL, "nobody").await.unwrap(), vec![]);
+    // The beginning of an ID is no name.
+    let prefix = ContainerName::parse(id.short()).unwrap();
+    assert_eq!(bed.docker.inspect_name(&prefix).await.unwrap_err().class(), "not_found");
 }
 
 #[tokio::test]
