@@ -114,9 +114,9 @@ impl MountConfig {
     /// Where it appears in the container.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
-                target
-            }
+            Self::Bind { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. } => target,
         }
     }
 }
@@ -186,6 +186,7 @@ pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> 
     let mut text = |field: &'static str, want: &str, have: &str| {
         note(field, want.is_empty() || want == have, want.to_owned(), have.to_owned());
     };
+    text("image", &want.image, &have.image);
     text("user", &want.user, &have.user);
     text("working_dir", &want.working_dir, &have.working_dir);
     text("hostname", &want.hostname, &have.hostname);

@@ -1,1 +1,15 @@
 //! What should be done for one key, and why: a pure function of the world.
+//!
+//! [`plan_channel`] knows no sequence number, no backoff and no queue: whether *now* is the time is the controller's to say.
+//! `chanop plan` is the fold of it over all channels ([`report`]).
+//!
+//! Always: every step that is not converged names its next wake-up; the same world gives the same step; and once an action
+//! has succeeded, the same action is not wanted again.
+
+pub mod action;
+pub mod channel;
+pub mod report;
+pub mod template;
+
+pub use action::{Action, Pending, Status, Step, Wake};
+pub use channel::plan_channel;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::meta::ResourceName;
@@ -68,7 +69,7 @@ pub struct Workspace {
 }
 
 /// What stands at `$HOME`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Home {
     /// A directory of the channel's own, in the state directory.
     Channel,
@@ -92,7 +93,7 @@ pub struct Image {
 }
 
 /// When an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum PullPolicy {
     /// Before each creation.
     Always,
@@ -201,9 +202,9 @@ impl Mount {
     /// Where it appears in the container: the key by which mounts merge.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
-                target
-            }
+            Self::Bind { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. } => target,
         }
     }
 }
@@ -299,7 +300,7 @@ pub struct Agent {
 }
 
 /// Where the agent's program comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum AgentCli {
     /// The image has it.
     Image,
@@ -308,7 +309,7 @@ pub enum AgentCli {
 }
 
 /// How much of a repository's own settings the agent heeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum WorkspaceSettings {
     /// Its CLAUDE.md and nothing else.
     Pinned,
@@ -381,7 +382,7 @@ pub struct UpdateStrategy {
 }
 
 /// When a changed shell is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum UpdateStrategyKind {
     /// When nobody is in it and no run is active.
     WhenIdle,
@@ -402,7 +403,7 @@ pub struct Deletion {
 }
 
 /// What becomes of active runs when their channel goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum DeletionRuns {
     /// They finish.
     Finish,

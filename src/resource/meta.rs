@@ -36,7 +36,9 @@ pub enum NameError {
         length: usize,
     },
     /// A character that has no place there.
-    #[error("a name has lower-case letters, digits and `-`, and starts and ends with a letter or digit; `{0}` does not")]
+    #[error(
+        "a name has lower-case letters, digits and `-`, and starts and ends with a letter or digit; `{0}` does not"
+    )]
     BadCharacters(String),
 }
 

@@ -1,4 +1,115 @@
 //! The state the core decides from: what is desired, what is observed, what the host is like, what was overridden.
+//!
+//! One writer, the controller; everyone else reads. Nothing here reads a clock or does I/O.
 
+pub mod admission;
+pub mod desired;
+pub mod environment;
 pub mod facts;
+pub mod observed;
+pub mod preparation;
 pub mod record;
+pub mod scan;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::container::ContainerId;
+use crate::container::config::Limits;
+use crate::resource::condition::Reason;
+use crate::resource::{Now, ObjectRef, Owner, ResourceName};
+use desired::Desired;
+use observed::Observed;
+use preparation::HostPaths;
+use record::{InventoryRow, Override};
+
+/// What the operator was told at its start; it never changes.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose containers are ours.
+    pub instance: ResourceName,
+    /// Whose home `~` is, and whose uid containers run as.
+    pub owner: Owner,
+    /// Matched against `hostSelector`. Empty: this host takes every channel.
+    pub host_labels: BTreeMap<String, String>,
+    /// Directories that no container may see: state, specs, secrets, policy, sockets.
+    pub protected: Vec<String>,
+    /// What every container's environment has: `TZ`, proxies.
+    pub environment: Vec<String>,
+    /// Where homes, secrets and what `chanop-init` brings lie on the host.
+    pub paths: HostPaths,
+    /// Two scans so far apart must miss an object before it counts as gone.
+    pub prune_delay: Duration,
+    /// A container of ours that nothing explains is left alone for so long.
+    pub stray_grace: Duration,
+}
+
+/// Everything the planner may look at.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// From the start.
+    pub settings: Settings,
+    /// What the files want.
+    pub desired: Desired,
+    /// What the engine has.
+    pub observed: Observed,
+    /// What we believe exists, and what is kept of it for its end.
+    pub inventory: BTreeMap<ObjectRef, InventoryRow>,
+    /// What people set against the files.
+    pub overrides: BTreeMap<ObjectRef, Override>,
+    /// The limits last given to each container.
+    pub applied: BTreeMap<ContainerId, Limits>,
+    /// What last went wrong with a channel, until something goes right.
+    pub troubles: BTreeMap<ResourceName, Trouble>,
+    /// Channels whose process ended by itself.
+    pub crashes: BTreeMap<ResourceName, Crashes>,
+    /// Fields in which the engine reports a fresh container otherwise than it was asked for; recreating would not help.
+    pub unreadable_drift: BTreeMap<ResourceName, Vec<&'static str>>,
+    /// Is the instance's own network there?
+    pub network_ready: bool,
+}
+
+impl World {
+    /// A world that knows nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            desired: Desired::default(),
+            observed: Observed::default(),
+            inventory: BTreeMap::new(),
+            overrides: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            unreadable_drift: BTreeMap::new(),
+            network_ready: false,
+        }
+    }
+
+    /// Is the object suspended by hand, now?
+    pub fn suspended_by_hand(&self, object: &ObjectRef, now: Now) -> Option<&Override> {
+        self.overrides
+            .get(object)
+            .filter(|set| set.suspend && set.until.is_none_or(|until| now.wall < until))
+    }
+}
+
+/// Why the last action on a channel failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// In one word.
+    pub reason: Reason,
+    /// In a sentence.
+    pub message: String,
+}
+
+/// A process that ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crashes {
+    /// How often since it last ran long enough.
+    pub count: u32,
+    /// Not started again before.
+    pub not_before: Duration,
+    /// Of the last end.
+    pub exit_code: i64,
+}

@@ -1,13 +1,15 @@
 //! The integration tests: one binary, one module a subject.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "clippy knows only functions with #[test] for tests; here the helpers are tests too"
-)]
-
+// `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod docker;
+#[cfg(test)]
+mod resource;
+#[cfg(test)]
+mod specs;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
 mod support;

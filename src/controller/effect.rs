@@ -1,0 +1,158 @@
+//! Everything that the core can ask for.
+//!
+//! `Call` and `Commit` get exactly one answer each. The others are declarative: the newest counts, and none is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::input::Seq;
+use super::request::Reply;
+use super::view::View;
+use crate::container::config::Limits;
+use crate::container::{ContainerId, ContainerName};
+use crate::resource::ResourceName;
+use crate::world::desired::Target;
+use crate::world::facts::FactsWanted;
+use crate::world::record::Write;
+
+/// Something to be done.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// A call to the engine or the host. Answered once.
+    Call {
+        /// To answer by.
+        seq: Seq,
+        /// For which channel, for logs; `None`: for all.
+        channel: Option<ResourceName>,
+        /// What.
+        call: Call,
+        /// After so long it is given up, and its outcome is unknown.
+        timeout: Duration,
+        /// Why, for logs.
+        cause: String,
+    },
+    /// Writes to the store, all or none. Answered once they are durable.
+    Commit {
+        /// To answer by.
+        seq: Seq,
+        /// What.
+        writes: Vec<Write>,
+    },
+    /// Follow the engine's events from then on, instead of whatever stream is open.
+    Follow {
+        /// Comes back with each of its words.
+        epoch: Seq,
+        /// From when on.
+        since: Timestamp,
+    },
+    /// Look at the spec directory now.
+    Scan,
+    /// Wake the core at this time, and not at any earlier one asked for.
+    WakeAt(Duration),
+    /// What the faces see from now on.
+    Publish(Arc<View>),
+    /// The answer to a request.
+    Reply {
+        /// The request's.
+        id: u64,
+        /// What.
+        reply: Reply,
+    },
+    /// The operator cannot go on: the reason, and what to do.
+    Fatal(String),
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// Is the engine there?
+    Ping,
+    /// Who is the engine?
+    Info,
+    /// Make the anchor, or read whose it is.
+    Anchor {
+        /// What a new one carries.
+        state_id: String,
+        /// Take it over from another state directory.
+        takeover: bool,
+    },
+    /// Make the instance's network, if it is not there, and only once.
+    Network,
+    /// All containers with our label.
+    List,
+    /// One container.
+    Inspect(ContainerId),
+    /// One container by name.
+    InspectName(ContainerName),
+    /// Prepare the host, then make the container.
+    Create {
+        /// Its name.
+        name: ContainerName,
+        /// What from.
+        target: Arc<Target>,
+    },
+    /// Prepare the host again (its memory may have been emptied by a reboot), then start it.
+    Start {
+        /// Which.
+        id: ContainerId,
+        /// What it is made from.
+        target: Option<Arc<Target>>,
+    },
+    /// Stop it.
+    Stop {
+        /// Which.
+        id: ContainerId,
+        /// Between TERM and KILL.
+        grace_seconds: u32,
+    },
+    /// Remove it.
+    Remove {
+        /// Which.
+        id: ContainerId,
+        /// Kill it first.
+        force: bool,
+    },
+    /// Change limits in place.
+    Update {
+        /// Which.
+        id: ContainerId,
+        /// To what.
+        limits: Limits,
+    },
+    /// Look at the host.
+    Probe(FactsWanted),
+}
+
+impl Call {
+    /// One word for logs and metrics.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Info => "info",
+            Self::Anchor { .. } => "anchor",
+            Self::Network => "network",
+            Self::List => "list",
+            Self::Inspect(_) | Self::InspectName(_) => "inspect",
+            Self::Create { .. } => "create",
+            Self::Start { .. } => "start",
+            Self::Stop { .. } => "stop",
+            Self::Remove { .. } => "remove",
+            Self::Update { .. } => "update",
+            Self::Probe(_) => "probe",
+        }
+    }
+
+    /// Does it change a container?
+    pub const fn mutates(&self) -> bool {
+        matches!(
+            self,
+            Self::Create { .. }
+                | Self::Start { .. }
+                | Self::Stop { .. }
+                | Self::Remove { .. }
+                | Self::Update { .. }
+        )
+    }
+}

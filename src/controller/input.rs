@@ -1,0 +1,152 @@
+//! Everything that can happen to the core.
+
+use super::request::Request;
+use crate::container::{ContainerId, Snapshot};
+use crate::resource::condition::Reason;
+use crate::world::facts::Facts;
+use crate::world::scan::RawScan;
+
+/// Ties an answer to the effect that asked for it.
+pub type Seq = u64;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The spec directory was looked at.
+    Scanned(RawScan),
+    /// A call was answered, or given up on.
+    Answered {
+        /// Of the effect.
+        seq: Seq,
+        /// What came.
+        answer: Result<Answer, Failure>,
+    },
+    /// Writes are durable, or not.
+    Committed {
+        /// Of the effect.
+        seq: Seq,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// The event stream says something.
+    Stream {
+        /// Of the effect that opened it: an older stream's words do not count.
+        epoch: Seq,
+        /// What.
+        event: StreamEvent,
+    },
+    /// Somebody asks something.
+    Requested {
+        /// To answer by.
+        id: u64,
+        /// What.
+        request: Request,
+    },
+    /// The time that was asked for has come.
+    Tick,
+    /// Begin nothing more.
+    Shutdown,
+}
+
+/// What the event stream says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// It is open.
+    Opened,
+    /// Something happened to a container that carries our label.
+    Container(Doorbell),
+    /// It ended; why.
+    Ended(String),
+}
+
+/// Look again at this container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doorbell {
+    /// Which.
+    pub id: ContainerId,
+    /// The channel that its labels name.
+    pub channel: Option<String>,
+    /// Docker's word.
+    pub action: String,
+    /// `die`'s code.
+    pub exit_code: Option<i64>,
+    /// By the engine's clock, in nanoseconds.
+    pub time_nano: i64,
+}
+
+/// What a call brought.
+#[derive(Debug)]
+pub enum Answer {
+    /// The engine is there.
+    Pong,
+    /// Who the engine is.
+    Engine(EngineFacts),
+    /// The anchor's label: whose instance this is on this engine.
+    Anchor {
+        /// The state ID that it carries.
+        state_id: String,
+    },
+    /// The instance's network is there, once.
+    NetworkReady,
+    /// Every container with our label.
+    Listed(Vec<Snapshot>),
+    /// One container; its list of exec sessions has only those that run.
+    Inspected(Box<Snapshot>),
+    /// A container was made.
+    Created(ContainerId),
+    /// What was asked is so.
+    Done,
+    /// What the host was seen to be.
+    Facts(Facts),
+}
+
+/// What the core wants to know of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EngineFacts {
+    /// Its ID.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The API version in use.
+    pub api_version: String,
+    /// How many CPUs it has: starts are CPU work.
+    pub cpus: usize,
+}
+
+/// Why a call did not bring what was asked, sorted by what the core does about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no such thing.
+    NotFound(String),
+    /// The name is taken.
+    NameTaken(String),
+    /// Its state does not allow it now.
+    Conflict(String),
+    /// It will not work until something changes; the reason in a word and a sentence.
+    Refused(Reason, String),
+    /// The engine failed at this one, and perhaps not before it was done.
+    Failed(Reason, String),
+    /// The engine's disk is full.
+    NoSpace(String),
+    /// It may have happened, or may yet: read before anything else.
+    Unknown(String),
+    /// The engine could not be reached; nothing happened.
+    Unreachable(String),
+}
+
+impl Failure {
+    /// In words.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::NotFound(text)
+            | Self::NameTaken(text)
+            | Self::Conflict(text)
+            | Self::Refused(_, text)
+            | Self::Failed(_, text)
+            | Self::NoSpace(text)
+            | Self::Unknown(text)
+            | Self::Unreachable(text) => text,
+        }
+    }
+}
+

@@ -1,0 +1,90 @@
+//! What the core remembers of one channel beside the world: gates, what is on its way, what must be read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::backoff::Gate;
+use super::effect::Call;
+use super::input::Seq;
+use crate::container::ContainerId;
+use crate::planner::{Pending, Status};
+use crate::resource::condition::Condition;
+use jiff::Timestamp;
+
+/// A call on its way.
+#[derive(Debug, Clone)]
+pub struct InFlight {
+    /// To recognise its answer.
+    pub seq: Seq,
+    /// What.
+    pub call: Call,
+}
+
+/// What must be read before anything else is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MustRead {
+    /// What has our name: a create's outcome is unknown, or its name was taken.
+    Name,
+    /// This container.
+    Id(ContainerId),
+}
+
+/// One channel's bookkeeping.
+#[derive(Debug, Clone, Default)]
+pub struct KeyState {
+    /// At most one call at a time.
+    pub in_flight: Option<InFlight>,
+    /// To be planned again once the call is answered.
+    pub dirty: bool,
+    /// Closed by failures.
+    pub gate: Option<Gate>,
+    /// What must be read first.
+    pub must_read: Option<MustRead>,
+    /// Read by an inspect that nothing has happened since: what is done to this container now is done with open eyes.
+    pub fresh: Option<(ContainerId, Duration)>,
+    /// The answer of the last change: reads sent before it are stale.
+    pub last_write: Seq,
+    /// The last event: reads sent before it are stale too.
+    pub last_event: Seq,
+    /// What the last call predicts, so that its echo wakes nobody.
+    pub echo: BTreeSet<&'static str>,
+    /// An event of the last change must come by then, or the stream is not to be trusted.
+    pub echo_due: Option<Duration>,
+    /// When to plan again though nothing happens.
+    pub wake_at: Option<Duration>,
+    /// Its turn in the queue.
+    pub turn: u64,
+    /// Of the last plan.
+    pub status: Option<Status>,
+    /// Of the last plan.
+    pub pending: Option<Pending>,
+    /// As published and stored.
+    pub conditions: Vec<Condition>,
+    /// Since when a change waits.
+    pub pending_since: Option<Timestamp>,
+    /// The last end of its process that was counted.
+    pub last_end: Option<(ContainerId, Timestamp)>,
+    /// The container that this process stopped itself: its end is no crash.
+    pub stopped_by_us: Option<ContainerId>,
+    /// Containers that were removed for a drift at the right hash, by field: see `World::unreadable_drift`.
+    pub drift_tried: Vec<&'static str>,
+}
+
+/// The events that a call predicts, and the one that must come.
+pub fn echoes_of(call: &Call) -> (&'static [&'static str], bool) {
+    match call {
+        Call::Create { .. } => (&["create"], true),
+        Call::Start { .. } => (&["start"], true),
+        Call::Stop { .. } => (&["kill", "die", "stop"], true),
+        Call::Remove { .. } => (&["kill", "die", "destroy"], true),
+        Call::Update { .. } => (&["update"], true),
+        Call::Ping
+        | Call::Info
+        | Call::Anchor { .. }
+        | Call::Network
+        | Call::List
+        | Call::Inspect(_)
+        | Call::InspectName(_)
+        | Call::Probe(_) => (&[], false),
+    }
+}

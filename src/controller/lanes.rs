@@ -1,0 +1,173 @@
+//! How much goes on at once: a lane for each class of call, one token bucket for all that changes something.
+//!
+//! The numbers lie above what an engine on a fast machine does (a start takes some 200 ms of its work), so that they bound
+//! a storm and never the normal course. The executor never queues: what has a slot here, goes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::effect::Call;
+use crate::resource::ResourceName;
+
+/// A class of calls that share slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Inspects: cheap, but they wait for the container's lock.
+    Inspect,
+    /// Creates: disk work.
+    Create,
+    /// Starts and updates: CPU work.
+    Start,
+    /// Stops: mostly waiting.
+    Stop,
+    /// Removes: disk work, and a slow one holds up all others in the engine.
+    Remove,
+    /// Ping, info, list, network, probe: the core has at most one of each on its way.
+    Single,
+}
+
+impl Lane {
+    /// The lane of a call.
+    pub const fn of(call: &Call) -> Self {
+        match call {
+            Call::Inspect(_) | Call::InspectName(_) => Self::Inspect,
+            Call::Create { .. } => Self::Create,
+            Call::Start { .. } | Call::Update { .. } => Self::Start,
+            Call::Stop { .. } => Self::Stop,
+            Call::Remove { .. } => Self::Remove,
+            Call::Ping
+            | Call::Info
+            | Call::Anchor { .. }
+            | Call::Network
+            | Call::List
+            | Call::Probe(_) => Self::Single,
+        }
+    }
+}
+
+/// How long each call may take. Creates and starts wait for the engine's disk and for its locks, as the kubelet's and ECS's
+/// agents have learned; a call that was given up has an unknown outcome.
+pub const fn timeout_of(call: &Call) -> Duration {
+    match call {
+        Call::Ping => Duration::from_secs(3),
+        Call::Info | Call::Inspect(_) | Call::InspectName(_) => Duration::from_secs(10),
+        Call::List | Call::Anchor { .. } | Call::Network | Call::Probe(_) => {
+            Duration::from_secs(30)
+        }
+        Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
+            Duration::from_secs(120)
+        }
+        Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
+    }
+}
+
+/// Slots and who waits for them.
+#[derive(Debug)]
+pub struct Lanes {
+    limits: BTreeMap<Lane, usize>,
+    used: BTreeMap<Lane, usize>,
+    waiting: BTreeMap<Lane, BTreeSet<(u64, ResourceName)>>,
+    /// After an outage, how many creates may be on their way: doubled by each success, so that a fault that hits all costs
+    /// few doomed calls.
+    slow_start: usize,
+    tokens: f64,
+    filled_at: Duration,
+}
+
+/// Changes a second in the long run, and at once.
+const TOKENS_PER_SECOND: f64 = 100.0;
+const TOKENS_MAX: f64 = 200.0;
+
+impl Lanes {
+    /// Lanes for an engine with so many CPUs.
+    pub fn new(cpus: usize) -> Self {
+        let limits = BTreeMap::from([
+            (Lane::Inspect, 8),
+            (Lane::Create, 4),
+            (Lane::Start, cpus.clamp(4, 8)),
+            (Lane::Stop, 16),
+            (Lane::Remove, 4),
+            (Lane::Single, usize::MAX),
+        ]);
+        Self {
+            limits,
+            used: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            slow_start: usize::MAX,
+            tokens: TOKENS_MAX,
+            filled_at: Duration::ZERO,
+        }
+    }
+
+    /// Takes a slot for the call, when there is one.
+    pub fn take(&mut self, call: &Call) -> bool {
+        let lane = Lane::of(call);
+        let mut limit = self.limits.get(&lane).copied().unwrap_or(1);
+        if lane == Lane::Create {
+            limit = limit.min(self.slow_start);
+        }
+        let used = self.used.entry(lane).or_default();
+        if *used >= limit {
+            return false;
+        }
+        *used += 1;
+        true
+    }
+
+    /// Gives the slot back, and names who waited longest for it.
+    pub fn give_back(&mut self, call: &Call) -> Option<ResourceName> {
+        let lane = Lane::of(call);
+        if let Some(used) = self.used.get_mut(&lane) {
+            *used = used.saturating_sub(1);
+        }
+        self.waiting.get_mut(&lane)?.pop_first().map(|(_, name)| name)
+    }
+
+    /// Puts a channel into the queue of the lane.
+    pub fn wait(&mut self, call: &Call, turn: u64, name: ResourceName) {
+        self.waiting.entry(Lane::of(call)).or_default().insert((turn, name));
+    }
+
+    /// Lets everybody go: they are planned again.
+    pub fn drain(&mut self) -> Vec<ResourceName> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_values().flatten().map(|(_, name)| name).collect()
+    }
+
+    /// How many wait.
+    pub fn depth(&self) -> usize {
+        self.waiting.values().map(BTreeSet::len).sum()
+    }
+
+    /// How many are on their way.
+    pub fn in_flight(&self) -> usize {
+        self.used.values().sum()
+    }
+
+    /// Takes a token for a change, or says how long until there is one.
+    pub fn take_token(&mut self, now: Duration) -> Result<(), Duration> {
+        let passed = now.saturating_sub(self.filled_at).as_secs_f64();
+        self.tokens = TOKENS_PER_SECOND.mul_add(passed, self.tokens).min(TOKENS_MAX);
+        self.filled_at = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / TOKENS_PER_SECOND))
+    }
+
+    /// The engine was away: begin with one create.
+    pub const fn begin_slowly(&mut self) {
+        self.slow_start = 1;
+    }
+
+    /// A create worked.
+    pub const fn speed_up(&mut self) {
+        self.slow_start = self.slow_start.saturating_mul(2);
+    }
+
+    /// The engine's number of CPUs is known.
+    pub fn set_cpus(&mut self, cpus: usize) {
+        self.limits.insert(Lane::Start, cpus.clamp(4, 8));
+    }
+}

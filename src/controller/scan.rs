@@ -1,0 +1,336 @@
+//! From scans to objects: last good content, absence believed slowly, removals held.
+//!
+//! Not seen is not gone. A file that cannot be used keeps its last good content; a file that is missing keeps it until two
+//! scans, far enough apart, have proved its absence in the same directory as before; and when half of the channels go at
+//! once, or the directory is not the one it was, a person is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::resource::condition::Reason;
+use crate::resource::{Kind, ObjectRef, Resource, SourceRef};
+use crate::world::record::{SourceRow, Write};
+use crate::world::scan::{FileState, ParsedFile, Place, RawScan, Root};
+
+/// So many channels may always go at once.
+const MASS_REMOVAL_AT_LEAST: usize = 3;
+
+/// One object that counts, and where it stands in its file.
+#[derive(Debug, Clone)]
+pub struct Object {
+    file: String,
+    parsed: Arc<ParsedFile>,
+    index: usize,
+    /// Why the newest content of its file does not count.
+    pub trouble: Option<(Reason, String)>,
+    /// Its file is gone, but its removal waits for a person.
+    pub held: bool,
+}
+
+impl Object {
+    /// What the file says.
+    pub fn resource(&self) -> Option<&Resource> {
+        self.parsed.resources.get(self.index)
+    }
+
+    /// Where.
+    pub fn source(&self) -> SourceRef {
+        let line = self.resource().map_or(1, |resource| resource.source().line);
+        SourceRef { file: self.file.clone(), line }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.file == other.file
+            && Arc::ptr_eq(&self.parsed, &other.parsed)
+            && self.index == other.index
+            && self.trouble == other.trouble
+            && self.held == other.held
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    since: Duration,
+    scans: u32,
+    held: bool,
+    approved: bool,
+}
+
+/// What a scan changed.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Did any object change, come or go?
+    pub changed: bool,
+    /// Objects whose absence is now believed, with the file that they were in.
+    pub gone: BTreeMap<ObjectRef, String>,
+    /// To be kept.
+    pub writes: Vec<Write>,
+    /// Another scan is wanted at this time, to believe an absence or not.
+    pub rescan_at: Option<Duration>,
+}
+
+/// Everything known of the spec directory.
+#[derive(Debug, Default)]
+pub struct Sources {
+    good: BTreeMap<String, Arc<ParsedFile>>,
+    objects: BTreeMap<ObjectRef, Object>,
+    missing: BTreeMap<ObjectRef, Missing>,
+    invalid: BTreeMap<String, String>,
+    pinned: Option<Place>,
+    last: Option<RawScan>,
+    unavailable: Option<String>,
+    suspicious: bool,
+    scanned: bool,
+    complete: bool,
+}
+
+impl Sources {
+    /// What the store kept: the last good content of each file, which file owned each object, whose removal was held.
+    /// `suspicious`: the directory or the selection is not what it was, so whatever is missing at first is held.
+    pub fn restore(
+        good: BTreeMap<String, Arc<ParsedFile>>,
+        owners: &BTreeMap<ObjectRef, String>,
+        held: &BTreeSet<ObjectRef>,
+        suspicious: bool,
+    ) -> Self {
+        let mut sources = Self { good, suspicious, ..Self::default() };
+        sources.objects = sources.assemble(|object| owners.get(object).cloned());
+        for object in held {
+            let missing = Missing { since: Duration::ZERO, scans: 0, held: true, approved: false };
+            sources.missing.insert(object.clone(), missing);
+        }
+        sources
+    }
+
+    /// Every object that counts.
+    pub const fn objects(&self) -> &BTreeMap<ObjectRef, Object> {
+        &self.objects
+    }
+
+    /// Files whose newest content does not count, each with the reason.
+    pub const fn invalid(&self) -> &BTreeMap<String, String> {
+        &self.invalid
+    }
+
+    /// Why the directory cannot be read now.
+    pub fn unavailable(&self) -> Option<&str> {
+        self.unavailable.as_deref()
+    }
+
+    /// Has any scan come, be it only to say that the directory is away?
+    pub const fn scanned(&self) -> bool {
+        self.scanned
+    }
+
+    /// Has a complete scan come?
+    pub const fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The last scan that was complete.
+    pub const fn last(&self) -> Option<&RawScan> {
+        self.last.as_ref()
+    }
+
+    /// How many files count as they are.
+    pub fn files_ok(&self) -> usize {
+        self.good.keys().filter(|file| !self.invalid.contains_key(*file)).count()
+    }
+
+    /// Channels whose removal waits for a person.
+    pub fn held(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.missing.iter().filter(|(_, missing)| missing.held && !missing.approved).map(|(o, _)| o)
+    }
+
+    /// Lets go of every held removal: they take place with the next scan that proves them.
+    pub fn confirm(&mut self) -> usize {
+        let mut count = 0;
+        for missing in self.missing.values_mut().filter(|missing| missing.held) {
+            missing.approved = true;
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes a scan in.
+    pub fn absorb(&mut self, scan: RawScan, prune_delay: Duration) -> Outcome {
+        self.scanned = true;
+        let place = match (&scan.root, &scan.incomplete) {
+            (Root::Present(place), None) => place.clone(),
+            (Root::Present(_), Some(reason)) => return self.freeze(reason.clone()),
+            (Root::Unavailable { reason }, _) => return self.freeze(reason.clone()),
+        };
+        let thawed = self.unavailable.take().is_some();
+        // Absence under another directory proves nothing of what was in the first one.
+        let elsewhere = self.pinned.as_ref().is_some_and(|pinned| !place.continues(pinned));
+        if elsewhere {
+            self.suspicious = true;
+        }
+        let mut outcome = Outcome::default();
+        let invalid_before = std::mem::take(&mut self.invalid);
+        self.read_files(&scan, &mut outcome);
+        self.drop_absent(&scan, &mut outcome);
+        let owners: BTreeMap<ObjectRef, String> =
+            self.objects.iter().map(|(object, at)| (object.clone(), at.file.clone())).collect();
+        let present = self.assemble(|object| owners.get(object).cloned());
+        self.judge_absence(present, &scan, prune_delay, &mut outcome);
+        outcome.changed |= thawed || invalid_before != self.invalid;
+        if self.missing.is_empty() {
+            self.suspicious = false;
+        }
+        self.pinned = Some(place);
+        self.complete = true;
+        self.last = Some(scan);
+        outcome
+    }
+
+    fn freeze(&mut self, reason: String) -> Outcome {
+        // Absence must be proved by scans that follow each other.
+        for missing in self.missing.values_mut() {
+            missing.scans = 0;
+        }
+        let changed = self.unavailable.as_ref() != Some(&reason);
+        self.unavailable = Some(reason);
+        Outcome { changed, ..Outcome::default() }
+    }
+
+    /// The newest good content of each file, and what is wrong with the others.
+    fn read_files(&mut self, scan: &RawScan, outcome: &mut Outcome) {
+        for (file, state) in &scan.files {
+            let why = match state {
+                FileState::Parsed(parsed) => {
+                    let error = parsed.violations.iter().find(|violation| violation.is_error());
+                    match error {
+                        Some(violation) => violation.to_string(),
+                        None => {
+                            let old = self.good.get(file);
+                            if old.is_none_or(|old| old.text != parsed.text) {
+                                let row = SourceRow { text: parsed.text.to_string() };
+                                outcome.writes.push(Write::Source(file.clone(), Some(row)));
+                            }
+                            if old.is_none_or(|old| !Arc::ptr_eq(old, parsed)) {
+                                self.good.insert(file.clone(), Arc::clone(parsed));
+                            }
+                            continue;
+                        }
+                    }
+                }
+                FileState::Unreadable(why) | FileState::Refused(why) => format!("{file}: {why}"),
+                FileState::Unstable => format!("{file}: it keeps changing while it is read"),
+            };
+            self.invalid.insert(file.clone(), why);
+        }
+    }
+
+    /// Forgets the content of files that are proved to be absent; their objects live on until that is believed.
+    fn drop_absent(&mut self, scan: &RawScan, outcome: &mut Outcome) {
+        let mut absent = Vec::new();
+        for file in self.good.keys().filter(|file| !scan.files.contains_key(*file)) {
+            let remounted = self.last.as_ref().is_some_and(|last| scan.remounted_above(last, file));
+            if scan.proves_absence_of(file) && !remounted {
+                absent.push(file.clone());
+            } else {
+                let why = format!("{file}: what holds it cannot be read");
+                self.invalid.insert(file.clone(), why);
+            }
+        }
+        for file in absent {
+            self.good.remove(&file);
+            if !self.objects.values().any(|object| object.file == file) {
+                outcome.writes.push(Write::Source(file, None));
+            }
+        }
+    }
+
+    /// The objects of all good content; of two files that claim one, the incumbent keeps it, else the first.
+    fn assemble(
+        &self,
+        incumbent: impl Fn(&ObjectRef) -> Option<String>,
+    ) -> BTreeMap<ObjectRef, Object> {
+        let mut claims: BTreeMap<ObjectRef, Vec<Object>> = BTreeMap::new();
+        for (file, parsed) in &self.good {
+            let trouble = self.invalid.get(file).map(|why| (Reason::SourceInvalid, why.clone()));
+            for (index, resource) in parsed.resources.iter().enumerate() {
+                let object = Object {
+                    file: file.clone(),
+                    parsed: Arc::clone(parsed),
+                    index,
+                    trouble: trouble.clone(),
+                    held: false,
+                };
+                claims.entry(resource.object_ref()).or_default().push(object);
+            }
+        }
+        let mut objects = BTreeMap::new();
+        for (name, mut claimants) in claims {
+            let first = incumbent(&name)
+                .and_then(|file| claimants.iter().position(|object| object.file == file))
+                .unwrap_or(0);
+            let mut winner = claimants.swap_remove(first);
+            if let Some(other) = claimants.first() {
+                let message = format!("{} claims it too; {} counts", other.file, winner.file);
+                winner.trouble = Some((Reason::Conflict, message));
+            }
+            objects.insert(name, winner);
+        }
+        objects
+    }
+
+    fn judge_absence(
+        &mut self,
+        present: BTreeMap<ObjectRef, Object>,
+        scan: &RawScan,
+        prune_delay: Duration,
+        outcome: &mut Outcome,
+    ) {
+        let started = scan.started.mono;
+        let before = std::mem::replace(&mut self.objects, present);
+        self.missing.retain(|object, _| !self.objects.contains_key(object));
+        let total = before.keys().filter(|object| object.kind == Kind::Channel).count();
+        let retained: BTreeMap<ObjectRef, Object> = before
+            .iter()
+            .filter(|(object, _)| !self.objects.contains_key(*object))
+            .map(|(object, at)| (object.clone(), at.clone()))
+            .collect();
+        let channels_missing =
+            retained.keys().filter(|object| object.kind == Kind::Channel).count();
+        let mass = channels_missing >= MASS_REMOVAL_AT_LEAST && channels_missing * 2 >= total;
+        for (name, mut object) in retained {
+            let missing = self.missing.entry(name.clone()).or_insert(Missing {
+                since: started,
+                scans: 0,
+                held: false,
+                approved: false,
+            });
+            missing.scans += 1;
+            if missing.scans == 1 {
+                missing.since = started;
+            }
+            let is_channel = name.kind == Kind::Channel;
+            missing.held |= is_channel && (mass || self.suspicious);
+            let proved = missing.scans >= 2 && started.saturating_sub(missing.since) >= prune_delay;
+            if proved && (!missing.held || missing.approved) {
+                self.missing.remove(&name);
+                outcome.gone.insert(name, object.file.clone());
+                if !self.good.contains_key(&object.file) {
+                    outcome.writes.push(Write::Source(object.file, None));
+                }
+                continue;
+            }
+            if !proved {
+                let due = missing.since + prune_delay;
+                outcome.rescan_at =
+                    Some(outcome.rescan_at.map_or(due, |earlier: Duration| earlier.min(due)));
+            }
+            object.held = missing.held && !missing.approved;
+            object.trouble = None;
+            self.objects.insert(name, object);
+        }
+        outcome.changed |= !outcome.gone.is_empty()
+            || before.len() != self.objects.len()
+            || before.iter().any(|(name, old)| {
+                self.objects.get(name).is_none_or(|new| !new.is_same(old))
+            });
+    }
+}

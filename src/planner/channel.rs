@@ -1,0 +1,663 @@
+//! The plan of one channel: at most one live shell, made from the file, never yanked from under anybody.
+//!
+//! Read top to bottom it is the table of the README's "what happens when": first what is intended, then what the container
+//! is, then the one next action.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::action::{Action, Pending, Status, Step, Wake, Want};
+use crate::container::config::{FieldDrift, Limits, drift};
+use crate::container::{ContainerName, ContainerState, label};
+use crate::resource::condition::{ConditionStatus, Reason};
+use crate::resource::effective::UpdateStrategyKind;
+use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::World;
+use crate::world::desired::{DesiredChannel, Target, Verdict};
+use crate::world::observed::Seen;
+use crate::world::record::{Farewell, InventoryRow};
+
+/// How often it is checked whether a shell that somebody is in has become idle. The end of a session is an event too; this
+/// is for the event that was lost.
+const IDLE_CHECK: Duration = Duration::from_secs(60);
+/// How often a container on its way out is looked at.
+const REMOVING_CHECK: Duration = Duration::from_secs(2);
+/// Between TERM and KILL of a shell. The init ends at once; what else runs in it has this long.
+const SHELL_GRACE_SECONDS: u32 = 10;
+
+/// What should be done for one channel.
+pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
+    let object = ObjectRef::channel(name.clone());
+    let context = Context {
+        world,
+        name,
+        now,
+        row: world.inventory.get(&object),
+        seen: world.observed.shell_of(name),
+    };
+    match context.intent(&object) {
+        Intent::Keep { desired, target } => context.keep(desired, target),
+        Intent::Stopped { reason, message, farewell } => context.stopped(reason, message, farewell),
+        Intent::Disabled { farewell } => context.disabled(farewell),
+        Intent::HandsOff { reason, message } => Step::rest(ConditionStatus::False, reason, message),
+        Intent::Gone { row } => context.gone(row),
+        Intent::Stray => context.stray(),
+        Intent::Unknown => Step::rest(
+            ConditionStatus::Unknown,
+            Reason::Waiting,
+            "the spec directory has not been read yet".to_owned(),
+        ),
+        Intent::Nothing => {
+            Step::rest(ConditionStatus::True, Reason::UpToDate, "nothing is left".to_owned())
+        }
+    }
+}
+
+enum Intent<'a> {
+    /// There should be a running shell made from this.
+    Keep { desired: &'a DesiredChannel, target: &'a Arc<Target> },
+    /// The shell should be stopped and stay.
+    Stopped { reason: Reason, message: String, farewell: Farewell },
+    /// There should be no shell.
+    Disabled { farewell: Farewell },
+    /// What is, stays.
+    HandsOff { reason: Reason, message: String },
+    /// The file is gone: stop, then remove.
+    Gone { row: &'a InventoryRow },
+    /// Ours, and nothing explains it.
+    Stray,
+    /// Not known yet.
+    Unknown,
+    /// Neither wanted nor there.
+    Nothing,
+}
+
+impl Step {
+    fn rest(ready: ConditionStatus, reason: Reason, message: String) -> Self {
+        Self {
+            want: None,
+            status: Status { ready, reason, message },
+            pending: None,
+            wake: Wake::OnChange,
+            recreate: false,
+        }
+    }
+
+    fn act(reason: Reason, action: Action, cause: impl Into<String>) -> Self {
+        let cause = cause.into();
+        let status = Status { ready: ConditionStatus::False, reason, message: cause.clone() };
+        let want = Some(Want { action, cause });
+        Self { want, status, pending: None, wake: Wake::OnChange, recreate: false }
+    }
+
+    fn wake_after(mut self, after: Duration) -> Self {
+        self.wake = Wake::After(after);
+        self
+    }
+
+    fn recreating(mut self) -> Self {
+        self.recreate = true;
+        self
+    }
+}
+
+/// What is kept of a spec for the time after its file, and for every stop before it.
+pub fn farewell_of(desired: &DesiredChannel) -> Option<Farewell> {
+    let effective = desired.effective.as_ref()?;
+    Some(Farewell {
+        keep_stopped_seconds: effective.deletion.keep_stopped.as_secs(),
+        when_idle: effective.update_strategy.kind == UpdateStrategyKind::WhenIdle,
+        max_wait_seconds: effective.update_strategy.max_wait.as_secs(),
+        grace_seconds: SHELL_GRACE_SECONDS,
+    })
+}
+
+const STRAY_FAREWELL: Farewell = Farewell {
+    keep_stopped_seconds: 0,
+    when_idle: true,
+    max_wait_seconds: 86_400,
+    grace_seconds: SHELL_GRACE_SECONDS,
+};
+
+struct Context<'a> {
+    world: &'a World,
+    name: &'a ResourceName,
+    now: Now,
+    row: Option<&'a InventoryRow>,
+    seen: Option<&'a Seen>,
+}
+
+impl<'a> Context<'a> {
+    fn intent(&self, object: &ObjectRef) -> Intent<'a> {
+        let Some(desired) = self.world.desired.channels.get(self.name) else {
+            return match (self.row, self.seen) {
+                _ if !self.world.desired.ready => Intent::Unknown,
+                (Some(row), _) if row.gone_since.is_some() => Intent::Gone { row },
+                // Known, and its absence not yet believed: the controller keeps its last good content, so this is a
+                // moment at most.
+                (Some(_), _) => Intent::Unknown,
+                (None, Some(_)) => Intent::Stray,
+                (None, None) => Intent::Nothing,
+            };
+        };
+        match &desired.verdict {
+            Verdict::Held { reason, message } => {
+                return Intent::HandsOff { reason: *reason, message: message.clone() };
+            }
+            Verdict::NotForThisHost => {
+                return Intent::Stopped {
+                    reason: Reason::NotForThisHost,
+                    message: "hostSelector does not select this host; stopped here, never removed"
+                        .to_owned(),
+                    farewell: farewell_of(desired).unwrap_or(STRAY_FAREWELL),
+                };
+            }
+            Verdict::Admitted => {}
+        }
+        let (Some(effective), Some(target)) = (&desired.effective, &desired.target) else {
+            return Intent::HandsOff {
+                reason: Reason::Waiting,
+                message: "the host has not been looked at yet".to_owned(),
+            };
+        };
+        let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
+        if let Some(set) = self.world.suspended_by_hand(object, self.now) {
+            let why =
+                if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
+            let until = set.until.map_or(String::new(), |until| format!(" until {until}"));
+            let message = format!("suspended by hand{until}{why}");
+            return Intent::Stopped { reason: Reason::Suspended, message, farewell };
+        }
+        if effective.suspend {
+            let message = "spec.suspend is true".to_owned();
+            return Intent::Stopped { reason: Reason::Suspended, message, farewell };
+        }
+        if !effective.shell.enabled {
+            return Intent::Disabled { farewell };
+        }
+        Intent::Keep { desired, target }
+    }
+
+    fn container_name(&self) -> ContainerName {
+        ContainerName::shell(&self.world.settings.instance, self.name)
+    }
+
+    fn keep(&self, desired: &DesiredChannel, target: &Arc<Target>) -> Step {
+        let Some(seen) = self.seen else {
+            return self.create(target);
+        };
+        let id = seen.snapshot.id.clone();
+        let same = self.hash_of(seen) == Some(target.hash.as_str());
+        match seen.state() {
+            ContainerState::Running => self.running(desired, target, seen, same),
+            ContainerState::Paused => Step::rest(
+                ConditionStatus::False,
+                Reason::Paused,
+                "paused by a person; left alone until it is unpaused".to_owned(),
+            ),
+            ContainerState::Created if !same => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "the spec changed before it was started",
+            )
+            .recreating(),
+            ContainerState::Created if seen.made_here => {
+                Step::act(Reason::Starting, Action::Start(id), "made, not started yet")
+            }
+            ContainerState::Created => match &seen.snapshot.details {
+                None => Step::act(Reason::Starting, Action::Inspect(id), "made, not started yet"),
+                Some(details) if !details.error.is_empty() => {
+                    let cause = format!("start failed: {}", details.error);
+                    Step::act(Reason::StartFailed, Action::Remove { id, force: false }, cause)
+                        .recreating()
+                }
+                // Files are copied in between its making and its start: one that another process made, or whose making
+                // was not heard of, may lack them. It never ran, so nothing is lost.
+                Some(_) => Step::act(
+                    Reason::Creating,
+                    Action::Remove { id, force: false },
+                    "made, but perhaps not completely",
+                )
+                .recreating(),
+            },
+            ContainerState::Exited if !same => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "stopped, and the spec has changed",
+            )
+            .recreating(),
+            ContainerState::Exited => self.exited(seen),
+            ContainerState::Restarting => Step::act(
+                Reason::Stopping,
+                Action::Update { id, limits: target.config.limits },
+                "somebody set a restart policy; chanop restarts shells itself",
+            ),
+            ContainerState::Removing => removing(),
+            ContainerState::Dead => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: true },
+                "the engine holds it half removed",
+            )
+            .recreating(),
+            ContainerState::Unknown => Step::act(
+                Reason::Waiting,
+                Action::Inspect(id),
+                "the engine reports a state that is not known",
+            )
+            .wake_after(IDLE_CHECK),
+        }
+    }
+
+    fn create(&self, target: &Arc<Target>) -> Step {
+        if target.own_network && !self.world.network_ready {
+            return Step::rest(
+                ConditionStatus::False,
+                Reason::Creating,
+                "waits for the instance's network".to_owned(),
+            );
+        }
+        let action = Action::Create { name: self.container_name(), target: Arc::clone(target) };
+        let cause = match self.row {
+            Some(_) => "there is no container".to_owned(),
+            None => "its file is new".to_owned(),
+        };
+        let step = Step::act(Reason::Creating, action, cause);
+        self.with_trouble(step)
+    }
+
+    /// What went wrong the last time says more than that it will be tried again.
+    fn with_trouble(&self, mut step: Step) -> Step {
+        if let Some(trouble) = self.world.troubles.get(self.name) {
+            step.status.reason = trouble.reason;
+            step.status.message.clone_from(&trouble.message);
+        }
+        step
+    }
+
+    fn exited(&self, seen: &Seen) -> Step {
+        let id = seen.snapshot.id.clone();
+        let code = seen.snapshot.details.as_ref().map(|details| details.exit_code);
+        let exit = code.map_or(String::new(), |code| format!(" with {code}"));
+        match self.world.crashes.get(self.name) {
+            Some(crashes) if self.now.mono < crashes.not_before => {
+                let wait = crashes.not_before.saturating_sub(self.now.mono);
+                Step::rest(
+                    ConditionStatus::False,
+                    Reason::CrashLoopBackOff,
+                    format!(
+                        "ended by itself {} times, last with {}; started again in {} s",
+                        crashes.count,
+                        crashes.exit_code,
+                        wait.as_secs().max(1)
+                    ),
+                )
+                .wake_after(wait)
+            }
+            _ => {
+                let step =
+                    Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
+                self.with_trouble(step)
+            }
+        }
+    }
+
+    fn running(
+        &self,
+        desired: &DesiredChannel,
+        target: &Arc<Target>,
+        seen: &Seen,
+        same: bool,
+    ) -> Step {
+        let id = seen.snapshot.id.clone();
+        if let Some(cause) = self.difference(target, seen, same) {
+            // A list does not say what differs, nor whether somebody is in it.
+            if seen.snapshot.details.is_none() {
+                return Step::act(Reason::Running, Action::Inspect(id), "looks at what differs")
+                    .ready();
+            }
+            return self.outdated(desired, seen, &cause);
+        }
+        let limits = target.config.limits;
+        if let Some(cause) = self.in_place(seen, limits) {
+            return Step::act(Reason::Running, Action::Update { id, limits }, cause).ready();
+        }
+        if desired.removal_held {
+            return Step::rest(
+                ConditionStatus::True,
+                Reason::PruneHeld,
+                "its file is gone; it stays until a person says `chanop prune --confirm`"
+                    .to_owned(),
+            );
+        }
+        Step::rest(ConditionStatus::True, Reason::Running, "the shell runs".to_owned())
+    }
+
+    /// Why the container would have to be made anew.
+    fn difference(&self, target: &Target, seen: &Seen, same: bool) -> Option<String> {
+        let details = seen.snapshot.details.as_ref();
+        let found = details.map_or_else(Vec::new, |details| {
+            let mut found = drift(&target.config, &details.config);
+            found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
+            if same {
+                let ignored = self.world.unreadable_drift.get(self.name);
+                found.retain(|field| ignored.is_none_or(|ignored| !ignored.contains(&field.field)));
+            }
+            found
+        });
+        if same && found.is_empty() {
+            return None;
+        }
+        Some(if same {
+            format!("changed by hand: {}", describe(&found))
+        } else {
+            let named: Vec<FieldDrift> =
+                found.into_iter().filter(|field| field.field != "labels").collect();
+            if named.is_empty() {
+                "a secret, a copied file or the restart annotation changed".to_owned()
+            } else {
+                describe(&named)
+            }
+        })
+    }
+
+    /// Why limits or restart policy are to be set.
+    fn in_place(&self, seen: &Seen, want: Limits) -> Option<String> {
+        if let Some(details) = &seen.snapshot.details {
+            if !matches!(details.restart_policy.as_str(), "" | "no") {
+                return Some(format!("restart policy {} → no", details.restart_policy));
+            }
+            return (details.limits != want).then(|| describe_limits(details.limits, want));
+        }
+        let applied = self.world.applied.get(&seen.snapshot.id)?;
+        (*applied != want).then(|| describe_limits(*applied, want))
+    }
+
+    fn outdated(&self, desired: &DesiredChannel, seen: &Seen, cause: &str) -> Step {
+        let strategy = desired.effective.as_ref().map(|effective| effective.update_strategy.kind);
+        if strategy == Some(UpdateStrategyKind::OnDelete) {
+            let mut step = Step::rest(
+                ConditionStatus::True,
+                Reason::Running,
+                "the shell runs; a change waits until a person removes the container".to_owned(),
+            );
+            step.pending = Some(Pending {
+                verb: "recreate",
+                cause: cause.to_owned(),
+                waits: "until the container is removed by hand".to_owned(),
+                forced_at: None,
+            });
+            return step.recreating();
+        }
+        let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
+        self.stop(seen, farewell, "recreate", cause, Reason::Running).recreating()
+    }
+
+    /// Stops a running container, as soon as nobody is in it.
+    fn stop(
+        &self,
+        seen: &Seen,
+        farewell: Farewell,
+        verb: &'static str,
+        cause: &str,
+        reason: Reason,
+    ) -> Step {
+        let id = seen.snapshot.id.clone();
+        let stop = Action::Stop { id: id.clone(), grace_seconds: farewell.grace_seconds };
+        let since = self.row.and_then(|row| row.pending_since).unwrap_or(self.now.wall);
+        let forced_at = add(since, farewell.max_wait_seconds);
+        if !farewell.when_idle || forced_at.is_some_and(|at| at <= self.now.wall) {
+            return Step::act(Reason::Stopping, stop, cause);
+        }
+        let Some(details) = &seen.snapshot.details else {
+            return Step::act(reason, Action::Inspect(id), "looks whether somebody is in it");
+        };
+        if details.exec_ids.is_empty() {
+            return Step::act(Reason::Stopping, stop, cause);
+        }
+        let pending = Pending {
+            verb,
+            cause: cause.to_owned(),
+            waits: format!("shell open ({})", details.exec_ids.len()),
+            forced_at,
+        };
+        let next = forced_at.map_or(IDLE_CHECK, |at| until(self.now.wall, at).min(IDLE_CHECK));
+        let age = self.now.mono.saturating_sub(seen.read_at);
+        if age >= IDLE_CHECK {
+            let mut step =
+                Step::act(reason, Action::Inspect(id), "looks whether somebody is still in it");
+            step.pending = Some(pending);
+            return step.ready_as(reason);
+        }
+        let mut step = Step::rest(
+            ConditionStatus::False,
+            reason,
+            format!("{cause}; waits: somebody is in the shell"),
+        );
+        step.pending = Some(pending);
+        step.ready_as(reason).wake_after(next.max(Duration::from_secs(1)))
+    }
+
+    fn stopped(&self, reason: Reason, message: String, farewell: Farewell) -> Step {
+        let rest = Step::rest(ConditionStatus::False, reason, message.clone());
+        let Some(seen) = self.seen else { return rest };
+        let id = seen.snapshot.id.clone();
+        match seen.state() {
+            ContainerState::Running => {
+                let mut step = self.stop(seen, farewell, "stop", &message, reason);
+                step.status = Status { ready: ConditionStatus::False, reason, message };
+                step
+            }
+            ContainerState::Restarting => Step::act(
+                Reason::Stopping,
+                Action::Stop { id, grace_seconds: farewell.grace_seconds },
+                message,
+            ),
+            ContainerState::Paused
+            | ContainerState::Created
+            | ContainerState::Exited
+            | ContainerState::Removing
+            | ContainerState::Dead
+            | ContainerState::Unknown => rest,
+        }
+    }
+
+    fn disabled(&self, farewell: Farewell) -> Step {
+        let cause = "spec.shell.enabled is false";
+        match self.seen {
+            None => Step::rest(ConditionStatus::True, Reason::ShellDisabled, cause.to_owned()),
+            Some(seen) => self.take_away(seen, farewell, cause, Reason::ShellDisabled),
+        }
+    }
+
+    fn gone(&self, row: &InventoryRow) -> Step {
+        let cause = format!("{} is gone", row.file);
+        let Some(seen) = self.seen else {
+            return Step::act(Reason::Deleting, Action::Forget, cause);
+        };
+        let stopped = matches!(seen.state(), ContainerState::Exited);
+        if stopped {
+            let since = row.stopped_at.unwrap_or(self.now.wall);
+            let due = add(since, row.farewell.keep_stopped_seconds);
+            if let Some(due) = due.filter(|due| *due > self.now.wall) {
+                let left = until(self.now.wall, due);
+                let mut step = Step::rest(ConditionStatus::False, Reason::Deleting, cause.clone());
+                step.pending = Some(Pending {
+                    verb: "remove",
+                    cause,
+                    waits: "keepStopped".to_owned(),
+                    forced_at: Some(due),
+                });
+                return step.wake_after(left);
+            }
+        }
+        self.take_away(seen, row.farewell, &cause, Reason::Deleting)
+    }
+
+    fn stray(&self) -> Step {
+        let cause = "no file and no record wants it";
+        let Some(seen) = self.seen else {
+            return Step::rest(
+                ConditionStatus::True,
+                Reason::UpToDate,
+                "nothing is left".to_owned(),
+            );
+        };
+        let age = self.now.mono.saturating_sub(seen.first_seen);
+        let grace = self.world.settings.stray_grace;
+        if age < grace {
+            let mut step = Step::rest(ConditionStatus::False, Reason::Deleting, cause.to_owned());
+            step.pending = Some(Pending {
+                verb: "remove",
+                cause: cause.to_owned(),
+                waits: "a file may still claim it".to_owned(),
+                forced_at: add(self.now.wall, (grace - age).as_secs()),
+            });
+            return step.wake_after(grace - age);
+        }
+        self.take_away(seen, STRAY_FAREWELL, cause, Reason::Deleting)
+    }
+
+    /// Stop, then remove.
+    fn take_away(&self, seen: &Seen, farewell: Farewell, cause: &str, reason: Reason) -> Step {
+        let id = seen.snapshot.id.clone();
+        let mut step = match seen.state() {
+            ContainerState::Running => self.stop(seen, farewell, "stop", cause, reason),
+            ContainerState::Paused => Step::rest(
+                ConditionStatus::False,
+                Reason::Paused,
+                format!("{cause}; paused by a person, left alone until it is unpaused"),
+            ),
+            ContainerState::Restarting => {
+                Step::act(reason, Action::Stop { id, grace_seconds: farewell.grace_seconds }, cause)
+            }
+            ContainerState::Created | ContainerState::Exited => {
+                Step::act(reason, Action::Remove { id, force: false }, cause)
+            }
+            ContainerState::Dead => Step::act(reason, Action::Remove { id, force: true }, cause),
+            ContainerState::Removing => removing(),
+            ContainerState::Unknown => {
+                Step::act(reason, Action::Inspect(id), cause).wake_after(IDLE_CHECK)
+            }
+        };
+        step.status.ready = ConditionStatus::False;
+        step
+    }
+
+    fn hash_of<'b>(&self, seen: &'b Seen) -> Option<&'b str> {
+        seen.snapshot.labels.get(label::SPEC_HASH).map(String::as_str)
+    }
+}
+
+impl Step {
+    /// It runs all the while.
+    fn ready(mut self) -> Self {
+        self.status = Status {
+            ready: ConditionStatus::True,
+            reason: Reason::Running,
+            message: "the shell runs".to_owned(),
+        };
+        self
+    }
+
+    /// A shell whose change waits is a usable shell.
+    fn ready_as(mut self, reason: Reason) -> Self {
+        if reason == Reason::Running {
+            self.status.ready = ConditionStatus::True;
+            self.status.reason = Reason::Running;
+            "the shell runs; a change waits".clone_into(&mut self.status.message);
+        }
+        self
+    }
+}
+
+fn removing() -> Step {
+    Step::rest(ConditionStatus::False, Reason::Removing, "the engine is removing it".to_owned())
+        .wake_after(REMOVING_CHECK)
+}
+
+fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {
+    let span = jiff::SignedDuration::from_secs(i64::try_from(seconds).ok()?);
+    at.checked_add(span).ok()
+}
+
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// The first differences in words: two are enough to know which change it is.
+fn describe(found: &[FieldDrift]) -> String {
+    let mut text = String::new();
+    for (at, field) in found.iter().take(2).enumerate() {
+        if at > 0 {
+            text.push_str(", ");
+        }
+        match field.field {
+            "env" => text.push_str(&format!("env {}", field.want)),
+            "image" => text.push_str(&format!("image {} → {}", field.have, field.want)),
+            name if field.want.len() + field.have.len() > 60 => text.push_str(name),
+            name => text.push_str(&format!(
+                "{name} {} → {}",
+                or_none(&field.have),
+                or_none(&field.want)
+            )),
+        }
+    }
+    if found.len() > 2 {
+        text.push_str(&format!(" and {} more", found.len() - 2));
+    }
+    text
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn describe_limits(have: Limits, want: Limits) -> String {
+    let mut parts = Vec::new();
+    if have.memory_bytes != want.memory_bytes {
+        parts.push(format!("memory {} → {}", bytes(have.memory_bytes), bytes(want.memory_bytes)));
+    }
+    if have.nano_cpus != want.nano_cpus {
+        parts.push(format!("cpu {} → {}", cpus(have.nano_cpus), cpus(want.nano_cpus)));
+    }
+    if have.pids != want.pids {
+        parts.push(format!("pids {} → {}", have.pids, want.pids));
+    }
+    parts.join(", ")
+}
+
+/// Bytes in the largest binary unit that leaves a whole number.
+fn bytes(count: i64) -> String {
+    if count == 0 {
+        return "none".to_owned();
+    }
+    for (unit, size) in [("Gi", 1_i64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        if count % size == 0 {
+            return format!("{}{unit}", count / size);
+        }
+    }
+    count.to_string()
+}
+
+fn cpus(nano: i64) -> String {
+    match nano {
+        0 => "none".to_owned(),
+        nano if nano % 1_000_000_000 == 0 => (nano / 1_000_000_000).to_string(),
+        nano => format!("{}m", nano / 1_000_000),
+    }
+}
+
+/// The fields in which a container of the right hash differs from its target: what a fresh container shows here, recreating
+/// cannot mend.
+pub fn drift_fields(target: &Target, seen: &Seen) -> Vec<&'static str> {
+    let Some(details) = &seen.snapshot.details else { return Vec::new() };
+    let mut fields: Vec<&'static str> = drift(&target.config, &details.config)
+        .into_iter()
+        .filter(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE))
+        .map(|field| field.field)
+        .collect();
+    fields.dedup();
+    fields
+}

@@ -1,0 +1,255 @@
+//! From a file's text to its objects, and to everything that is wrong with it.
+//!
+//! The only place that knows YAML. A file is cut at its document markers first, which is exact: a line that begins with
+//! `---` or `...` ends a document even within a quoted or block text. So each document is judged on its own, and one that
+//! is broken loses none of the others. Whatever the text, the time and memory are bounded.
+
+mod yaml;
+
+use crate::resource::Resource;
+use crate::resource::decode_object;
+use crate::resource::node::{Node, Value};
+use crate::resource::validate::{Code, Violation, token};
+
+/// The largest file that is read. The API server's bound on an object, and far above what a person writes.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// The most documents in a file, so that a file's conditions stay readable.
+pub const DOCUMENTS_MAX: usize = 256;
+
+/// What a file holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParsedFile {
+    /// The objects of the documents without an error, in their order.
+    pub resources: Vec<Resource>,
+    /// What is wrong, in the order of the lines.
+    pub violations: Vec<Violation>,
+}
+
+impl ParsedFile {
+    /// Is there an error, so that the file as a whole does not count?
+    pub fn has_errors(&self) -> bool {
+        self.violations.iter().any(Violation::is_error)
+    }
+}
+
+/// Parses the bytes of `file`.
+pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
+    if bytes.len() > FILE_BYTES_MAX {
+        return too_large(file, bytes.len());
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse_file(file, text),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+            let message = if utf16 { "the file is UTF-16" } else { "the file is not UTF-8" };
+            let mut violation = Violation::of_file(Code::NotUtf8, file, message);
+            violation.line = u32::try_from(line).unwrap_or_default();
+            violation.column = 1;
+            violation.help = Some("save it as UTF-8".to_owned());
+            ParsedFile { resources: Vec::new(), violations: vec![violation] }
+        }
+    }
+}
+
+/// Parses the text of `file`; the name is for the places.
+pub fn parse_file(file: &str, text: &str) -> ParsedFile {
+    if text.len() > FILE_BYTES_MAX {
+        return too_large(file, text.len());
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parsed = ParsedFile::default();
+    if text.trim().is_empty() {
+        let mut violation = Violation::of_file(
+            Code::EmptyFile,
+            file,
+            "the file is empty, as a half-written one would be",
+        );
+        violation.help = Some(
+            "delete it, or write a comment or `[]` into it when it is to hold nothing".to_owned(),
+        );
+        parsed.violations.push(violation);
+        return parsed;
+    }
+    let mut nodes = yaml::Budget::new();
+    for (index, document) in documents(text).into_iter().enumerate() {
+        if index >= DOCUMENTS_MAX {
+            let message = format!("the file has more than {DOCUMENTS_MAX} documents");
+            let mut violation = Violation::of_file(Code::TooLarge, file, message);
+            violation.line = document.first_line;
+            violation.column = 1;
+            violation.help = Some("split it into several files".to_owned());
+            parsed.violations.push(violation);
+            break;
+        }
+        match yaml::document(document.text, document.first_line, &mut nodes) {
+            Ok(node) => object(file, &node, &mut parsed),
+            Err(trouble) => parsed.violations.push(violation(file, trouble)),
+        }
+    }
+    parsed
+}
+
+fn too_large(file: &str, bytes: usize) -> ParsedFile {
+    let message = format!("the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read");
+    let violation = Violation::of_file(Code::TooLarge, file, message);
+    ParsedFile { resources: Vec::new(), violations: vec![violation] }
+}
+
+fn object(file: &str, node: &Node, parsed: &mut ParsedFile) {
+    match &node.value {
+        Value::Null => {}
+        Value::List(items) if items.is_empty() => {}
+        _ => {
+            let (resource, violations) = decode_object(file, node);
+            parsed.resources.extend(resource);
+            parsed.violations.extend(violations);
+        }
+    }
+}
+
+fn violation(file: &str, trouble: yaml::Trouble) -> Violation {
+    Violation {
+        line: trouble.place.line,
+        column: trouble.place.column,
+        length: trouble.place.length,
+        label: token::redact(&trouble.label),
+        help: trouble.help,
+        ..Violation::of_file(trouble.code, file, trouble.message)
+    }
+}
+
+/// One document's text, its marker included.
+struct Document<'t> {
+    text: &'t str,
+    first_line: u32,
+}
+
+/// Cuts a file at its markers. What is left of a document that has no more than comments and directives is dropped.
+fn documents(text: &str) -> Vec<Document<'_>> {
+    let mut all = Vec::new();
+    let (mut start, mut first_line, mut offset) = (0, 1, 0);
+    for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
+        if offset > start && (marks(line, "---") || marks(line, "...")) {
+            all.push(Document { text: text.get(start..offset).unwrap_or_default(), first_line });
+            (start, first_line) = (offset, number);
+        }
+        offset += line.len();
+        if marks(line, "...") {
+            (start, first_line) = (offset, number + 1);
+        }
+    }
+    all.push(Document { text: text.get(start..).unwrap_or_default(), first_line });
+    all.retain(|document| !is_blank(document.text));
+    all
+}
+
+fn marks(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+/// Nothing but a bare marker, comments, directives and blank lines.
+fn is_blank(document: &str) -> bool {
+    document.lines().map(str::trim_end).all(|line| {
+        let word = line.trim_start();
+        word.is_empty() || word.starts_with('#') || line.starts_with('%') || line == "---"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNEL: &str = "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {name: a}\nspec: {workspace: {path: ~/a}}\n";
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        parse_file("a.yaml", text).violations.iter().map(|v| v.code.as_str()).collect()
+    }
+
+    #[test]
+    fn the_smallest_channel_is_read() {
+        let parsed = parse_file("a.yaml", CHANNEL);
+        assert_eq!(parsed.violations, vec![]);
+        assert_eq!(parsed.resources[0].object_ref().to_string(), "channel/a");
+        assert_eq!(parsed.resources[0].source().to_string(), "a.yaml:1");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_are_read() {
+        let text = format!("\u{feff}# x\r\n{}", CHANNEL.replace('\n', "\r\n"));
+        let parsed = parse_bytes("a.yaml", text.as_bytes());
+        assert_eq!(parsed.violations, vec![]);
+        assert_eq!(parsed.resources[0].source().line, 2);
+    }
+
+    #[test]
+    fn an_empty_file_is_an_error_and_one_that_says_it_is_empty_is_not() {
+        for text in ["", " \n\t\n", "\u{feff}", "\u{feff}\r\n"] {
+            assert_eq!(codes(text), ["E0102"], "{text:?}");
+        }
+        for text in [
+            "# nothing here\n",
+            "[]\n",
+            "---\n",
+            "---\n# x\n---\n...\n",
+            "null\n",
+            "%YAML 1.2\n---\n[]\n",
+        ] {
+            assert_eq!(parse_file("a.yaml", text), ParsedFile::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_document_loses_none_of_the_others() {
+        let other = CHANNEL.replace("name: a", "name: b");
+        let text = format!("{CHANNEL}---\nkind: {{ [\n--- # third\n{other}...\n---\nfoo: \"open\n");
+        let parsed = parse_file("a.yaml", &text);
+        let names: Vec<_> = parsed.resources.iter().map(|r| r.object_ref().to_string()).collect();
+        assert_eq!(names, ["channel/a", "channel/b"]);
+        assert_eq!(parsed.resources[1].source().line, 8);
+        let lines: Vec<_> = parsed.violations.iter().map(|v| (v.code.as_str(), v.line)).collect();
+        assert_eq!(lines.iter().map(|(code, _)| *code).collect::<Vec<_>>(), ["E0101", "E0101"]);
+        assert!(lines.iter().all(|(_, line)| *line > 5), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_refused_with_its_line() {
+        let parsed = parse_bytes("a.yaml", b"# x\nname: \xff\n");
+        assert_eq!(parsed.violations[0].code, Code::NotUtf8);
+        assert_eq!(parsed.violations[0].line, 2);
+    }
+
+    #[test]
+    fn hostile_texts_end_at_once_with_an_error() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(",");
+            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        let deep = |open: &str| open.repeat(FILE_BYTES_MAX / open.len());
+        let lists = "- ".repeat(FILE_BYTES_MAX / 2);
+        for (text, code) in [
+            (bomb, "E0123"),
+            (deep("["), "E0123"),
+            (deep("{a: "), "E0123"),
+            (lists, "E0123"),
+            (deep("? "), "E0123"),
+            ("[".repeat(10 << 20), "E0123"),
+            (format!("a: [{}]", deep("a,").split_at(1 << 19).0), "E0123"),
+            ("a: &a [*a]\n".to_owned(), "E0124"),
+        ] {
+            assert_eq!(codes(&text), [code], "{}", &text[..20.min(text.len())]);
+        }
+    }
+
+    #[test]
+    fn yaml_that_specs_do_not_use_is_refused() {
+        for text in ["a: !!binary aGk=\n", "a: !mine x\n", "{[a]: b}\n", "a: *nowhere\n"] {
+            assert!(["E0124", "E0101"].contains(&codes(text)[0]), "{text}: {:?}", codes(text));
+        }
+        assert_eq!(codes(&CHANNEL.replace("spec:", "spec: &s")), [""; 0]);
+    }
+}

@@ -1,0 +1,76 @@
+//! What the files want, judged: for each channel its effective spec and whether it may be acted upon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::container::ContainerConfig;
+use crate::resource::condition::Reason;
+use crate::resource::{Effective, ResourceName, SourceRef};
+use crate::world::preparation::Preparation;
+
+/// Every channel that has a file, or whose file's absence is not yet believed.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    /// By name.
+    pub channels: BTreeMap<ResourceName, DesiredChannel>,
+    /// The classes that were read.
+    pub classes: Vec<ResourceName>,
+    /// Why the spec directory cannot be read now; what was last read counts.
+    pub unavailable: Option<String>,
+    /// Has a complete scan been merged?
+    pub ready: bool,
+}
+
+/// One channel as its file wants it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredChannel {
+    /// Where it is written.
+    pub source: SourceRef,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// Class merged in; `None` when that was not possible.
+    pub effective: Option<Arc<Effective>>,
+    /// Which fields came from where.
+    pub origins: Arc<BTreeMap<String, String>>,
+    /// Of all that has meaning in the spec: a change of it is a new generation.
+    pub fingerprint: String,
+    /// May it be acted upon?
+    pub verdict: Verdict,
+    /// What its shell is to be made from, once admitted.
+    pub target: Option<Arc<Target>>,
+    /// Is the content newer than what counts, and wrong? Or claimed twice?
+    pub source_trouble: Option<(Reason, String)>,
+    /// Its file is gone, but its removal waits for a person.
+    pub removal_held: bool,
+}
+
+/// May a channel be acted upon?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes.
+    Admitted,
+    /// Another host's: its shell is stopped here and never removed.
+    NotForThisHost,
+    /// No: what runs stays as it is.
+    Held {
+        /// In one word.
+        reason: Reason,
+        /// In sentences.
+        message: String,
+    },
+}
+
+/// What a shell is to be made from: computed once for each change, compared often.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// All of it.
+    pub config: ContainerConfig,
+    /// Of everything that cannot change in place.
+    pub hash: String,
+    /// Does it need the instance's own network?
+    pub own_network: bool,
+    /// What the host must prepare before it is made.
+    pub preparation: Preparation,
+}
