@@ -6,7 +6,11 @@ mod architecture;
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod demo_image;
+#[cfg(test)]
+mod docker;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
@@ -23,3 +27,5 @@ mod schemas;
 mod specs;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod support;
