@@ -14,6 +14,7 @@ pub mod cron;
 pub mod decode;
 pub mod duration;
 pub mod effective;
+pub mod merge;
 pub mod meta;
 pub mod node;
 mod object;

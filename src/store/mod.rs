@@ -1,4 +1,4 @@
-//! What outlives the process: SQLite in the state directory.
+//! What outlives the process: `SQLite` in the state directory.
 //!
 //! One process owns a state directory, one connection writes it, and a write is acknowledged when it is on the disk:
 //! WAL with `synchronous=FULL`, so a killed operator or a lost machine loses nothing that was answered. People may look

@@ -1,7 +1,9 @@
 //! What needs the connection itself; what a caller sees is tested on a real file system in `tests/it/store.rs`.
 
 use super::*;
-use crate::world::record::{EventRecord, SourceRow};
+use crate::resource::ObjectRef;
+use crate::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
+use crate::world::record::{EventRecord, Farewell, InventoryRow, SourceRow};
 
 fn name(text: &str) -> ResourceName {
     ResourceName::parse(text).unwrap()
@@ -120,4 +122,61 @@ fn a_row_that_does_not_hold_what_it_should_is_damage_and_no_default() {
     drop(store);
     let error = Store::open(dir.path(), &name("default"), at(0)).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn people_see_one_line_an_object_while_the_operator_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let object = ObjectRef::channel(name("a"));
+    let row = InventoryRow {
+        file: "a.yaml".to_owned(),
+        generation: 2,
+        fingerprint: String::new(),
+        created_at: at(0),
+        pending_since: None,
+        farewell: Farewell {
+            keep_stopped_seconds: 0,
+            when_idle: true,
+            max_wait_seconds: 0,
+            grace_seconds: 0,
+        },
+        gone_since: None,
+        held: false,
+        stopped_at: None,
+    };
+    let ready = Condition {
+        kind: ConditionType::Ready,
+        status: ConditionStatus::False,
+        reason: Reason::ImageMissing,
+        message: "no image".to_owned(),
+        observed_generation: 2,
+        last_transition_time: at(0),
+    };
+    store
+        .commit(&[
+            Write::Inventory(object.clone(), Some(row)),
+            Write::Conditions(object, Some(vec![ready])),
+        ])
+        .unwrap();
+
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let reader = Connection::open_with_flags(dir.path().join("chanop.db"), flags).unwrap();
+    let seen: (String, String, String, String, i64) = reader
+        .query_row("SELECT kind, name, ready, reason, suspended_by_hand FROM objects", [], |row| {
+            row.try_into()
+        })
+        .unwrap();
+    let words = ["Channel", "a", "False", "ImageMissing"].map(str::to_owned);
+    assert_eq!([seen.0, seen.1, seen.2, seen.3], words);
+    assert_eq!(seen.4, 0);
+}
+
+#[test]
+fn an_empty_file_is_a_store_of_version_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("chanop.db"), "").unwrap();
+    let (store, loaded) = open(dir.path());
+    assert!(loaded.fresh);
+    assert_eq!(schema::version(&store.connection).unwrap(), schema::VERSION);
 }

@@ -11,4 +11,6 @@
 mod architecture;
 mod demo_image;
 mod manifests;
+mod resource;
+mod specs;
 mod store;
