@@ -143,6 +143,9 @@ fn relative_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') || text.starts_with('~') {
         return Err(format!("the path `{}` must be relative to the spec directory", shown(text)));
     }
+    if text.is_empty() {
+        return Err("a path must not be empty".to_owned());
+    }
     let path = parts(text)?;
     Ok(if path.is_empty() { ".".to_owned() } else { path })
 }

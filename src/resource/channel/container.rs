@@ -370,22 +370,25 @@ impl MountSpec {
     }
 }
 
-/// The schema of `mounts`: maps, or loop's short form.
-pub(super) fn mounts_schema(generator: &mut SchemaGenerator) -> Schema {
-    let mount = generator.subschema_for::<MountSpec>();
-    json_schema!({
-        "type": ["array", "null"],
-        "items": {
+/// The schema of an item of `mounts`: a map, or the short form.
+#[derive(Debug)]
+pub(super) struct MountItem;
+
+impl JsonSchema for MountItem {
+    fn schema_name() -> Cow<'static, str> {
+        "MountItem".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mount = generator.subschema_for::<MountSpec>();
+        let short = "^[^:]+:(/[^:]*|~(/[^:]*)?)(:(ro|rw))?$";
+        json_schema!({
             "anyOf": [
                 mount,
-                {
-                    "type": "string",
-                    "description": "source:target[:ro|rw]",
-                    "pattern": "^[^:]+:[/~][^:]*(:(ro|rw))?$",
-                },
+                { "type": "string", "description": "source:target[:ro|rw]", "pattern": short },
             ],
-        },
-    })
+        })
+    }
 }
 
 /// A host file copied in at creation.

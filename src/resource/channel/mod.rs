@@ -69,7 +69,7 @@ pub struct ChannelSpec {
     pub env: Option<Vec<EnvSpec>>,
     /// Binds, volumes and tmpfs beside workspace and home, merged with the class's by target. Each is a map, or the short
     /// form `source:target[:ro|rw]`.
-    #[schemars(schema_with = "container::mounts_schema")]
+    #[schemars(with = "Option<Vec<container::MountItem>>")]
     pub mounts: Option<Vec<MountSpec>>,
     /// Host files that are copied in at creation, each container its own copy; merged with the class's by target.
     pub files: Option<Vec<FileSpec>>,
