@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod demo_image;
+#[cfg(test)]
+mod docker;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
@@ -17,3 +21,5 @@ mod schemas;
 mod specs;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod support;

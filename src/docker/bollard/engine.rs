@@ -90,7 +90,12 @@ impl Engine for Docker {
     }
 
     async fn inspect_name(&self, name: &ContainerName) -> EngineResult<Snapshot> {
-        self.inspect_path(name.as_str()).await?.into_snapshot()
+        let found = self.inspect_path(name.as_str()).await?.into_snapshot()?;
+        // The engine also takes the beginning of an ID for an answer, and that is a stranger's.
+        if found.name == *name {
+            return Ok(found);
+        }
+        Err(EngineError::NotFound(format!("no container has the name {name}")))
     }
 
     async fn create(
