@@ -174,7 +174,9 @@ impl ImageRef {
         if is_host {
             let host_ok =
                 first.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
-            if first.is_empty() || !host_ok {
+            // Else `..` would be a host.
+            let labels_ok = first.split(['.', ':']).all(|label| !label.is_empty());
+            if !labels_ok || !host_ok {
                 return Err(bad());
             }
             parts.next();
