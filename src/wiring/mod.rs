@@ -31,7 +31,7 @@ use crate::store::{self, Store, StoreError};
 use crate::supervisor::{Ending, Tasks};
 use crate::world::Settings;
 use crate::world::environment::HostEnvironment;
-use crate::world::preparation::HostPaths;
+use crate::world::preparation::{HostPaths, is_below};
 use crate::world::record::Loaded;
 use crate::world::scan::ParsedFile;
 use core_loop::CoreLoop;
@@ -111,6 +111,7 @@ pub enum OperateError {
 /// Runs the operator until a signal.
 pub async fn operate(
     settings: config::Settings,
+    allowed_hosts: Vec<String>,
     environment: &Environment,
     endpoint: Endpoint,
     init_source: PathBuf,
@@ -128,16 +129,10 @@ pub async fn operate(
     let key = store.key().clone();
     let (handle, writer) = store::start(store)?;
     let state_dir = real_path(&settings.state_dir)?;
-    let root = SecretsRoot::choose(
-        rustix::process::geteuid().is_root(),
-        environment.xdg_runtime_dir.as_deref(),
-        &state_dir,
-        settings.instance.as_str(),
-    );
-    if !root.in_memory {
-        warn!("secrets lie on disk in {}: there is no tmpfs at $XDG_RUNTIME_DIR", root.path);
+    let paths = host_paths(&settings, environment, state_dir);
+    if is_below(&paths.secrets, &paths.state) {
+        warn!("secrets lie on disk in {}: there is no tmpfs at $XDG_RUNTIME_DIR", paths.secrets);
     }
-    let paths = HostPaths { state: state_dir, secrets: root.path };
     let metrics = Arc::new(Metrics::new()?);
     let observed = Arc::clone(&metrics);
     let means = Means {
@@ -196,7 +191,7 @@ pub async fn operate(
         });
     }
     if let Some((listener, tokens)) = tcp {
-        let door = Door::Tcp { listener, tokens, allowed_hosts: Vec::new() };
+        let door = Door::Tcp { listener, tokens, allowed_hosts };
         tasks.spawn("TCP listener", |stop| http::serve(faces, door, Limits::default(), stop));
     }
     info!(
@@ -315,6 +310,17 @@ fn beginning(
         // Only spreads retries; two operators on one engine should not keep step.
         seed: clock.now().wall.as_nanosecond().unsigned_abs().try_into().unwrap_or(u64::MAX),
     }
+}
+
+/// Where things lie on the host.
+fn host_paths(settings: &config::Settings, environment: &Environment, state: String) -> HostPaths {
+    let root = SecretsRoot::choose(
+        rustix::process::geteuid().is_root(),
+        environment.xdg_runtime_dir.as_deref(),
+        &state,
+        settings.instance.as_str(),
+    );
+    HostPaths { state, secrets: root.path }
 }
 
 /// What the core is told of the settings.

@@ -3,31 +3,19 @@
 //! It knows no store: since when something waits, what was overridden by hand and what is on its way out are the
 //! operator's to tell.
 
-use std::path::PathBuf;
-
+use crate::clock::Clock;
+use crate::config::{self, Environment};
 use crate::container::label;
 use crate::controller::judge;
 use crate::controller::request::PlanReport;
 use crate::controller::scan::Sources;
-use crate::docker::{Engine, EngineError};
+use crate::docker::{Docker, Endpoint, Engine, EngineError};
 use crate::host;
 use crate::planner::report::report;
-use crate::resource::Now;
+use crate::specs::scan_once;
 use crate::store::StateKey;
 use crate::world::facts::Facts;
-use crate::world::scan::RawScan;
-use crate::world::{Settings, World};
-
-/// What a plan is made from.
-#[derive(Debug)]
-pub struct PlanMeans {
-    /// As an operator would be told.
-    pub settings: Settings,
-    /// The administrator's secrets.
-    pub secrets_dir: PathBuf,
-    /// Keys the hashes of secrets; of another key than the operator's, channels with secrets look changed.
-    pub key: StateKey,
-}
+use crate::world::World;
 
 /// A plan, and what was wrong with the files.
 #[derive(Debug)]
@@ -40,14 +28,22 @@ pub struct Planned {
     pub unavailable: Option<String>,
 }
 
-/// Makes a plan.
-pub async fn plan<E: Engine>(
-    engine: &E,
-    means: PlanMeans,
-    scan: RawScan,
-    now: Now,
+/// Makes a plan, as an operator with these settings would.
+pub async fn plan(
+    settings: &config::Settings,
+    environment: &Environment,
+    endpoint: &Endpoint,
+    clock: Clock,
 ) -> Result<Planned, EngineError> {
-    let PlanMeans { settings, secrets_dir, key } = means;
+    let engine = Docker::connect(endpoint).await?;
+    let now = clock.now();
+    let scan = scan_once(&settings.specs_dir, &move || clock.now());
+    let secrets_dir = settings.secrets_dir.clone();
+    // Without the operator's key (nobody ran one here, or it is another user's) channels with secrets look changed.
+    let key = StateKey::read(&settings.state_dir)
+        .unwrap_or_else(|_unreadable| StateKey::from_bytes([0; 32]));
+    let paths = super::host_paths(settings, environment, super::as_real(&settings.state_dir));
+    let settings = super::core_settings(settings, environment, paths, endpoint);
     let revision = scan.revision.as_ref().map(|revision| revision.text.clone()).unwrap_or_default();
     let mut sources = Sources::default();
     sources.absorb(scan, settings.prune_delay);
