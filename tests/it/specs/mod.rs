@@ -151,7 +151,7 @@ impl Watched {
         };
         match tokio::time::timeout(PATIENCE, wanted).await {
             Ok(scan) => scan,
-            Err(_) => panic!("never seen: {what}; last seen: {last:#?}"),
+            Err(elapsed) => panic!("never seen: {what} ({elapsed}); last seen: {last:#?}"),
         }
     }
 }
