@@ -1,3 +1,7 @@
-//! The tiny init of every container.
+//! The tiny init of every container: see [`chanop::init`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(chanop::init::main(std::env::args_os()))
+}

@@ -1,12 +1,13 @@
 //! The integration tests: one binary, one module a subject.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says so by failing"
-)]
 
+// `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
+#[cfg(test)]
 mod examples;
+#[cfg(test)]
 mod resource;
+#[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod specs;
+#[cfg(test)]
+mod store;

@@ -1,0 +1,27 @@
+//! Where chanop's own things appear inside a container, and init's exit code.
+//!
+//! A contract between the template (which mounts them), the host (which prepares them) and init (which reads them). It
+//! may be added to, never changed: containers made before an upgrade go on.
+//!
+//! ```text
+//! /.chanop/init        the init itself                     ro file   <state>/bin/chanop-init
+//! /.chanop/mounts      which thing each mount must be      ro file   <state>/channels/<channel>/mounts-<fingerprint>
+//! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
+//! /.chanop/secrets/    holds `env`                         ro dir    <tmpfs>/<channel>
+//! ```
+
+/// The directory of everything that is chanop's.
+pub const DIRECTORY: &str = "/.chanop";
+/// The init: entrypoint, and first word of every exec.
+pub const INIT: &str = "/.chanop/init";
+/// The secrets' directory. A directory is mounted and not the file, so that a new value reaches the next exec.
+pub const SECRETS: &str = "/.chanop/secrets";
+/// The file in it: see [`super::secrets`].
+pub const SECRETS_FILE: &str = "env";
+/// The identity list: see [`super::mounts`].
+pub const MOUNTS: &str = "/.chanop/mounts";
+/// The owner's git excludes file.
+pub const GITIGNORE: &str = "/.chanop/gitignore";
+
+/// Exit code when a mount is not the thing that was prepared: `EX_CONFIG` of `sysexits.h`.
+pub const EXIT_MOUNTS: u8 = 78;

@@ -1,0 +1,101 @@
+//! What `chanop-init` does: the entrypoint of every container, and of every command that is exec'd into one.
+//!
+//! ```text
+//! init idle [--mounts FILE]                 PID 1 of a shell: reaps, ends at TERM
+//! init run  [--mounts FILE] -- CMD…         PID 1 of a command: exports secrets, forwards signals, reaps, passes the code on
+//! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
+//! init enter -- [CMD…]                      second half of --login, called by the login shell
+//! ```
+//!
+//! It runs inside any image, even an empty one, so it needs nothing but the kernel: it is linked statically, opens no
+//! library, looks up no user. It holds no privilege and needs none: it runs as the container's user, on a read-only root
+//! file system, with every capability dropped.
+//!
+//! A container outlives an upgrade of chanop and is started again with the newer init, so these words stay: what is
+//! added must be optional.
+
+pub mod layout;
+pub mod mounts;
+pub mod secrets;
+
+mod command;
+mod login;
+mod supervise;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+/// Exit code of a bad call, as `sysexits.h` has it.
+const EXIT_USAGE: u8 = 64;
+/// Exit code when init itself failed, as `docker run` has it.
+const EXIT_FAILED: u8 = 125;
+
+/// Why init ended without (or before) running anything.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("usage: init idle | run -- CMD… | exec [--login] -- [CMD…]: {0}")]
+    Usage(String),
+    #[error(transparent)]
+    Mounts(#[from] mounts::MountsError),
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretsError),
+    #[error("failed to run {program}: {cause}")]
+    Command { program: String, cause: std::io::Error },
+    #[error("failed to {doing}: {cause}")]
+    System { doing: &'static str, cause: std::io::Error },
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => EXIT_USAGE,
+            Self::Mounts(_) => layout::EXIT_MOUNTS,
+            Self::Command { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => 127,
+            Self::Command { .. } => 126,
+            Self::Secrets(_) | Self::System { .. } => EXIT_FAILED,
+        }
+    }
+}
+
+/// Runs init with the process's arguments, its own name first; answers the exit code. `exec` does not return when it
+/// succeeds.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    dispatch(arguments.skip(1)).unwrap_or_else(|failure| {
+        // One line, whatever the cause's text holds: it is what `docker logs` and the condition show.
+        let line = format!("chanop-init: {failure}").replace('\n', " ");
+        drop(writeln!(std::io::stderr(), "{line}"));
+        failure.exit_code()
+    })
+}
+
+fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure> {
+    let mode = arguments.next().unwrap_or_default();
+    let mut list = None;
+    let mut login = false;
+    let mut command = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--") => {
+                command.extend(arguments);
+                break;
+            }
+            Some("--mounts") => list = Some(arguments.next().unwrap_or_default()),
+            Some("--login") => login = true,
+            _ => {
+                let text = argument.to_string_lossy().into_owned();
+                return Err(Failure::Usage(format!("`{text}` is unknown before `--`")));
+            }
+        }
+    }
+    match mode.to_str() {
+        Some("idle") if command.is_empty() => supervise::idle(list.as_deref()),
+        Some("run") if !command.is_empty() => supervise::run(list.as_deref(), &command),
+        Some("exec") if login => login::start(&command),
+        Some("exec") if !command.is_empty() => command::become_command(&command),
+        Some("enter") => login::enter(&command),
+        Some("idle" | "run" | "exec") => {
+            Err(Failure::Usage("`idle` takes no command, the others need one".to_owned()))
+        }
+        _ => Err(Failure::Usage(format!("no mode `{}`", mode.to_string_lossy()))),
+    }
+}

@@ -1,0 +1,172 @@
+//! The tables, as a list of steps from an empty file to today's.
+//!
+//! A step that was released is never changed; a new one is added at the end. `user_version` counts the steps that were
+//! taken, in the same transaction as the step. Times are RFC 3339 texts and words are the words of the API, because
+//! people read these tables with `sqlite3`.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The number of steps, and so the version of a file that has taken them all.
+#[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
+pub(super) const VERSION: u32 = STEPS.len() as u32;
+
+const STEPS: &[&str] = &[
+    // 1: what a state directory is, and channels
+    "
+    -- whose state directory this is: state_id, instance, created_at
+    CREATE TABLE identity (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- single values of the operator
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- what chanop believes exists
+    CREATE TABLE inventory (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        file TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        pending_since TEXT,
+        keep_stopped_seconds INTEGER NOT NULL,
+        when_idle INTEGER NOT NULL CHECK (when_idle IN (0, 1)),
+        max_wait_seconds INTEGER NOT NULL,
+        grace_seconds INTEGER NOT NULL,
+        gone_since TEXT,
+        held INTEGER NOT NULL CHECK (held IN (0, 1)),
+        stopped_at TEXT,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- the last good content of each spec file
+    CREATE TABLE sources (
+        file TEXT NOT NULL PRIMARY KEY,
+        text TEXT NOT NULL
+    ) STRICT;
+
+    -- what people set against the files
+    CREATE TABLE overrides (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        suspend INTEGER NOT NULL CHECK (suspend IN (0, 1)),
+        reason TEXT NOT NULL,
+        since TEXT NOT NULL,
+        until TEXT,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- conditions as last shown; id keeps their order
+    CREATE TABLE conditions (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        type TEXT NOT NULL,
+        status TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL,
+        observed_generation INTEGER NOT NULL,
+        last_transition_time TEXT NOT NULL,
+        UNIQUE (kind, name, type)
+    ) STRICT;
+
+    -- the limits last given to a container
+    CREATE TABLE applied_limits (
+        container_id TEXT PRIMARY KEY,
+        nano_cpus INTEGER NOT NULL,
+        memory_bytes INTEGER NOT NULL,
+        pids INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- what happened, with counts; sequence grows with each occurrence, whatever the clock does
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY,
+        object TEXT NOT NULL,
+        warning INTEGER NOT NULL CHECK (warning IN (0, 1)),
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_at TEXT NOT NULL,
+        last_at TEXT NOT NULL,
+        UNIQUE (object, reason, message)
+    ) STRICT;
+
+    -- for people: one line an object
+    CREATE VIEW objects AS
+    SELECT i.kind, i.name, i.file, i.generation,
+           c.status AS ready, c.reason, c.message,
+           coalesce(o.suspend, 0) AS suspended_by_hand, o.reason AS suspended_because,
+           i.pending_since, i.gone_since, i.held, i.stopped_at, i.created_at
+    FROM inventory AS i
+    LEFT JOIN conditions AS c ON c.kind = i.kind AND c.name = i.name AND c.type = 'Ready'
+    LEFT JOIN overrides AS o ON o.kind = i.kind AND o.name = i.name;
+    ",
+];
+
+/// How many steps the file has taken.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Takes the steps after `from`, each whole or not at all.
+pub(super) fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (step, version) in STEPS.iter().zip(1_u32..) {
+        if version <= from {
+            continue;
+        }
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_becomes_the_newest_and_a_new_one_is_left_alone() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert_eq!(version(&connection).unwrap(), 0);
+        migrate(&mut connection, 0).unwrap();
+        assert_eq!(version(&connection).unwrap(), VERSION);
+        migrate(&mut connection, VERSION).unwrap();
+        assert_eq!(version(&connection).unwrap(), VERSION);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing_behind() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE events (x INTEGER)").unwrap();
+        assert!(migrate(&mut connection, 0).is_err());
+        assert_eq!(version(&connection).unwrap(), 0);
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(tables, 1);
+    }
+
+    #[test]
+    fn every_table_is_strict() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0).unwrap();
+        let lax: i64 = connection
+            .query_row(
+                "SELECT count(*) FROM pragma_table_list
+                 WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%' AND NOT strict",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(lax, 0);
+    }
+}
