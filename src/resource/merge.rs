@@ -69,10 +69,10 @@ pub fn effective(
     };
     let effective = merge.all();
     merge.judge(&effective);
-    match merge.violations.is_empty() {
-        true => Ok(Merged { effective, origins: merge.origins }),
-        false => Err(merge.violations),
+    if merge.violations.is_empty() {
+        return Ok(Merged { effective, origins: merge.origins });
     }
+    Err(merge.violations)
 }
 
 struct Merge<'a> {

@@ -210,12 +210,11 @@ fn metadata(node: &Node, kind: Option<Kind>, decoder: &mut Decoder) -> Option<Ob
     decoder.within("metadata", |decoder| {
         let meta = decoder.fields(meta, &["name", "labels", "annotations"])?;
         let max = if kind == Some(Kind::Channel) { NAME_MAX } else { LABEL_MAX };
-        let name = match meta.get("name") {
-            Some(node) => decoder.within("name", |decoder| name_at_most(node, max, decoder)),
-            None => {
-                let _missing: Option<String> = decoder.required(meta, "name");
-                None
-            }
+        let name = if let Some(node) = meta.get("name") {
+            decoder.within("name", |decoder| name_at_most(node, max, decoder))
+        } else {
+            let _missing: Option<String> = decoder.required(meta, "name");
+            None
         };
         if let (Some(kind), Some(name)) = (kind, &name) {
             decoder.set_object(ObjectRef { kind, name: name.clone() });

@@ -600,8 +600,8 @@ words!(NetworkMode { Bridge, None, Host, Named });
 /// Rules that look at several fields of the channel.
 pub(super) fn check(spec: &ChannelSpec, node: &Node, decoder: &mut Decoder) {
     unique(node, "env", decoder, |item| Some(item.get("name")?.as_str()?.to_owned()));
-    unique(node, "mounts", decoder, |item| target(item));
-    unique(node, "files", decoder, |item| target(item));
+    unique(node, "mounts", decoder, target);
+    unique(node, "files", decoder, target);
     unique(node, "ports", decoder, |item| {
         let port = item.get("hostPort").or_else(|| item.get("containerPort"))?;
         Some(port.to_json().to_string())

@@ -44,7 +44,7 @@ pub struct Channel {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ChannelSpec {
-    /// The ChannelClass that fills the fields which are not set here. A named class that does not exist holds the channel;
+    /// The class (kind `ChannelClass`) that fills the fields which are not set here. A named class that does not exist holds the channel;
     /// the default one may be absent.
     #[schemars(extend("default" = "default"))]
     pub class_name: Option<ResourceName>,

@@ -1,4 +1,5 @@
 //! What is refused and how that is said: whole files and the text that `chanop validate` prints for them.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use chanop::cli::validate::check;
 use chanop::cli::{diagnostic, validate::Found};
