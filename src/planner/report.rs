@@ -144,8 +144,7 @@ fn wanted(step: &Step, world: &World, name: &ResourceName, object: &str) -> Opti
 
 /// A span in at most two units: `23h40m`, `8s`.
 fn short(from: Timestamp, to: Timestamp) -> String {
-    let seconds =
-        Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
+    let seconds = Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
