@@ -238,8 +238,8 @@ impl<'a> Merge<'a> {
         ports
             .into_iter()
             .map(|port| Port {
-                container_port: port.container_port,
-                host_port: port.host_port.unwrap_or(port.container_port),
+                container_port: port.container_port.0,
+                host_port: port.host_port.unwrap_or(port.container_port).0,
             })
             .collect()
     }

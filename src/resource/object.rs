@@ -110,6 +110,13 @@ pub fn decode_object(file: &str, node: &Node) -> (Option<Resource>, Vec<Violatio
 
 fn object(node: &Node, file: &str, decoder: &mut Decoder) -> Option<Resource> {
     secrets(node, decoder);
+    if !matches!(node.value, Value::Map(_)) {
+        let words = Words::new(format!("expected an object, found {}", node.described()))
+            .label("not an object")
+            .help("a document is a map with apiVersion, kind, metadata and spec");
+        decoder.report(Code::WrongType, node.place, words);
+        return None;
+    }
     let node = decoder.fields(node, &["apiVersion", "kind", "metadata", "spec"])?;
     let version = decoder.required::<String>(node, "apiVersion");
     if let (Some(version), Some(at)) = (version, node.get("apiVersion"))
@@ -122,7 +129,8 @@ fn object(node: &Node, file: &str, decoder: &mut Decoder) -> Option<Resource> {
     }
     let kind = kind(node, decoder);
     let meta = metadata(node, kind, decoder);
-    let (kind, spec) = (kind?, spec(node, decoder));
+    let spec = spec(node, decoder);
+    let kind = kind?;
     let source = SourceRef { file: file.to_owned(), line: first_line(node) };
     // A document without a readable name is judged all the same: all that is wrong comes in one go.
     decoder.within("spec", |decoder| match kind {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod bed;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod demo_image;
@@ -13,6 +15,10 @@ mod docker;
 mod docs;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod init;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -332,8 +332,7 @@ impl Engine for Docker {
             ..ExecBody::default()
         };
         let created = self.short(Call::ExecCreate, self.api.create_exec(id.as_str(), body)).await?;
-        // Of the same kind as a container's ID, and parsed as one before it goes into a URL.
-        Ok(ExecId(container_id(&created.id)?.as_str().to_owned()))
+        ExecId::parse(&created.id)
     }
 
     async fn exec_start(&self, exec: &ExecId, tty: bool) -> EngineResult<ExecStream> {

@@ -17,8 +17,8 @@ pub use agent::{AgentSpec, CredentialsSpec, McpEnvValue, McpServerSpec};
 pub(in crate::resource) use container::exactly_one;
 pub use container::{
     BuildSpec, CapabilitiesSpec, EnvSpec, FileSpec, HomeSpec, ImageSpec, LimitsSpec, MountSpec,
-    MountType, NetworkMode, NetworkSpec, Patch, PortSpec, ResourcesSpec, SecretKeyRefSpec,
-    SecurityContextSpec, UserSpec, ValueFromSpec, WorkspaceSpec,
+    MountType, NetworkMode, NetworkSpec, Patch, PortNumber, PortSpec, ResourcesSpec,
+    SecretKeyRefSpec, SecurityContextSpec, UserSpec, ValueFromSpec, WorkspaceSpec,
 };
 pub(in crate::resource) use lifecycle::budget;
 pub use lifecycle::{
