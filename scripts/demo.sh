@@ -127,51 +127,46 @@ metrics >"$work/before"
 show chanop get channels
 chanop get channels
 
-read -r one two _ <<<"$(chanop get channels -o name | sed 's|.*/||' | head -n2 | tr '\n' ' ')"
-
 step "A command in a shell: it runs as the owner, in the workspace"
-show "chanop exec $one -- sh -c 'id; pwd; touch hello; ls -l'"
-chanop exec "$one" -- sh -c 'id; pwd; touch hello; ls -l'
+show "chanop exec web -- sh -c 'id; pwd; touch hello; ls -l'"
+chanop exec web -- sh -c 'id; pwd; touch hello; ls -l'
 
-step "A file changes: more memory for $two, which Docker can give to a running container"
-file_of() { grep -rlE "name: *$1\b" "$work/specs" | head -n1; }
-file=$(file_of "$two")
-id=$(container "$two" '{{.Id}}')
-show "sed -i 's/memory: .*/memory: 320Mi/' ${file#"$work/"}"
-sed -i -E 's/memory: [0-9]+[MG]i/memory: 320Mi/' "$file"
-until_true "the new limit" is "$two" '{{.HostConfig.Memory}}' $((320 * 1024 * 1024))
-is "$two" '{{.Id}}' "$id" || fail "$two was made anew for a change that Docker makes in place"
-note "the limit is $(container "$two" '{{.HostConfig.Memory}}') bytes now, in the same container ${id:0:12}"
+step "A file changes: the class gives more memory, and Docker can do that to running containers"
+id=$(container notes '{{.Id}}')
+show "sed -i 's/memory: 128Mi/memory: 192Mi/' class.yaml"
+sed -i 's/memory: 128Mi/memory: 192Mi/' "$work/specs/class.yaml"
+until_true "the new limit" is notes '{{.HostConfig.Memory}}' $((192 * 1024 * 1024))
+is notes '{{.Id}}' "$id" || fail "notes was made anew for a change that Docker makes in place"
+note "notes has $(container notes '{{.HostConfig.Memory}}') bytes now, in the same container ${id:0:12}"
 
-step "A file changes: another environment for $one, which needs a new container, while somebody works in the old one"
-chanop exec "$one" -- sh -c 'until [ -e /tmp/leave ]; do sleep 0.2; done' >/dev/null 2>&1 9>&- &
+step "A file changes: web gets another environment, which needs a new container, while somebody is in the old one"
+chanop exec web -- sh -c 'until [ -e /tmp/leave ]; do sleep 0.2; done' >/dev/null 2>&1 9>&- &
 visitor=$!
-visited() { [[ "$(container "$one" '{{len .ExecIDs}}')" != 0 ]]; }
+visited() { is_not web '{{len .ExecIDs}}' 0; }
 until_true "the visitor's session" visited
-file=$(file_of "$one")
-id=$(container "$one" '{{.Id}}')
-show "sed -i 's/value: hello/value: changed/' ${file#"$work/"}"
-sed -i 's/value: hello/value: changed/' "$file"
-waits() { { chanop plan 2>/dev/null || true; } | grep -q 'recreate'; }
-until_true "the plan" waits
+id=$(container web '{{.Id}}')
+show "sed -i 's/hello from the channel/hello again/' web.yaml"
+sed -i 's/hello from the channel/hello again/' "$work/specs/web.yaml"
+planned() { { chanop plan 2>/dev/null || true; } | grep -q 'recreate.*web\|web.*recreate'; }
+until_true "the plan" planned
 show chanop plan
 chanop plan || [[ $? -eq 2 ]] || fail "chanop plan ended with neither 0 nor 2"
-is "$one" '{{.Id}}' "$id" || fail "$one was taken away while somebody was in it"
+is web '{{.Id}}' "$id" || fail "web was taken away while somebody was in it"
 note "nobody's work is yanked away: it waits. Now the visitor leaves."
-chanop exec "$one" -- touch /tmp/leave
+chanop exec web -- touch /tmp/leave
 wait "$visitor" || fail "the visitor's session did not end well"
-until_true "the new container" is_not "$one" '{{.Id}}' "$id"
+until_true "the new container" is_not web '{{.Id}}' "$id"
 last_ready=-1
 until_true "every channel ready" all_ready
-show "chanop exec $one -- sh -c 'echo \$GREETING'"
-chanop exec "$one" -- sh -c 'echo "$GREETING"'
+show "chanop exec web -- sh -c 'echo \$GREETING'"
+chanop exec web -- sh -c 'echo "$GREETING"'
 
 step "A container dies"
-show "docker kill chanop_${instance}_$two"
-began=$(container "$two" '{{.State.StartedAt}}')
-docker kill "chanop_${instance}_$two"
-until_true "the shell's return" is_not "$two" '{{.State.StartedAt}}' "$began"
-until_true "the shell's return" is "$two" '{{.State.Running}}' true
+show "docker kill chanop_${instance}_notes"
+began=$(container "notes" '{{.State.StartedAt}}')
+docker kill "chanop_${instance}_notes"
+until_true "the shell's return" is_not "notes" '{{.State.StartedAt}}' "$began"
+until_true "the shell's return" is "notes" '{{.State.Running}}' true
 last_ready=-1
 until_true "every channel ready" all_ready
 show chanop get channels

@@ -70,7 +70,9 @@ pub enum OperateError {
         source: std::io::Error,
     },
     /// The TCP address cannot be used.
-    #[error("failed to listen on {address}; choose another with --listen, or none with --listen off")]
+    #[error(
+        "failed to listen on {address}; choose another with --listen, or none with --listen off"
+    )]
     Listen {
         /// Which.
         address: std::net::SocketAddr,

@@ -12,6 +12,8 @@ mod demo_image;
 #[cfg(test)]
 mod docker;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod host;
