@@ -26,7 +26,7 @@ use super::selector::Selector;
 use super::server::Faces;
 use super::status::Refusal;
 use super::table::Table;
-use super::views::{Ensured, List, ListMetadata, Status, operator};
+use super::views::{Ensured, List, ListMetadata, Plan, Status, operator};
 use super::watch::{self, Selection, Shown};
 use crate::controller::request::{Reply, Request};
 use crate::controller::view::View;
@@ -72,7 +72,7 @@ impl Api {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        (self.0.faces.now)()
+        self.0.faces.clock.now().wall
     }
 
     pub(super) async fn stopped(&self) {
@@ -301,7 +301,7 @@ async fn readyz(State(api): State<Api>, query: Parsed) -> Result<(StatusCode, St
 
 async fn plan(State(api): State<Api>) -> Result<Response, Refusal> {
     match api.ask(Request::Plan).await? {
-        Reply::Planned(report) => Ok(Json(report).into_response()),
+        Reply::Planned(report) => Ok(Json(Plan::from(report)).into_response()),
         other => answer(other),
     }
 }

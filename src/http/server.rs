@@ -28,6 +28,7 @@ use super::core::CoreHandle;
 use super::first_byte::FirstByte;
 use super::guard::{Guard, Hosts};
 use super::routes::{self, Api};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 /// What every door shows.
@@ -35,14 +36,14 @@ use crate::metrics::Metrics;
 pub struct Faces {
     pub(super) core: CoreHandle,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) now: fn() -> Timestamp,
+    pub(super) clock: Clock,
     pub(super) started: Timestamp,
 }
 
 impl Faces {
-    /// `now` reads the clock: ages are those at the request, not at the snapshot.
-    pub fn new(core: CoreHandle, metrics: Arc<Metrics>, now: fn() -> Timestamp) -> Self {
-        Self { core, metrics, now, started: now() }
+    /// Ages are those at the request, not at the snapshot; so the faces have the clock.
+    pub fn new(core: CoreHandle, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self { core, metrics, clock, started: clock.now().wall }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::spec_view;
-use crate::controller::request::EnsuredShell;
+use crate::controller::request::{EnsuredShell, PlanReport};
 use crate::controller::view::{ChannelView, View};
 use crate::resource::meta::API_VERSION;
 use crate::world::record::EventRecord;
@@ -310,6 +310,66 @@ impl Ensured {
             container_id: shell.container_id.to_string(),
             engine_endpoint: engine_endpoint.to_owned(),
             engine_id: shell.engine_id,
+        }
+    }
+}
+
+/// What would be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The API group and version.
+    pub api_version: String,
+    /// `Plan`.
+    pub kind: String,
+    /// The spec revision.
+    pub revision: String,
+    /// The engine's version; absent when it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Everything that is not as it should be.
+    pub lines: Vec<PlanLine>,
+    /// How many are as they should be.
+    pub unchanged: usize,
+}
+
+/// One thing that would be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanLine {
+    /// `+`, `~`, `-/+`, `-` or `!`.
+    pub sign: String,
+    /// `channel/web`.
+    pub object: String,
+    /// `create`, `update`, `recreate`, `start`, `stop`, `remove`, `held`.
+    pub verb: String,
+    /// Why.
+    pub cause: String,
+    /// When, or for what it waits; empty: now.
+    #[serde(default)]
+    pub when: String,
+    /// Does it wait?
+    #[serde(default)]
+    pub waiting: bool,
+}
+
+impl From<PlanReport> for Plan {
+    fn from(report: PlanReport) -> Self {
+        let line = |it: crate::controller::request::PlanLine| PlanLine {
+            sign: it.sign.as_str().to_owned(),
+            object: it.object,
+            verb: it.verb,
+            cause: it.cause,
+            when: it.when,
+            waiting: it.waiting,
+        };
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: "Plan".to_owned(),
+            revision: report.revision,
+            engine: report.engine,
+            lines: report.lines.into_iter().map(line).collect(),
+            unchanged: report.unchanged,
         }
     }
 }

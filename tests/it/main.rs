@@ -9,8 +9,11 @@
 )]
 
 mod architecture;
+mod cli;
 mod demo_image;
 mod examples;
+mod faces;
+mod http;
 mod manifests;
 mod resource;
 mod schemas;
