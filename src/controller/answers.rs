@@ -364,9 +364,11 @@ impl Controller {
 
     /// A conflict that does not end is said, and tried more slowly.
     fn patience(&mut self, now: Now, name: &ResourceName, message: &str) {
-        let lasts = self.keys.get(name).and_then(|key| key.gate).is_some_and(|gate| {
-            now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE
-        });
+        let lasts = self
+            .keys
+            .get(name)
+            .and_then(|key| key.gate)
+            .is_some_and(|gate| now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE);
         if lasts {
             self.trouble(now, name, Reason::Stuck, message.to_owned(), Class::Spec);
         }

@@ -137,9 +137,10 @@ impl Controller {
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
         let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
-        let stopping = step.want.as_ref().is_some_and(|want| {
-            matches!(want.action, Action::Inspect(_) | Action::Stop { .. })
-        });
+        let stopping = step
+            .want
+            .as_ref()
+            .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
         if waits {
             row.pending_since.get_or_insert(now.wall);
         } else if !stopping {

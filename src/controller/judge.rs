@@ -100,8 +100,7 @@ impl<'a> Draft<'a> {
                     Ok(Arc::new(merged.effective))
                 }
                 Err(violations) => {
-                    let lines: Vec<String> =
-                        violations.iter().map(ToString::to_string).collect();
+                    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
                     Err((Reason::InvalidSpec, lines.join("; ")))
                 }
             }
@@ -126,7 +125,10 @@ impl<'a> Draft<'a> {
                 Admission::NotProbed => (Verdict::Admitted, None),
                 Admission::Denied(denials) => {
                     let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
-                    let lines: Vec<String> = denials.iter().map(|denial| format!("{}: {}", denial.path, denial.message)).collect();
+                    let lines: Vec<String> = denials
+                        .iter()
+                        .map(|denial| format!("{}: {}", denial.path, denial.message))
+                        .collect();
                     (Verdict::Held { reason, message: lines.join("; ") }, None)
                 }
                 Admission::Admitted => {

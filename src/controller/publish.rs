@@ -11,9 +11,7 @@ use super::Controller;
 use super::effect::Effect;
 use super::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, View};
 use crate::container::ContainerState;
-use crate::resource::condition::{
-    self, Condition, ConditionStatus, ConditionType, Reason,
-};
+use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
 use crate::world::record::Write;
@@ -57,8 +55,7 @@ impl Controller {
         view.specs.invalid.clone_from(self.sources.invalid());
         view.specs.held = held;
         view.specs.hold_revision = hold_revision;
-        view.specs.classes =
-            self.world.desired.classes.iter().map(ToString::to_string).collect();
+        view.specs.classes = self.world.desired.classes.iter().map(ToString::to_string).collect();
         view.specs.not_for_this_host = self
             .world
             .desired
@@ -73,8 +70,7 @@ impl Controller {
             api_version: self.engine.api_version.clone(),
             id: self.engine.id.clone(),
         };
-        view.impostors =
-            self.world.observed.impostors().map(|(_, name)| name.clone()).collect();
+        view.impostors = self.world.observed.impostors().map(|(_, name)| name.clone()).collect();
         if *view.events != self.events {
             view.events = Arc::new(self.events.clone());
         }

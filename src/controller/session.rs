@@ -311,8 +311,8 @@ impl Controller {
         let pending = self.keys.get(&name).is_some_and(|key| key.pending.is_some());
         let key = self.keys.entry(name.clone()).or_default();
         let relevant = match doorbell.action.as_str() {
-            "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause" | "rename"
-            | "update" | "destroy" | "restart" => true,
+            "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause"
+            | "rename" | "update" | "destroy" | "restart" => true,
             // Somebody left: a change that waits for that may go ahead.
             "exec_die" => pending,
             _ => false,

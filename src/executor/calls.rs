@@ -105,8 +105,8 @@ async fn anchor<E: Engine>(
         (STATE_ID.to_owned(), state_id.to_owned()),
     ]);
     let mut volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
-    let is_ours = volume.labels.get(label::INSTANCE).map(String::as_str)
-        == Some(means.instance.as_str());
+    let is_ours =
+        volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
     let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     if takeover && is_ours && holder != state_id {
         engine.volume_remove(&name).await.map_err(failed)?;

@@ -1,8 +1,8 @@
 //! What `chanop-init` does: the entrypoint of every container, and of every command that is exec'd into one.
 //!
 //! ```text
-//! init idle [--mounts FILE]                 PID 1 of a shell: reaps, ends at TERM
-//! init run  [--mounts FILE] -- CMD…         PID 1 of a command: exports secrets, forwards signals, reaps, passes the code on
+//! init idle                                 PID 1 of a shell: compares mounts, reaps, ends at TERM
+//! init run -- CMD…                          PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
 //! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
 //! init enter -- [CMD…]                      second half of --login, called by the login shell
 //! ```
@@ -70,7 +70,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
 
 fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure> {
     let mode = arguments.next().unwrap_or_default();
-    let mut list = None;
+    let mut list = OsString::from(layout::MOUNTS);
     let mut login = false;
     let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -79,7 +79,8 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
                 command.extend(arguments);
                 break;
             }
-            Some("--mounts") => list = Some(arguments.next().unwrap_or_default()),
+            // For tests, and for looking at a list by hand.
+            Some("--mounts") => list = arguments.next().unwrap_or_default(),
             Some("--login") => login = true,
             _ => {
                 let text = argument.to_string_lossy().into_owned();
@@ -88,8 +89,8 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         }
     }
     match mode.to_str() {
-        Some("idle") if command.is_empty() => supervise::idle(list.as_deref()),
-        Some("run") if !command.is_empty() => supervise::run(list.as_deref(), &command),
+        Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
+        Some("run") if !command.is_empty() => supervise::run(list.as_ref(), &command),
         Some("exec") if login => login::start(&command),
         Some("exec") if !command.is_empty() => command::become_command(&command),
         Some("enter") => login::enter(&command),

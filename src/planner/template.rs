@@ -181,11 +181,7 @@ struct Resolved {
 }
 
 impl Resolved {
-    fn of(
-        effective: &Effective,
-        facts: &Facts,
-        annotations: &BTreeMap<String, String>,
-    ) -> Self {
+    fn of(effective: &Effective, facts: &Facts, annotations: &BTreeMap<String, String>) -> Self {
         let secrets = effective.env.iter().filter_map(|variable| match &variable.value {
             EnvValue::Plain(_) => None,
             EnvValue::Secret(key) => match facts.secrets.get(key) {
@@ -195,9 +191,9 @@ impl Resolved {
         });
         let credentials = effective.agent.credentials.as_ref().and_then(|name| {
             match facts.credentials.get(name) {
-                Some(
-                    CredentialsFact::OauthToken { hash } | CredentialsFact::ApiKey { hash },
-                ) => Some(format!("{name}={hash}")),
+                Some(CredentialsFact::OauthToken { hash } | CredentialsFact::ApiKey { hash }) => {
+                    Some(format!("{name}={hash}"))
+                }
                 _ => None,
             }
         });
