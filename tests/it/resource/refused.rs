@@ -604,9 +604,9 @@ fn control_characters_never_reach_the_terminal() {
 }
 
 #[test]
-fn a_long_line_is_shown_around_the_caret() {
+fn a_long_line_is_shown_around_the_caret_and_a_short_one_whole() {
     says(
-        &format!("  hostSelector: {{{} b: [] }}\n", "a: a, ".repeat(1)),
+        "  hostSelector: {a: a,  b: [] }\n",
         &expect![[r#"
             error[E0105]: expected a string, found a list
              --> a.yaml:6:28     Channel/payments spec.hostSelector.b
@@ -683,7 +683,8 @@ fn a_link_out_of_the_directory_is_refused_and_nothing_of_it_shown() {
     let directory = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "hunter2: [").unwrap();
-    std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("a.yaml")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("a.yaml"))
+        .unwrap();
     let found = check(directory.path(), "/home/ann").unwrap();
     assert_eq!(found.violations.len(), 1);
     assert_eq!(found.violations[0].code.as_str(), "E0127");
