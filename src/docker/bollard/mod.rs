@@ -9,7 +9,7 @@
 //! | a new connection per request, without bound | the transport's pool and permits |
 //! | its timeout ends at the head of the response | switched off; callers time whole calls |
 //! | a wait's non-zero exit is an error | mapped back |
-//! | a terminal's logs wait for newlines and lose bytes | own request and own [`Frames`], for exec too |
+//! | a terminal's logs wait for newlines and lose bytes | own request and own [`super::frames`], for exec too |
 //! | logs payloads at debug | [`super::LOG_CAP`], which telemetry must apply |
 //! | seconds in 32 bits for log times | not used; events take nanoseconds, by own request |
 //! | 32 bits for a build's memory | not used |
