@@ -81,7 +81,7 @@ impl Controller {
                 self.unsaved.push(Write::Applied(id, Some(target.config.limits)));
                 self.tell(now, name, "Created", cause);
             }
-            (Call::Start(id), _) => {
+            (Call::Start { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Running, done, now);
                 self.keys.entry(name.clone()).or_default().stopped_by_us = None;
                 self.clear_trouble(name);
@@ -251,7 +251,7 @@ impl Controller {
         self.stats.failures += 1;
         let id = match call {
             Call::Inspect(id)
-            | Call::Start(id)
+            | Call::Start { id, .. }
             | Call::Stop { id, .. }
             | Call::Remove { id, .. }
             | Call::Update { id, .. } => Some(id.clone()),
@@ -300,6 +300,10 @@ impl Controller {
                 if id.is_none() {
                     self.network_in_doubt(now, name);
                 }
+            }
+            Failure::Failed(reason, message) => {
+                key.must_read = Some(must_read);
+                self.trouble(now, name, reason, message, Class::Spec);
             }
             Failure::NoSpace(message) => {
                 key.must_read = Some(must_read);

@@ -1,5 +1,6 @@
 //! The queue: which channel is planned next, and whether what its plan wants goes out now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use crate::planner::action::Want;
 use crate::planner::{Action, Step, Wake, plan_channel};
 use crate::resource::condition::ConditionStatus;
 use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::desired::Target;
 use crate::world::record::Write;
 
 /// What was read so long ago is no longer looked at with open eyes.
@@ -200,13 +202,17 @@ impl Controller {
         }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
-            Action::Start(id) => Call::Start(id),
+            Action::Start(id) => Call::Start { id, target: self.target_of(name) },
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
             Action::Remove { id, force } => Call::Remove { id, force },
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
         self.dispatch(name, call, want.cause);
+    }
+
+    fn target_of(&self, name: &ResourceName) -> Option<Arc<Target>> {
+        self.world.desired.channels.get(name).and_then(|desired| desired.target.clone())
     }
 
     /// A container of the right hash is to be made anew for these fields: should the next one show them too, it is the

@@ -74,7 +74,7 @@ pub struct KeyState {
 pub fn echoes_of(call: &Call) -> (&'static [&'static str], bool) {
     match call {
         Call::Create { .. } => (&["create"], true),
-        Call::Start(_) => (&["start"], true),
+        Call::Start { .. } => (&["start"], true),
         Call::Stop { .. } => (&["kill", "die", "stop"], true),
         Call::Remove { .. } => (&["kill", "die", "destroy"], true),
         Call::Update { .. } => (&["update"], true),

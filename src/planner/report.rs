@@ -78,10 +78,10 @@ fn line(world: &World, name: &ResourceName, now: Now) -> Option<Line> {
     let desired = world.desired.channels.get(name);
     if let Some(desired) = desired.filter(|desired| desired.removal_held) {
         let cause = format!("{} gone", desired.source.file);
-        return new(Sign::Held, "held", cause, "until `chanop prune --confirm`".to_owned(), true);
+        return new(Sign::Held, "held", cause, "until `chanop prune --confirm`".to_owned(), false);
     }
     if let Some(Verdict::Held { reason, message }) = desired.map(|desired| &desired.verdict) {
-        return new(Sign::Held, "held", message.clone(), reason.to_string(), true);
+        return new(Sign::Held, "held", message.clone(), reason.to_string(), false);
     }
     if let Some(pending) = &step.pending {
         let sign = if step.recreate { Sign::Replace } else { Sign::Remove };
@@ -99,7 +99,7 @@ fn line(world: &World, name: &ResourceName, now: Now) -> Option<Line> {
         Reason::Paused | Reason::CrashLoopBackOff | Reason::Removing
             if step.status.ready == ConditionStatus::False =>
         {
-            new(Sign::Held, "held", step.status.message, step.status.reason.to_string(), true)
+            new(Sign::Held, "held", step.status.message, step.status.reason.to_string(), false)
         }
         _ => None,
     }

@@ -15,7 +15,7 @@ use super::node::{Node, Value, shown};
 use super::validate::Code;
 
 /// The longest that is taken.
-pub const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub const DURATION_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// A length of time that a file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
 //! Merging, seen from the files.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use expect_test::expect;
 
