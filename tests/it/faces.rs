@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A server on a socket and on a free port, and its core.
-pub struct Served {
-    pub socket: PathBuf,
-    pub address: SocketAddr,
-    pub view: watch::Sender<Arc<View>>,
+pub(crate) struct Served {
+    pub(crate) socket: PathBuf,
+    pub(crate) address: SocketAddr,
+    pub(crate) view: watch::Sender<Arc<View>>,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
     tasks: tokio::task::JoinSet<()>,
@@ -34,7 +34,7 @@ pub struct Served {
 
 impl Served {
     /// Serves `view` within `limits`.
-    pub async fn new(view: View, limits: Limits) -> Self {
+    pub(crate) async fn new(view: View, limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/chanop.sock");
         let mut bound = Bound::new(&socket, None).unwrap();
@@ -65,7 +65,7 @@ impl Served {
     }
 
     /// Publishes a changed snapshot.
-    pub fn publish(&self, change: impl FnOnce(&mut View)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut View)) {
         self.view.send_modify(|view| {
             let mut next = (**view).clone();
             change(&mut next);
@@ -75,7 +75,7 @@ impl Served {
     }
 
     /// Ends the server as the operator does; answers whether it ended by itself.
-    pub async fn stop(mut self) -> bool {
+    pub(crate) async fn stop(mut self) -> bool {
         self.stop.cancel();
         let end = async {
             // Both doors; the core's task ends when their handles are gone.
@@ -88,25 +88,21 @@ impl Served {
 
 /// A token file in which the tokens of root, ci and eye are `admin`, `runner` and `viewer`: their roles.
 fn tokens() -> String {
-    use std::process::Command;
+    use sha2::{Digest, Sha256};
     [("root", "admin"), ("ci", "runner"), ("eye", "viewer")]
         .map(|(name, role)| {
-            let output = Command::new("sh")
-                .args(["-c", &format!("printf %s {role} | sha256sum")])
-                .output()
-                .unwrap();
-            let digest = String::from_utf8(output.stdout).unwrap();
-            format!("{name}:{role}:{}\n", digest.split(' ').next().unwrap())
+            let digest: Vec<_> =
+                Sha256::digest(role).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{name}:{role}:{}\n", digest.concat())
         })
         .concat()
 }
 
 fn answer(request: Request) -> Reply {
     match request {
-        Request::Ensure(name) if name.as_str() == "web" => Reply::Ensured(EnsuredShell {
-            container_id: id(),
-            engine_id: "ENGINE".to_owned(),
-        }),
+        Request::Ensure(name) if name.as_str() == "web" => {
+            Reply::Ensured(EnsuredShell { container_id: id(), engine_id: "ENGINE".to_owned() })
+        }
         Request::Ensure(name) => Reply::NotFound(format!("there is no channel {name}")),
         Request::Suspend { target, duration, reason } => {
             Reply::Accepted(format!("{target} suspended for {duration:?}: {reason}"))
@@ -134,7 +130,7 @@ fn answer(request: Request) -> Reply {
 }
 
 /// Some container's ID.
-pub fn id() -> ContainerId {
+pub(crate) fn id() -> ContainerId {
     ContainerId::parse(&"0123456789abcdef".repeat(4)).unwrap()
 }
 
@@ -148,7 +144,7 @@ fn ago(hours: i64) -> Timestamp {
 }
 
 /// A channel with little in it.
-pub fn channel(channel: &str, reason: Reason) -> ChannelView {
+pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
     let ready = reason == Reason::Running;
     let container = ContainerView {
         id: id(),
@@ -188,7 +184,7 @@ pub fn channel(channel: &str, reason: Reason) -> ChannelView {
 }
 
 /// Two channels, one of them ready with a change that waits, a class and an event.
-pub fn view() -> View {
+pub(crate) fn view() -> View {
     let mut web = channel("web", Reason::Running);
     web.pending = Some(PendingView {
         action: "recreate".to_owned(),
