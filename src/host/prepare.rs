@@ -6,6 +6,7 @@
 //!
 //! Nothing is ever removed, and nothing of the owner's is changed; a workspace is made only where the spec says so.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -345,13 +346,24 @@ impl Work<'_> {
     }
 }
 
-/// Puts the init that came with this operator where containers mount it from, unless it is there.
+/// Puts the init that came with this operator where containers mount it from, unless it is there: same length, same
+/// time of change, which the copy takes over. Running containers keep the one that they have.
 fn install_init(host: &Host) -> Result<(), PrepareError> {
-    let path = host.paths.init();
-    let source = host.init_source.display().to_string();
-    let content = std::fs::read(&host.init_source)
-        .map_err(|cause| io_failed("read the init from", &source, cause))?;
-    write_private(&path, &content, 0o555, operator())
+    let (path, source) = (host.paths.init(), host.init_source.display().to_string());
+    let failed = |cause| io_failed("read the init from", &source, cause);
+    let wanted = std::fs::metadata(&host.init_source).map_err(failed)?;
+    let changed = wanted.modified().map_err(failed)?;
+    let is_there = std::fs::metadata(&path).is_ok_and(|found| {
+        found.len() == wanted.len() && found.modified().is_ok_and(|time| time == changed)
+    });
+    if is_there {
+        return Ok(());
+    }
+    let content = std::fs::read(&host.init_source).map_err(failed)?;
+    write_private(&path, &content, 0o555, operator())?;
+    File::open(&path)
+        .and_then(|file| file.set_modified(changed))
+        .map_err(|cause| io_failed("install the init as", &path, cause))
 }
 
 /// Reads a file to copy: the policy judged its path, and nothing may have moved since.

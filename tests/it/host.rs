@@ -156,6 +156,16 @@ fn preparing_twice_is_preparing_once() {
 }
 
 #[test]
+fn a_newer_init_takes_the_olders_place() {
+    let mut bed = Bed::new();
+    bed.prepare().unwrap();
+    bed.write("init", "newer");
+    bed.host.init_source = bed.path("init");
+    bed.prepare().unwrap();
+    assert_eq!(fs::read_to_string(bed.host.paths.init()).unwrap(), "newer");
+}
+
+#[test]
 fn what_is_prepared_belongs_to_whom_it_should() {
     let mut bed = Bed::new();
     bed.secret("s", "k", b"a=b\n");
