@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod demo_image;
@@ -16,7 +18,11 @@ mod docs;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod faces;
+#[cfg(test)]
 mod host;
+#[cfg(test)]
+mod http;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
