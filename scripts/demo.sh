@@ -30,6 +30,8 @@ flock -n 9 || { echo 'demo: another demo runs; wait for it to end' >&2; exit 1; 
 # The engine mounts directories from here, so it must be a place that both see: not a private /tmp, not a RAM disk.
 work=$(mktemp -d /var/tmp/chanop-demo.XXXXXX)
 operator=''
+# Where the operator puts containers' secrets, if that is in memory.
+if [[ $EUID -eq 0 ]]; then secrets=/run/chanop/$instance; else secrets=${XDG_RUNTIME_DIR:-$work}/chanop/$instance; fi
 had_image=$(docker image ls -q chanop-demo:latest)
 
 remove_containers() {
@@ -54,7 +56,8 @@ tidy() {
     stop_operator
     remove_containers >/dev/null 2>&1
     if [[ -z $had_image ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi
-    rm -rf "$work"
+    rm -rf "$work" "$secrets"
+    rmdir "${secrets%/*}" 2>/dev/null || true
     exit "$code"
 }
 trap tidy EXIT
@@ -118,7 +121,8 @@ chanop demo-image
 
 step "The operator, on a copy of examples/quickstart"
 show "chanop operator --specs specs --instance $instance --owner $owner:…/home"
-chanop operator --specs "$work/specs" --instance "$instance" --owner "$owner:$work/home" \
+# The program itself and not the function, whose process would be a shell's: signals must reach it.
+"$BIN/chanop" operator --specs "$work/specs" --instance "$instance" --owner "$owner:$work/home" \
     --state-dir "$work/state" --secrets-dir "$work/secrets" --socket "$CHANOP_SOCKET" --listen "127.0.0.1:$port" \
     >"$work/operator.log" 2>&1 9>&- &
 operator=$!

@@ -1,4 +1,4 @@
-//! What would be done, and why: the fold of [`plan_channel`](super::plan_channel) over all channels.
+//! What would be done, and why: the fold of [`plan_channel`] over all channels.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
