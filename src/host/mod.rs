@@ -1,6 +1,6 @@
 //! The host: its paths, owners, and what a container needs prepared on it.
 //!
-//! [`probe`](mod@probe) looks and changes nothing; [`prepare`](mod@prepare) makes, right before a container is created or started, what
+//! [`fn@probe`] looks and changes nothing; [`fn@prepare`] makes, right before a container is created or started, what
 //! [`crate::world::preparation`] says. Both block: the executor calls them where blocking is allowed.
 //!
 //! An agent may write to its channel's home and workspace, and the operator may be root. So nothing here follows a link
