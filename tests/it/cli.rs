@@ -137,44 +137,68 @@ async fn a_verbs_help_has_an_example() {
 
 #[tokio::test]
 async fn without_an_operator_one_line_says_how_to_start_one() {
-    check_alone(&["get", "channels"], expect![[r#"
+    check_alone(
+        &["get", "channels"],
+        expect![[r#"
         ! chanop: no operator answers on SOCKET: start one with `chanop operator --specs DIR`
         exit 1
-    "#]]).await;
-    check_alone(&["exec", "web", "--", "true"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check_alone(
+        &["exec", "web", "--", "true"],
+        expect![[r#"
         ! chanop: no operator answers on SOCKET: start one with `chanop operator --specs DIR`
         exit 1
-    "#]]).await;
-    check_alone(&["version"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check_alone(
+        &["version"],
+        expect![[r#"
         chanop    0.1.0
         operator  none answers on SOCKET
         exit 0
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn wrong_usage_is_an_error_and_not_a_pending_change() {
-    check_alone(&["get", "pods"], expect![[r#"
+    check_alone(
+        &["get", "pods"],
+        expect![[r#"
         ! chanop: there is no type `pods`: use channels, classes or events
         exit 1
-    "#]]).await;
-    check_alone(&["get", "channels", "-o", "table"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check_alone(
+        &["get", "channels", "-o", "table"],
+        expect![[r#"
         ! error: invalid value 'table' for '--output <FORMAT>'
         !   [possible values: wide, json, yaml, name]
         ! 
         ! For more information, try '--help'.
         exit 1
-    "#]]).await;
+    "#]],
+    )
+    .await;
     check_alone(&["suspend", "channel/web", "--for", "5"], expect![[r#"
         ! error: invalid value '5' for '--for <DURATION>': `5` is no duration: write 90s, 30m, 2h, 1d or 1h30m
         ! 
         ! For more information, try '--help'.
         exit 1
     "#]]).await;
-    check_alone(&["shell", "web"], expect![[r#"
+    check_alone(
+        &["shell", "web"],
+        expect![[r#"
         ! chanop: a shell needs a terminal: use `chanop exec web -- CMD` in scripts
         exit 1
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -196,29 +220,45 @@ async fn get_has_wide_columns_and_names_and_selects() {
         ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
         exit 0
     "#]]).await;
-    check(&["get", "channels", "-o", "name"], expect![[r#"
+    check(
+        &["get", "channels", "-o", "name"],
+        expect![[r#"
         channel/ledger
         channel/web
         exit 0
-    "#]]).await;
-    check(&["get", "channel/web"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check(
+        &["get", "channel/web"],
+        expect![[r#"
         NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         web    True    Running   -      -          -          -      image     3d
         exit 0
-    "#]]).await;
+    "#]],
+    )
+    .await;
     check(&["get", "channels", "-l", "team=nobody"], expect![[r#"
         ! no channels found
         ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
         exit 0
     "#]]).await;
-    check(&["get", "channel", "nope"], expect![[r#"
+    check(
+        &["get", "channel", "nope"],
+        expect![[r#"
         ! chanop: channels "nope" not found
         exit 1
-    "#]]).await;
-    check(&["get", "runs"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check(
+        &["get", "runs"],
+        expect![[r#"
         ! chanop: runs are not served by this version
         exit 1
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -246,46 +286,72 @@ async fn foreign_text_never_reaches_the_terminal_raw() {
 
 #[tokio::test]
 async fn verbs_print_the_operators_sentence() {
-    check(&["reconcile"], expect![[r#"
+    check(
+        &["reconcile"],
+        expect![[r#"
         looking at everything
         exit 0
-    "#]]).await;
-    check(&["reconcile", "channel/web"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check(
+        &["reconcile", "channel/web"],
+        expect![[r#"
         looking at channel/web
         exit 0
-    "#]]).await;
-    check(&["suspend", "channel/web", "--for", "2h", "--reason", "migrating"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check(
+        &["suspend", "channel/web", "--for", "2h", "--reason", "migrating"],
+        expect![[r#"
         channel/web suspended for Some(7200s): migrating
         exit 0
-    "#]]).await;
-    check(&["resume", "channel/web"], expect![[r#"
+    "#]],
+    )
+    .await;
+    check(
+        &["resume", "channel/web"],
+        expect![[r#"
         ! chanop: channel/web is not suspended
         exit 1
-    "#]]).await;
+    "#]],
+    )
+    .await;
     check(&["prune"], expect![[r#"
         old
         ! chanop: 1 held; if they are to go: chanop prune --confirm h1; if not, bring their files back
         exit 1
     "#]]).await;
-    check(&["prune", "--confirm", "h1"], expect![[r#"
+    check(
+        &["prune", "--confirm", "h1"],
+        expect![[r#"
         let go of h1
         exit 0
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_plan_with_something_to_do_exits_with_2() {
-    check(&["plan"], expect![[r#"
+    check(
+        &["plan"],
+        expect![[r#"
         revision 4f1c2aa, engine 20.10.24, policy built-in
          +   channel/ledger  create  team/ledger.yaml:1 is new
          1 create; 1 unchanged
         exit 2
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn describe_says_why_and_what_waits() {
-    check(&["describe", "channel/web"], expect![[r#"
+    check(
+        &["describe", "channel/web"],
+        expect![[r#"
         Name:       web
         Status:     Running
                     web is Running
@@ -301,7 +367,9 @@ async fn describe_says_why_and_what_waits() {
           Ready   True     Running   2h      web is Running
         Events:     none
         exit 0
-    "#]]).await;
+    "#]],
+    )
+    .await;
     check(&["describe", "channel", "ledger"], expect![[r#"
         Name:       ledger
         Status:     PolicyViolation
@@ -322,12 +390,16 @@ async fn describe_says_why_and_what_waits() {
 
 #[tokio::test]
 async fn version_knows_operator_and_engine() {
-    check(&["version"], expect![[r#"
+    check(
+        &["version"],
+        expect![[r#"
         chanop    0.1.0
         operator  0.1.0, instance default, on SOCKET
         engine    20.10.24, API 1.41, on unix:///var/run/docker.sock
         exit 0
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -382,7 +454,8 @@ async fn a_watch_prints_rows_below_one_heading_until_the_operator_ends() {
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           -      -          -          -      image     3d
         web      True    Running           -      -          -          -      image     3d
-    "#]].assert_eq(&status.1);
+    "#]]
+    .assert_eq(&status.1);
 }
 
 #[tokio::test]
@@ -407,7 +480,8 @@ async fn init_makes_a_directory_that_validates_and_never_writes_over_one() {
           chanop get channels                             # how do they stand?
           chanop shell my-project                         # go in
         exit 0
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
     let again = chanop(&arguments, nowhere).await;
     assert_eq!(again.status.code(), Some(1));
     let valid = chanop(&["validate", specs.to_str().unwrap()], nowhere).await;
