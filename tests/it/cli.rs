@@ -1,9 +1,13 @@
 //! The built binary: what it prints, and its exit codes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use chanop::cli::demo_image;
+use chanop::container::config::MountConfig;
+use chanop::container::{ContainerConfig, ContainerId, ContainerName};
+use chanop::docker::{Docker, Endpoint, Engine};
 use chanop::http::Limits;
 use expect_test::{Expect, expect};
 
@@ -34,7 +38,7 @@ fn seen(output: &Output, socket: &Path) -> String {
     };
     let mut all = text(&output.stdout);
     for line in text(&output.stderr).lines() {
-        all += &format!("! {line}\n");
+        all.extend(["! ", line, "\n"]);
     }
     all + &format!("exit {}\n", output.status.code().unwrap())
 }
@@ -53,7 +57,7 @@ async fn check_alone(arguments: &[&str], expected: Expect) {
 
 #[tokio::test]
 async fn help_tells_a_newcomer_where_to_begin() {
-    check_alone(&["--help"], expect![[r#"
+    check_alone(&["--help"], expect![[r"
         Keeps workspaces of AI agents in Docker as their YAML files say
 
         Usage: chanop [OPTIONS] <COMMAND>
@@ -89,22 +93,21 @@ async fn help_tells_a_newcomer_where_to_begin() {
           -h, --help             Print help
           -V, --version          Print version
 
-
         First steps:
           chanop init specs-dir --workspace ~/src/my-project
           chanop operator --specs specs-dir
           chanop get channels
 
-        `chanop COMMAND --help` says more of each. Exit codes: 0 done, 1 error, 2 `plan` found something to
-        do,
-        130 interrupted; `exec` and `shell` pass the command's own code on.
+        `chanop COMMAND --help` says more of each.
+        Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec` and `shell`
+        pass the command's own code on.
         exit 0
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
 async fn a_verbs_help_has_an_example() {
-    check_alone(&["exec", "--help"], expect![[r#"
+    check_alone(&["exec", "--help"], expect![[r"
         Run a command in a channel's container, which is made if there is none
 
         Usage: chanop exec [OPTIONS] <CHANNEL> -- <CMD>...
@@ -132,34 +135,34 @@ async fn a_verbs_help_has_an_example() {
           tar c . | chanop exec payments -- tar x -C /tmp
           chanop exec payments -n -- git status     # leaves standard input alone, for loops
         exit 0
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
 async fn without_an_operator_one_line_says_how_to_start_one() {
     check_alone(
         &["get", "channels"],
-        expect![[r#"
+        expect![[r"
         ! chanop: no operator answers on SOCKET: start one with `chanop operator --specs DIR`
         exit 1
-    "#]],
+    "]],
     )
     .await;
     check_alone(
         &["exec", "web", "--", "true"],
-        expect![[r#"
+        expect![[r"
         ! chanop: no operator answers on SOCKET: start one with `chanop operator --specs DIR`
         exit 1
-    "#]],
+    "]],
     )
     .await;
     check_alone(
         &["version"],
-        expect![[r#"
+        expect![[r"
         chanop    0.1.0
         operator  none answers on SOCKET
         exit 0
-    "#]],
+    "]],
     )
     .await;
 }
@@ -168,81 +171,92 @@ async fn without_an_operator_one_line_says_how_to_start_one() {
 async fn wrong_usage_is_an_error_and_not_a_pending_change() {
     check_alone(
         &["get", "pods"],
-        expect![[r#"
+        expect![[r"
         ! chanop: there is no type `pods`: use channels, classes or events
         exit 1
-    "#]],
+    "]],
     )
     .await;
     check_alone(
         &["get", "channels", "-o", "table"],
-        expect![[r#"
+        expect![[r"
         ! error: invalid value 'table' for '--output <FORMAT>'
         !   [possible values: wide, json, yaml, name]
         ! 
         ! For more information, try '--help'.
         exit 1
-    "#]],
+    "]],
     )
     .await;
-    check_alone(&["suspend", "channel/web", "--for", "5"], expect![[r#"
+    check_alone(&["suspend", "channel/web", "--for", "5"], expect![[r"
         ! error: invalid value '5' for '--for <DURATION>': `5` is no duration: write 90s, 30m, 2h, 1d or 1h30m
         ! 
         ! For more information, try '--help'.
         exit 1
-    "#]]).await;
+    "]]).await;
     check_alone(
         &["shell", "web"],
-        expect![[r#"
+        expect![[r"
         ! chanop: a shell needs a terminal: use `chanop exec web -- CMD` in scripts
         exit 1
-    "#]],
+    "]],
     )
     .await;
 }
 
 #[tokio::test]
 async fn get_channels_prints_the_documented_columns() {
-    check(&["get", "channels"], expect![[r#"
+    check(
+        &["get", "channels"],
+        expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           -      -          -          -      image     3d
-        ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
+        ! revision 4f1c2aa · 1 held · 2 not for this host
+        ! held removals are let go with: chanop prune --confirm h1
         exit 0
-    "#]]).await;
+    "]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn get_has_wide_columns_and_names_and_selects() {
-    check(&["get", "ch", "-o", "wide", "-l", "team=team-web"], expect![[r#"
+    check(&["get", "ch", "-o", "wide", "-l", "team=team-web"], expect![[r"
         NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE   IMAGE   WORKSPACE   CONTAINER      CLASS   SOURCE
         web    True    Running   -      -          -          -      image     3d    -       -           0123456789ab   -       team/web.yaml:1
-        ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
+        ! revision 4f1c2aa · 1 held · 2 not for this host
+        ! held removals are let go with: chanop prune --confirm h1
         exit 0
-    "#]]).await;
+    "]]).await;
     check(
         &["get", "channels", "-o", "name"],
-        expect![[r#"
+        expect![[r"
         channel/ledger
         channel/web
         exit 0
-    "#]],
+    "]],
     )
     .await;
     check(
         &["get", "channel/web"],
-        expect![[r#"
+        expect![[r"
         NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         web    True    Running   -      -          -          -      image     3d
         exit 0
-    "#]],
+    "]],
     )
     .await;
-    check(&["get", "channels", "-l", "team=nobody"], expect![[r#"
+    check(
+        &["get", "channels", "-l", "team=nobody"],
+        expect![[r"
         ! no channels found
-        ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
+        ! revision 4f1c2aa · 1 held · 2 not for this host
+        ! held removals are let go with: chanop prune --confirm h1
         exit 0
-    "#]]).await;
+    "]],
+    )
+    .await;
     check(
         &["get", "channel", "nope"],
         expect![[r#"
@@ -253,82 +267,87 @@ async fn get_has_wide_columns_and_names_and_selects() {
     .await;
     check(
         &["get", "runs"],
-        expect![[r#"
+        expect![[r"
         ! chanop: runs are not served by this version
         exit 1
-    "#]],
+    "]],
     )
     .await;
 }
 
 #[tokio::test]
 async fn get_all_lists_channels_and_classes() {
-    check(&["get", "all"], expect![[r#"
+    check(
+        &["get", "all"],
+        expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           -      -          -          -      image     3d
 
         NAME      CHANNELS
         default   0
-        ! revision 4f1c2aa · 1 held · 2 not for this host · let go of the held ones: chanop prune --confirm h1
+        ! revision 4f1c2aa · 1 held · 2 not for this host
+        ! held removals are let go with: chanop prune --confirm h1
         exit 0
-    "#]]).await;
+    "]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn foreign_text_never_reaches_the_terminal_raw() {
-    check(&["get", "events"], expect![[r#"
+    check(&["get", "events"], expect![[r"
         LAST-SEEN   TYPE      REASON            OBJECT           COUNT   MESSAGE
         3h          Warning   PolicyViolation   channel/ledger   4       mount /run/docker.sock \u{1b}[2J is not allowed
         exit 0
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
 async fn verbs_print_the_operators_sentence() {
     check(
         &["reconcile"],
-        expect![[r#"
+        expect![[r"
         looking at everything
         exit 0
-    "#]],
+    "]],
     )
     .await;
     check(
         &["reconcile", "channel/web"],
-        expect![[r#"
+        expect![[r"
         looking at channel/web
         exit 0
-    "#]],
+    "]],
     )
     .await;
     check(
         &["suspend", "channel/web", "--for", "2h", "--reason", "migrating"],
-        expect![[r#"
+        expect![[r"
         channel/web suspended for Some(7200s): migrating
         exit 0
-    "#]],
+    "]],
     )
     .await;
     check(
         &["resume", "channel/web"],
-        expect![[r#"
+        expect![[r"
         ! chanop: channel/web is not suspended
         exit 1
-    "#]],
+    "]],
     )
     .await;
-    check(&["prune"], expect![[r#"
+    check(&["prune"], expect![[r"
         old
         ! chanop: 1 held; if they are to go: chanop prune --confirm h1; if not, bring their files back
         exit 1
-    "#]]).await;
+    "]]).await;
     check(
         &["prune", "--confirm", "h1"],
-        expect![[r#"
+        expect![[r"
         let go of h1
         exit 0
-    "#]],
+    "]],
     )
     .await;
 }
@@ -337,12 +356,12 @@ async fn verbs_print_the_operators_sentence() {
 async fn a_plan_with_something_to_do_exits_with_2() {
     check(
         &["plan"],
-        expect![[r#"
+        expect![[r"
         revision 4f1c2aa, engine 20.10.24, policy built-in
          +   channel/ledger  create  team/ledger.yaml:1 is new
          1 create; 1 unchanged
         exit 2
-    "#]],
+    "]],
     )
     .await;
 }
@@ -351,7 +370,7 @@ async fn a_plan_with_something_to_do_exits_with_2() {
 async fn describe_says_why_and_what_waits() {
     check(
         &["describe", "channel/web"],
-        expect![[r#"
+        expect![[r"
         Name:       web
         Status:     Running
                     web is Running
@@ -367,10 +386,10 @@ async fn describe_says_why_and_what_waits() {
           Ready   True     Running   2h      web is Running
         Events:     none
         exit 0
-    "#]],
+    "]],
     )
     .await;
-    check(&["describe", "channel", "ledger"], expect![[r#"
+    check(&["describe", "channel", "ledger"], expect![[r"
         Name:       ledger
         Status:     PolicyViolation
                     ledger is PolicyViolation
@@ -385,29 +404,29 @@ async fn describe_says_why_and_what_waits() {
           LAST-SEEN   TYPE      REASON            COUNT   MESSAGE
           3h          Warning   PolicyViolation   4       mount /run/docker.sock \u{1b}[2J is not allowed
         exit 0
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
 async fn version_knows_operator_and_engine() {
     check(
         &["version"],
-        expect![[r#"
+        expect![[r"
         chanop    0.1.0
         operator  0.1.0, instance default, on SOCKET
         engine    20.10.24, API 1.41, on unix:///var/run/docker.sock
         exit 0
-    "#]],
+    "]],
     )
     .await;
 }
 
 #[tokio::test]
 async fn another_instances_operator_is_not_asked() {
-    check(&["--instance", "other", "get", "channels"], expect![[r#"
+    check(&["--instance", "other", "get", "channels"], expect![[r"
         ! chanop: the operator on SOCKET serves the instance default, not other: name its socket with --socket
         exit 1
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
@@ -449,52 +468,48 @@ async fn a_watch_prints_rows_below_one_heading_until_the_operator_ends() {
     })
     .await;
     assert_eq!(status.0.code(), Some(0));
-    expect![[r#"
+    expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           -      -          -          -      image     3d
-        web      True    Running           -      -          -          -      image     3d
-    "#]]
+        web      True    Gone              -      -          -          -      image     3d
+    "]]
     .assert_eq(&status.1);
 }
 
 #[tokio::test]
 async fn init_makes_a_directory_that_validates_and_never_writes_over_one() {
     let top = tempfile::tempdir().unwrap();
-    let project = top.path().join("My Project");
-    std::fs::create_dir(&project).unwrap();
-    let specs = top.path().join("specs");
-    let nowhere = Path::new("/nonexistent/chanop.sock");
-    let arguments = ["init", specs.to_str().unwrap(), "--workspace", project.to_str().unwrap()];
-    let first = chanop(&arguments, nowhere).await;
-    let shown = seen(&first, top.path());
-    expect![[r#"
-        made SOCKET/specs/my-project.yaml: the channel my-project, for SOCKET/My Project
-        made SOCKET/specs/default-class.yaml: what all channels share
+    std::fs::create_dir(top.path().join("My Project")).unwrap();
+    let run = async |arguments: &[&str]| {
+        let mut command = command(arguments, Path::new("/nonexistent/chanop.sock"));
+        command.current_dir(top.path());
+        blocking(move || command.output().unwrap()).await
+    };
+    let first = run(&["init", "my specs", "--workspace", "My Project"]).await;
+    expect![[r"
+        made 'my specs'/my-project.yaml: the channel my-project, for SOCKET/My Project
+        made 'my specs'/default-class.yaml: what all channels share
 
         next:
-          chanop validate SOCKET/specs           # are the files right?
-          chanop demo-image                               # a small image made without any registry
-          chanop doctor                                   # has this host all that is needed?
-          chanop operator --specs SOCKET/specs   # keep the channels (leave it running)
-          chanop get channels                             # how do they stand?
-          chanop shell my-project                         # go in
+          chanop validate 'my specs'           # are the files right?
+          chanop demo-image                    # a small image made without any registry
+          chanop doctor                        # has this host all that is needed?
+          chanop operator --specs 'my specs'   # keep the channels (leave it running)
+          chanop get channels                  # how do they stand?
+          chanop shell my-project              # go in
         exit 0
-    "#]]
-    .assert_eq(&shown);
-    let again = chanop(&arguments, nowhere).await;
-    assert_eq!(again.status.code(), Some(1));
-    let valid = chanop(&["validate", specs.to_str().unwrap()], nowhere).await;
+    "]]
+    .assert_eq(&seen(&first, &top.path().canonicalize().unwrap()));
+    let again = run(&["init", "my specs", "--workspace", "My Project"]).await;
+    assert_eq!(again.status.code(), Some(1), "it wrote over what was there");
+    let valid = run(&["validate", "my specs"]).await;
     assert_eq!(valid.status.code(), Some(0), "{}", seen(&valid, top.path()));
-    // A project whose agent could write its own rules.
-    let inside = project.join("specs");
-    let refused = chanop(
-        &["init", inside.to_str().unwrap(), "--workspace", project.to_str().unwrap()],
-        nowhere,
-    )
-    .await;
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(!inside.exists());
+
+    // The agent of this project could write its own rules.
+    let inside = run(&["init", "My Project/specs", "--workspace", "My Project"]).await;
+    assert_eq!(inside.status.code(), Some(1));
+    assert!(!top.path().join("My Project/specs").exists());
 }
 
 #[tokio::test]
@@ -521,4 +536,103 @@ async fn a_reader_that_leaves_is_no_error() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("NAME"), "{text}");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A running container with chanop's init in it, as the operator would have made it, and a server that knows it.
+struct Shell {
+    docker: Docker,
+    id: ContainerId,
+    served: Served,
+}
+
+impl Shell {
+    async fn new(name: &str) -> Self {
+        let docker = Docker::connect(&Endpoint::unix("/var/run/docker.sock"))
+            .await
+            .expect("these tests need a Docker engine: make docker");
+        let image = demo_image::build(&docker, None).await.unwrap();
+        let init = MountConfig::Bind {
+            source: env!("CARGO_BIN_EXE_chanop-init").to_owned(),
+            target: "/.chanop/init".to_owned(),
+            read_only: true,
+        };
+        let config = ContainerConfig {
+            image: image.as_str().to_owned(),
+            entrypoint: ["/.chanop/init", "idle"].map(str::to_owned).to_vec(),
+            mounts: vec![init],
+            labels: [("dev.chanop.test".to_owned(), "1".to_owned())].into(),
+            ..ContainerConfig::default()
+        };
+        let name = format!("chanop-test-cli-{name}-{}", std::process::id());
+        let id = docker.create(&ContainerName::parse(&name).unwrap(), &config).await.unwrap();
+        docker.start(&id).await.unwrap();
+        let served = Served::with_shell(view(), Limits::default(), id.clone()).await;
+        Self { docker, id, served }
+    }
+
+    async fn end(self) {
+        self.docker.remove(&self.id, true).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn exec_carries_bytes_both_ways_and_passes_the_exit_code_on() {
+    let shell = Shell::new("exec").await;
+    let socket = shell.served.socket.clone();
+    let mut exec =
+        command(&["exec", "web", "--", "sh", "-c", "wc -c; echo no >&2; exit 7"], &socket);
+    exec.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let piped = blocking(move || {
+        let mut child = exec.spawn().unwrap();
+        // More than any pipe holds.
+        child.stdin.take().unwrap().write_all(&vec![b'x'; 1_000_000]).unwrap();
+        child.wait_with_output().unwrap()
+    })
+    .await;
+    let quiet = chanop(&["exec", "web", "-n", "--", "echo", "a b"], &socket).await;
+    let missing = chanop(&["exec", "web", "-n", "--", "no-such-program"], &socket).await;
+    shell.end().await;
+    assert_eq!(seen(&piped, &socket), "1000000\n! no\nexit 7\n");
+    assert_eq!(seen(&quiet, &socket), "a b\nexit 0\n");
+    assert_eq!(missing.status.code(), Some(127), "{}", seen(&missing, &socket));
+}
+
+#[tokio::test]
+async fn a_shell_has_a_terminal_of_our_size_and_leaves_ours_as_it_was() {
+    let shell = Shell::new("shell").await;
+    let socket = shell.served.socket.clone();
+    let chanop = env!("CARGO_BIN_EXE_chanop");
+    // `script` gives the command a terminal of its own; its settings are compared before and after.
+    let inside = format!(
+        "stty rows 33 cols 111; before=$(stty -g); {chanop} shell web; code=$?; \
+         [ \"$before\" = \"$(stty -g)\" ] && echo kept; echo code $code"
+    );
+    #[expect(clippy::disallowed_methods, reason = "a terminal is needed")]
+    let mut script = Command::new("script");
+    script.args(["-qec", &inside, "/dev/null"]).env("CHANOP_SOCKET", &socket);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = blocking(move || {
+        let mut child = script.spawn().unwrap();
+        let mut keys = child.stdin.take().unwrap();
+        let mut screen = BufReader::new(child.stdout.take().unwrap());
+        let mut seen = Vec::new();
+        // The prompt says that somebody listens.
+        while !seen.ends_with(b"$ ") && !seen.ends_with(b"# ") {
+            let mut byte = [0];
+            if screen.read(&mut byte).unwrap() == 0 {
+                break;
+            }
+            seen.push(byte[0]);
+        }
+        // The size comes in a call of its own, perhaps after the prompt.
+        let keyed = "for i in $(seq 500); do [ \"$(stty size)\" = '0 0' ] || break; done; stty size; exit 5\n";
+        keys.write_all(keyed.as_bytes()).unwrap();
+        screen.read_to_end(&mut seen).unwrap();
+        child.wait().unwrap();
+        String::from_utf8_lossy(&seen).into_owned()
+    })
+    .await;
+    shell.end().await;
+    assert!(output.contains("33 111"), "{output}");
+    assert!(output.contains("kept\r\ncode 5"), "{output}");
 }

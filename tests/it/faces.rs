@@ -35,6 +35,11 @@ pub(crate) struct Served {
 impl Served {
     /// Serves `view` within `limits`.
     pub(crate) async fn new(view: View, limits: Limits) -> Self {
+        Self::with_shell(view, limits, id()).await
+    }
+
+    /// Likewise; the shell of `web` is that container.
+    pub(crate) async fn with_shell(view: View, limits: Limits, shell: ContainerId) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/chanop.sock");
         let mut bound = Bound::new(&socket, None).unwrap();
@@ -58,7 +63,7 @@ impl Served {
         tasks.spawn(async move {
             let _bound = bound;
             while let Some((request, reply)) = asked.recv().await {
-                let _hung_up = reply.send(answer(request));
+                let _hung_up = reply.send(answer(request, &shell));
             }
         });
         Self { socket, address, view, stop, _directory: directory, tasks }
@@ -98,11 +103,12 @@ fn tokens() -> String {
         .concat()
 }
 
-fn answer(request: Request) -> Reply {
+fn answer(request: Request, shell: &ContainerId) -> Reply {
     match request {
-        Request::Ensure(name) if name.as_str() == "web" => {
-            Reply::Ensured(EnsuredShell { container_id: id(), engine_id: "ENGINE".to_owned() })
-        }
+        Request::Ensure(name) if name.as_str() == "web" => Reply::Ensured(EnsuredShell {
+            container_id: shell.clone(),
+            engine_id: "ENGINE".to_owned(),
+        }),
         Request::Ensure(name) => Reply::NotFound(format!("there is no channel {name}")),
         Request::Suspend { target, duration, reason } => {
             Reply::Accepted(format!("{target} suspended for {duration:?}: {reason}"))
