@@ -56,6 +56,8 @@ tidy() {
     stop_operator
     remove_containers >/dev/null 2>&1
     if [[ -z $had_image ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi
+    # Secrets lie in directories that even their owner cannot write by mistake.
+    chmod -R u+w "$work" "$secrets" 2>/dev/null || true
     rm -rf "$work" "$secrets"
     rmdir "${secrets%/*}" 2>/dev/null || true
     exit "$code"
