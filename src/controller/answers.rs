@@ -18,7 +18,7 @@ use crate::world::record::Write;
 use crate::world::{Crashes, Trouble};
 
 /// A conflict that lasts longer than this will not go away by itself.
-const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
@@ -343,7 +343,7 @@ impl Controller {
     }
 
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
-        let jitter = self.jitter.next();
+        let jitter = self.jitter.draw();
         let key = self.keys.entry(name.clone()).or_default();
         key.gate = Some(after_failure(key.gate, class, now.mono, jitter));
     }

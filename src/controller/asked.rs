@@ -11,14 +11,14 @@ use crate::world::desired::Verdict;
 use crate::world::record::{Override, Write};
 
 /// How long an asker waits for a shell: a slow engine's create and start together.
-const ENSURE_WITHIN: Duration = Duration::from_secs(60);
+const ENSURE_WITHIN: Duration = Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn asked(&mut self, now: Now, id: u64, request: Request) {
         match request {
             Request::Ensure(channel) => self.ask_ensure(now, id, channel),
             Request::Suspend { target, duration, reason } => {
-                self.ask_suspend(now, id, target, duration, reason);
+                self.ask_suspend(now, id, &target, duration, reason);
             }
             Request::Resume(target) => self.ask_resume(id, &target),
             Request::Reconcile(target) => self.ask_reconcile(now, id, target),
@@ -105,7 +105,7 @@ impl Controller {
         &mut self,
         now: Now,
         id: u64,
-        target: ObjectRef,
+        target: &ObjectRef,
         duration: Option<Duration>,
         reason: String,
     ) {

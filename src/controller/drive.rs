@@ -21,7 +21,7 @@ use crate::world::record::Write;
 /// What was read so long ago is no longer looked at with open eyes.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// Whatever happens, a key that is not as it should be is planned again after this.
-const SAFETY_NET: Duration = Duration::from_secs(60);
+const SAFETY_NET: Duration = Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn enqueue(&mut self, name: &ResourceName) {
@@ -282,10 +282,10 @@ impl Controller {
         self.unsaved.push(Write::Override(object.clone(), None));
         self.unsaved.push(Write::Conditions(object.clone(), None));
         self.record(now, &object.to_string(), false, "Removed", "nothing of it is left in Docker");
-        if let Some(key) = self.keys.remove(name) {
-            if let Some(at) = key.wake_at {
-                self.wakes.remove(&(at, name.clone()));
-            }
+        if let Some(key) = self.keys.remove(name)
+            && let Some(at) = key.wake_at
+        {
+            self.wakes.remove(&(at, name.clone()));
         }
         self.touch(name);
     }

@@ -11,6 +11,7 @@ use super::scan::{Object, Sources};
 use crate::planner::template;
 use crate::resource::condition::Reason;
 use crate::resource::merge::{self, FieldOrigin};
+use crate::resource::text::hex;
 use crate::resource::{Channel, ChannelClass, Effective, ObjectRef, Resource, ResourceName};
 use crate::world::Settings;
 use crate::world::admission::{self, Admission, AdmissionContext};
@@ -183,7 +184,7 @@ fn fingerprint(channel: &Channel, effective: Option<&Effective>) -> String {
     let restart = channel.meta.annotations.get(crate::resource::meta::RESTARTED_AT);
     let canonical = serde_json::json!({ "effective": effective, "restartedAt": restart });
     let digest = Sha256::digest(canonical.to_string().as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..8).unwrap_or_default())
 }
 
 /// Which file each object was in, for the tracker's restart.

@@ -55,7 +55,7 @@ pub const fn timeout_of(call: &Call) -> Duration {
             Duration::from_secs(30)
         }
         Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
-            Duration::from_secs(120)
+            Duration::from_mins(2)
         }
         Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
     }

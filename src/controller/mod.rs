@@ -87,6 +87,10 @@ struct Ensuring {
 
 /// The core.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent facts, not the states of one thing"
+)]
 pub struct Controller {
     world: World,
     sources: Sources,

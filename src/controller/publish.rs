@@ -12,6 +12,7 @@ use super::effect::Effect;
 use super::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, View};
 use crate::container::ContainerState;
 use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
+use crate::resource::text::hex;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
 use crate::world::record::Write;
@@ -105,7 +106,7 @@ impl Controller {
             return Some(revision.clone());
         }
         let digest = Sha256::digest(held.into_iter().collect::<Vec<_>>().join("\n").as_bytes());
-        Some(digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(digest.get(..4).unwrap_or_default()))
     }
 
     fn view_of(&mut self, now: Now, name: &ResourceName) -> Option<ChannelView> {
@@ -247,7 +248,7 @@ impl Controller {
 
 fn uid(instance: &ResourceName, name: &ResourceName) -> String {
     let digest = Sha256::digest(format!("{instance}/Channel/{name}").as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..16).unwrap_or_default())
 }
 
 fn wall(now: Now, at: Duration) -> Option<Timestamp> {

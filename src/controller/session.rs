@@ -17,7 +17,7 @@ use crate::resource::{Now, ResourceName};
 /// Between two pings.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Between two lists, give or take a fifth: the net under all that events may miss.
-const LIST_EVERY: Duration = Duration::from_secs(60);
+const LIST_EVERY: Duration = Duration::from_mins(1);
 /// The engine must open its event stream within this.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
@@ -218,10 +218,10 @@ impl Controller {
         if !mine {
             return;
         }
-        if let Failure::Refused(_, message) = failure {
-            if matches!(self.session, Session::Anchoring { .. }) {
-                self.out.push(Effect::Fatal(message.clone()));
-            }
+        if let Failure::Refused(_, message) = failure
+            && matches!(self.session, Session::Anchoring { .. })
+        {
+            self.out.push(Effect::Fatal(message.clone()));
         }
         self.go_down(now, failure.message());
     }
@@ -358,7 +358,7 @@ impl Controller {
             _ => return,
         };
         self.merge_list(now, seq, listed);
-        let spread = 0.8 + 0.4 * self.jitter.next();
+        let spread = 0.8 + 0.4 * self.jitter.draw();
         let ping_at = match &self.session {
             Session::Live(live) => live.ping_at,
             _ => now.mono + PING_EVERY,

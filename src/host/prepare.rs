@@ -279,7 +279,13 @@ impl Work<'_> {
             let directory = beneath::make_directories(&root, name, 0o500, self.user)?;
             // Ours for the moment: without root one cannot write into a directory of mode 0500.
             beneath::give(&directory, 0o700, self.user)?;
-            beneath::replace_file(&directory, layout::SECRETS_FILE, bytes.as_slice(), 0o400, self.user)?;
+            beneath::replace_file(
+                &directory,
+                layout::SECRETS_FILE,
+                bytes.as_slice(),
+                0o400,
+                self.user,
+            )?;
             Ok(beneath::give(&directory, 0o500, self.user)?)
         };
         write().map_err(|cause| io_failed("write secrets to", &path, cause))

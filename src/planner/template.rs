@@ -81,9 +81,10 @@ pub fn shell_container(
                 host_port: port.host_port,
             })
             .collect(),
-        extra_hosts: match reaches_host {
-            true => vec![format!("{HOST_ALIAS}:host-gateway")],
-            false => Vec::new(),
+        extra_hosts: if reaches_host {
+            vec![format!("{HOST_ALIAS}:host-gateway")]
+        } else {
+            Vec::new()
         },
         stop_timeout_seconds: STOP_TIMEOUT_SECONDS,
         log: LogConfig::default(),

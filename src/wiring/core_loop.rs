@@ -70,10 +70,10 @@ impl<E: Engine> CoreLoop<E> {
         let mut draining: Option<Duration> = None;
         loop {
             let now = self.clock.now().mono;
-            if let Some(until) = draining {
-                if self.executor.is_idle() || now >= until {
-                    break;
-                }
+            if let Some(until) = draining
+                && (self.executor.is_idle() || now >= until)
+            {
+                break;
             }
             let wake = standing.wake_at.map_or(Duration::MAX, |at| at.saturating_sub(now));
             let wake = wake.min(draining.map_or(Duration::MAX, |until| until.saturating_sub(now)));
@@ -90,7 +90,7 @@ impl<E: Engine> CoreLoop<E> {
                     standing.askers.insert(standing.asked, asker);
                     Input::Requested { id: standing.asked, request }
                 }
-                () = tokio::time::sleep(wake.min(Duration::from_secs(3600))) => Input::Tick,
+                () = tokio::time::sleep(wake.min(Duration::from_hours(1))) => Input::Tick,
             };
             self.step(&mut standing, input);
         }

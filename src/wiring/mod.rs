@@ -39,7 +39,7 @@ use core_loop::CoreLoop;
 /// From a signal to the end: calls on their way have ten seconds, requests and the store the rest.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
 /// A container of ours that nothing explains: the longest create is over by then, and its file may come back.
-const STRAY_GRACE: Duration = Duration::from_secs(300);
+const STRAY_GRACE: Duration = Duration::from_mins(5);
 /// Inputs that may wait for the core: an engine-wide storm of events, several times over.
 const INPUTS_MAX: usize = 4_096;
 /// Requests that may wait for the core.
