@@ -1,7 +1,7 @@
 //! From nodes to types: strict, and to the end.
 //!
 //! A [`Decoder`] walks a document once and writes down everything that is wrong; it never stops at the first. A blank value
-//! is as if its key were absent. [`fields!`](fields) makes the decoder of a struct from the list of its keys; rules between
+//! is as if its key were absent. `fields!` makes the decoder of a struct from the list of its keys; rules between
 //! fields are a function named behind `check`, which sees the value and the nodes it came from.
 
 use std::collections::BTreeMap;

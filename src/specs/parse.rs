@@ -177,6 +177,8 @@ fn is_blank(document: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CHANNEL: &str = "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {name: a}\nspec: {workspace: {path: ~/a}}\n";
@@ -267,5 +269,18 @@ mod tests {
             assert!(["E0124", "E0101"].contains(&codes(text)[0]), "{text}: {:?}", codes(text));
         }
         assert_eq!(codes(&CHANNEL.replace("spec:", "spec: &s")), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_no_place_lies_outside(
+            text in "([-?:,{}&*!|>%@`'\"#a-zé \\[\\]\t\r\n]|---\n|kind: Channel\n|spec:\n|  mounts: |: |\n  - ){0,60}"
+        ) {
+            let lines = u32::try_from(text.lines().count()).unwrap();
+            for violation in parse_file("a.yaml", &text).violations {
+                prop_assert!(violation.line <= lines + 1, "{violation}");
+                let _either = locate(&text, violation.line, "spec.mounts[0]");
+            }
+        }
     }
 }
