@@ -282,7 +282,9 @@ struct Watch<S>(BufReader<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watch<S> {
     async fn open(mut stream: S, path: &str, headers: &str) -> Self {
-        let request = format!("GET {BASE}{path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        let request = format!(
+            "GET {BASE}{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut watch = Self(BufReader::new(stream));
         assert!(watch.line().await.unwrap().starts_with("HTTP/1.1 200"));
