@@ -1,6 +1,6 @@
 //! The command line: a verb a file.
 //!
-//! [`main`] parses, gives each verb its [`Context`](context::Context) and turns what comes back into an [`Exit`]. A verb
+//! [`main`] parses, gives each verb its [`Context`] and turns what comes back into an [`Exit`]. A verb
 //! prints through [`printer`] alone and reads the operator through [`client`]. Errors are one line on standard error.
 
 pub mod client;

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// `value` as a YAML document. `comment` is asked for each field by its path: `spec.image.ref`.
+/// `value` as a YAML document. `comment` is asked for each field by its path, `spec.image.ref`, and
+/// for each item of a list by its name or target, `spec.env[RUST_LOG]`.
 pub(super) fn document(value: &Value, comment: &dyn Fn(&str) -> Option<String>) -> String {
     let mut writer = Writer { text: String::new(), comment };
     writer.block(value, 0, "");
@@ -44,7 +45,7 @@ impl Writer<'_> {
                 for (index, item) in items.iter().enumerate() {
                     self.pad(indent);
                     self.text.push('-');
-                    self.item(item, indent, &format!("{path}[{index}]"));
+                    self.item(item, indent, &format!("{path}[{}]", key_of(item, index)));
                 }
             }
             leaf => {
@@ -82,6 +83,10 @@ impl Writer<'_> {
         let begin = self.text.len();
         self.block(item, indent + 2, path);
         self.text.replace_range(begin..begin + indent + 2, " ");
+        if let (Some(remark), Some(end)) = ((self.comment)(path), self.text.get(begin..)) {
+            let end = begin + end.find('\n').unwrap_or(end.len());
+            self.text.insert_str(end, &remark_of(&remark));
+        }
     }
 
     fn leaf(&mut self, leaf: &Value, path: &str) {
@@ -97,14 +102,23 @@ impl Writer<'_> {
 
     fn remark(&mut self, path: &str) {
         if let Some(remark) = (self.comment)(path) {
-            self.text += "  # ";
-            self.text += &super::printer::plain(&remark).replace(['\n', '\t'], " ");
+            self.text += &remark_of(&remark);
         }
     }
 
     fn pad(&mut self, indent: usize) {
         self.text.extend(std::iter::repeat_n(' ', indent));
     }
+}
+
+fn remark_of(remark: &str) -> String {
+    format!("  # {}", super::printer::plain(remark).replace(['\n', '\t'], " "))
+}
+
+/// What an item of a list is known by: what lists merge by, or its place.
+fn key_of(item: &Value, index: usize) -> String {
+    let key = ["name", "target"].into_iter().find_map(|key| item.get(key)?.as_str());
+    key.map_or_else(|| index.to_string(), str::to_owned)
 }
 
 fn is_leaf(value: &Value) -> bool {
@@ -161,16 +175,16 @@ mod tests {
             "metadata": {"name": "web", "labels": {}},
             "spec": {
                 "image": {"ref": "node:22"},
-                "mounts": [{"type": "bind", "source": "/a"}, "x"],
+                "mounts": [{"type": "bind", "target": "/a"}, "x"],
                 "suspend": false,
                 "limit": "4Gi",
                 "args": [],
             },
         });
-        let text = document(&value, &|path| {
-            (path == "spec.image.ref").then(|| "class default".to_owned())
-        });
-        let expected = "metadata:\n  name: web\n  labels: {}\nspec:\n  image:\n    ref: node:22  # class default\n  mounts:\n  - type: bind\n    source: /a\n  - x\n  suspend: false\n  limit: \"4Gi\"\n  args: []\n";
+        let of_class = ["spec.image.ref", "spec.mounts[/a]"];
+        let comment = |path: &str| of_class.contains(&path).then(|| "class default".to_owned());
+        let text = document(&value, &comment);
+        let expected = "metadata:\n  name: web\n  labels: {}\nspec:\n  image:\n    ref: node:22  # class default\n  mounts:\n  - type: bind  # class default\n    target: /a\n  - x\n  suspend: false\n  limit: \"4Gi\"\n  args: []\n";
         assert_eq!(text, expected);
     }
 

@@ -16,7 +16,7 @@ use crate::controller::view::View;
 use crate::resource::condition::ConditionType;
 use families::Families;
 
-/// The content type of [`Metrics::render`]'s text.
+/// The content type of [`Metrics::scrape`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A family whose name or labels the library refuses: a mistake in this room.

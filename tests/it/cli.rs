@@ -223,8 +223,8 @@ async fn get_channels_prints_the_documented_columns() {
 #[tokio::test]
 async fn get_has_wide_columns_and_names_and_selects() {
     check(&["get", "ch", "-o", "wide", "-l", "team=team-web"], expect![[r"
-        NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE   IMAGE   WORKSPACE   CONTAINER      CLASS   SOURCE
-        web    True    Running   -      -          -          -      image     3d    -       -           0123456789ab   -       team/web.yaml:1
+        NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE   IMAGE     WORKSPACE           CONTAINER      CLASS   SOURCE
+        web    True    Running   -      -          -          -      image     3d    node:22   /home/ann/src/web   0123456789ab   -       team/web.yaml:1
         ! revision 4f1c2aa · 1 held · 2 not for this host
         ! held removals are let go with: chanop prune --confirm h1
         exit 0
@@ -371,22 +371,27 @@ async fn describe_says_why_and_what_waits() {
     check(
         &["describe", "channel/web"],
         expect![[r"
-        Name:       web
-        Status:     Running
-                    web is Running
-        Source:     team/web.yaml:1
-        Age:        3d, generation 3
-        Labels:     team=team-web
-        Container:  chanop_default_web (0123456789ab)
-                    running, 5h old, image node:20
-        Pending:    recreate: image node:20 → node:22
-                    waits 61m: shell open
-        Conditions:
-          TYPE    STATUS   REASON    SINCE   MESSAGE
-          Ready   True     Running   2h      web is Running
-        Events:     none
-        exit 0
-    "]],
+            Name:       web
+            Status:     Running
+                        web is Running
+            Source:     team/web.yaml:1
+            Age:        3d, generation 3
+            Labels:     team=team-web
+            Class:      -
+            Workspace:  /home/ann/src/web
+            Image:      node:22
+            Container:  chanop_default_web (0123456789ab)
+                        running, 5h old, image node:20
+            Pending:    recreate: image node:20 → node:22
+                        waits 61m: shell open
+            Conditions:
+              TYPE    STATUS   REASON    SINCE   MESSAGE
+              Ready   True     Running   2h      web is Running
+            Merged in:
+              spec.image.ref   class default
+            Events:     none
+            exit 0
+        "]],
     )
     .await;
     check(&["describe", "channel", "ledger"], expect![[r"
@@ -405,6 +410,16 @@ async fn describe_says_why_and_what_waits() {
           3h          Warning   PolicyViolation   4       mount /run/docker.sock \u{1b}[2J is not allowed
         exit 0
     "]]).await;
+}
+
+#[tokio::test]
+async fn the_effective_spec_says_where_a_field_came_from() {
+    let served = Served::new(view(), Limits::default()).await;
+    let shown = chanop(&["get", "channel/web", "-o", "yaml", "--effective"], &served.socket).await;
+    let shown = seen(&shown, &served.socket);
+    assert!(shown.contains("\n  image:\n    ref: node:22  # class default\n"), "{shown}");
+    assert!(shown.contains("\n    path: /home/ann/src/web\n"), "{shown}");
+    assert!(!shown.contains("origins"), "{shown}");
 }
 
 #[tokio::test]

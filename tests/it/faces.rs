@@ -15,7 +15,10 @@ use chanop::controller::view::{ChannelView, ContainerView, EngineView, PendingVi
 use chanop::http::{Bound, CoreHandle, Door, Faces, Limits, Tokens, serve};
 use chanop::metrics::Metrics;
 use chanop::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
-use chanop::resource::{ResourceName, SourceRef};
+use chanop::resource::effective::Effective;
+use chanop::resource::merge;
+use chanop::resource::{Owner, Resource, ResourceName, SourceRef};
+use chanop::specs::parse::parse_file;
 use chanop::world::record::EventRecord;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -149,6 +152,18 @@ fn ago(hours: i64) -> Timestamp {
     Clock::start().now().wall - jiff::SignedDuration::from_secs(hours * 3_600 + 60)
 }
 
+/// The effective spec of a channel's file whose `spec` is `text`, in YAML's flow or block form, with two spaces before.
+pub(crate) fn effective(text: &str) -> Effective {
+    let head = "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {name: x}\nspec:\n";
+    let mut parsed = parse_file("x.yaml", &format!("{head}{text}\n"));
+    assert_eq!(parsed.violations, vec![], "{text}");
+    let Resource::Channel(channel) = parsed.resources.remove(0) else {
+        panic!("no channel: {text}")
+    };
+    let owner = Owner { user: "ann".into(), uid: 1000, gid: 1000, home: "/home/ann".into() };
+    merge::effective(&channel, None, &owner).unwrap().effective
+}
+
 /// A channel with little in it.
 pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
     let ready = reason == Reason::Running;
@@ -192,6 +207,9 @@ pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
 /// Two channels, one of them ready with a change that waits, a class and an event.
 pub(crate) fn view() -> View {
     let mut web = channel("web", Reason::Running);
+    let spec = "  workspace: {path: ~/src/web}\n  image: {ref: 'node:22'}\n";
+    web.effective = Some(Arc::new(effective(spec)));
+    web.origins = Arc::new([("spec.image.ref".to_owned(), "class default".to_owned())].into());
     web.pending = Some(PendingView {
         action: "recreate".to_owned(),
         cause: "image node:20 → node:22".to_owned(),

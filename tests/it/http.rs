@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::faces::{Served, channel, view};
+use crate::faces::{Served, channel, effective, view};
 
 /// A response, whole.
 struct Response {
@@ -112,6 +112,53 @@ async fn a_list_and_one_of_it_have_the_shapes_of_kubernetes() {
     let events = get(&served, "/events").await.json();
     assert_eq!(events["items"][0]["regarding"], "channel/ledger");
     assert_eq!(events["items"][0]["type"], "Warning");
+}
+
+#[tokio::test]
+async fn what_is_shown_under_spec_can_be_put_back_into_a_file() {
+    let all = r#"
+  suspend: true
+  hostSelector: {disk: fast}
+  workspace: {path: ~/src/x, create: true}
+  home: {type: Tmpfs}
+  image: {ref: "node:22", pullPolicy: Never}
+  user: "1000:1001"
+  env:
+  - {name: A, value: b}
+  - {name: GH_TOKEN, valueFrom: {secretKeyRef: {name: github, key: token}}}
+  mounts:
+  - {type: bind, source: ~/data, target: ~/data, readOnly: false, optional: true}
+  - {type: volume, source: cargo-cache, target: ~/.cargo}
+  - {type: tmpfs, target: /scratch, size: 1Gi, exec: true}
+  files: [{source: ~/.npmrc, target: ~/.npmrc, optional: true}]
+  ports: [{containerPort: 3000, hostPort: 3001}]
+  resources: {limits: {cpu: 1500m, memory: 4Gi, pids: 99}, shmSize: 256Mi}
+  securityContext:
+    supplementalGroups: [7]
+    capabilities: {drop: [ALL], add: [CHOWN]}
+  runtimeClassName: runsc
+  network: {mode: Named, name: proxy}
+  agent:
+    model: sonnet
+    credentials: {secret: anthropic}
+    mcpServers: {db: {command: npx, args: [-y, some-server], env: {}}}
+    workspaceSettings: Full
+  shell: {enabled: true, command: [sleep, "1"]}
+  runs: {maxConcurrent: 2, queue: {maxAge: 90m}, maxBudgetUSD: 1.5}
+  updateStrategy: {type: Recreate, maxWait: 36h}
+  deletion: {runs: Cancel, keepStopped: 90s}"#;
+    for text in [all, "  workspace: {path: ~/src/x}"] {
+        let before = effective(text);
+        let mut view = view();
+        let mut shown = channel("web", Reason::Running);
+        shown.effective = Some(Arc::new(before.clone()));
+        view.channels.insert(shown.name.clone(), Arc::new(shown));
+        let served = Served::new(view, Limits::default()).await;
+        let web = get(&served, "/channels/web").await.json();
+        // JSON is YAML.
+        let after = effective(&format!("  {}", web["spec"]));
+        assert_eq!(after, before, "{:#}", web["spec"]);
+    }
 }
 
 #[tokio::test]
@@ -235,7 +282,9 @@ struct Watch<S>(BufReader<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watch<S> {
     async fn open(mut stream: S, path: &str, headers: &str) -> Self {
-        let request = format!("GET {BASE}{path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        let request = format!(
+            "GET {BASE}{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut watch = Self(BufReader::new(stream));
         assert!(watch.line().await.unwrap().starts_with("HTTP/1.1 200"));
