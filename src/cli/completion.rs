@@ -3,9 +3,8 @@
 use clap::CommandFactory;
 
 use super::Cli;
-use super::context::Context;
 use super::exit::Exit;
-use super::failure::Outcome;
+use super::printer::Printer;
 
 /// For which shell.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,10 +15,10 @@ pub(super) struct CompletionArgs {
 }
 
 /// Runs the command.
-pub(super) fn run(args: &CompletionArgs, context: &Context) -> Outcome {
+pub(super) fn run(args: &CompletionArgs, printer: Printer) -> Exit {
     // Through memory: the library panics where the pipe is closed.
     let mut script = vec![];
     clap_complete::generate(args.shell, &mut Cli::command(), "chanop", &mut script);
-    context.printer.raw(&script);
-    Ok(Exit::Ok)
+    printer.raw(&script);
+    Exit::Ok
 }

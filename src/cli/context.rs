@@ -15,8 +15,11 @@ pub struct Globals {
     /// The operator's instance [default: default]
     #[arg(long, global = true, value_name = "NAME", value_parser = instance, help_heading = "Global options")]
     pub instance: Option<ResourceName>,
-    /// The operator's control socket [default: $CHANOP_SOCKET, /run/chanop/chanop.sock for root,
-    /// $XDG_RUNTIME_DIR/chanop/chanop.sock]
+    /// The control socket.
+    #[arg(
+        help = "The operator's control socket [default: $CHANOP_SOCKET, /run/chanop/chanop.sock for \
+                  root, $XDG_RUNTIME_DIR/chanop/chanop.sock]"
+    )]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     pub socket: Option<PathBuf>,
     /// No colour, even on a terminal

@@ -170,7 +170,9 @@ fn conditions(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
 }
 
 fn origins(page: &mut Page, channel: &Channel) {
-    let origins = channel.status.origins.iter().flatten();
+    // What nobody set is in `chanop explain`, and in `get channel NAME -o yaml --effective`.
+    let origins =
+        channel.status.origins.iter().flatten().filter(|(_, origin)| *origin != "default");
     let rows: Vec<_> = origins.map(|(field, origin)| row([field, origin])).collect();
     if !rows.is_empty() {
         page.table("Fields from", &rows);

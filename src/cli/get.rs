@@ -208,7 +208,11 @@ async fn watch(ask: &Ask<'_>, context: &Context, client: &Client) -> Outcome {
         let mut is_first = true;
         let each = |line: &[u8]| {
             let event: WatchEvent<Table> = serde_json::from_slice(line)?;
-            let (headings, rows) = shown(&event.object, ask.is_wide());
+            let mut table = event.object;
+            if event.kind == "DELETED" {
+                mark_gone(&mut table);
+            }
+            let (headings, rows) = shown(&table, ask.is_wide());
             let head = is_first.then_some(headings);
             is_first = false;
             let lines: Vec<_> = head.into_iter().chain(rows).collect();
@@ -232,6 +236,18 @@ async fn watch(ask: &Ask<'_>, context: &Context, client: &Client) -> Outcome {
         _interrupted = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
     }
     Ok(Exit::Ok)
+}
+
+/// The row of an object that is no more shows how it last stood; that would read as if it still did.
+fn mark_gone(table: &mut Table) {
+    let Some(column) = table.column_definitions.iter().position(|it| it.name == "STATUS") else {
+        return;
+    };
+    for row in &mut table.rows {
+        if let Some(cell) = row.cells.get_mut(column) {
+            "Gone".clone_into(cell);
+        }
+    }
 }
 
 fn print_table(table: &Table, wide: bool, context: &Context) {
@@ -268,6 +284,11 @@ async fn footer(context: &Context, client: &Client) -> Result<(), Failure> {
     if !line.is_empty() {
         context.printer.err(plain(&line));
     }
+    if let (false, Some(revision)) = (status.specs.held.is_empty(), &status.specs.hold_revision) {
+        context.printer.err(plain(&format!(
+            "held removals are let go with: chanop prune --confirm {revision}"
+        )));
+    }
     for (file, problem) in &status.specs.invalid {
         // The operator's words begin with the file already.
         let line = if problem.starts_with(file.as_str()) {
@@ -299,9 +320,6 @@ fn footer_line(status: &OperatorStatus) -> String {
         0 => {}
         1 => parts.push("1 invalid file".to_owned()),
         n => parts.push(format!("{n} invalid files")),
-    }
-    if let (false, Some(revision)) = (specs.held.is_empty(), &specs.hold_revision) {
-        parts.push(format!("let go of the held ones: chanop prune --confirm {revision}"));
     }
     parts.join(" · ")
 }

@@ -43,7 +43,7 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Outcome {
     write_new(&dir.join("default-class.yaml"), &class_file(&args.image))?;
     write_new(&dir.join(&channel), &channel_file(name.as_str(), &workspace))?;
 
-    let shown = plain(&args.dir.display().to_string());
+    let shown = for_a_shell(&plain(&args.dir.display().to_string()));
     context
         .printer
         .out(format!("made {shown}/{channel}: the channel {name}, for {}", plain(&workspace)));
@@ -99,6 +99,15 @@ fn name_of(workspace: &Path) -> Result<ResourceName, Failure> {
             workspace.display()
         ))
     })
+}
+
+/// `path` as one word of a command that can be copied.
+fn for_a_shell(path: &str) -> String {
+    let simple = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'-' | b'_' | b'+');
+    if path.bytes().all(simple) && !path.starts_with('-') {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 fn below_home(path: &Path, home: Option<&str>) -> String {

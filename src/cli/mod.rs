@@ -95,14 +95,18 @@ Operate:
 Options:
 {options}{after-help}";
 
-const AFTER_HELP: &str = "
+const AFTER_HELP: &str = "\
 First steps:
   chanop init specs-dir --workspace ~/src/my-project
   chanop operator --specs specs-dir
   chanop get channels
 
-`chanop COMMAND --help` says more of each. Exit codes: 0 done, 1 error, 2 `plan` found something to do,
-130 interrupted; `exec` and `shell` pass the command's own code on.";
+`chanop COMMAND --help` says more of each.
+Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec` and `shell`
+pass the command's own code on.";
+
+const ENGINE_HELP: &str =
+    "The engine's socket [default: $DOCKER_HOST, the docker CLI's context, or the first found]";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -194,7 +198,8 @@ struct DemoImageArgs {
     /// A static busybox [default: the host's, or the one of Debian's package busybox-static]
     #[arg(long, value_name = "FILE")]
     busybox: Option<PathBuf>,
-    /// The engine's socket [default: $DOCKER_HOST, the docker CLI's context, or the first found]
+    /// The engine's socket.
+    #[arg(help = ENGINE_HELP)]
     #[arg(long, value_name = "URL")]
     docker_host: Option<String>,
 }
@@ -251,7 +256,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         }),
         Command::Version => block_on(version::run(context)),
         Command::Schema(args) => Ok(schema::run(&args, printer)),
-        Command::Completion(args) => completion::run(&args, context),
+        Command::Completion(args) => Ok(completion::run(&args, printer)),
         Command::DemoImage(args) => block_on(async {
             let endpoint = endpoint(context, args.docker_host)?;
             let engine = Docker::connect(&endpoint).await?;

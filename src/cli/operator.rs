@@ -24,17 +24,24 @@ pub struct SetupArgs {
     /// What this host is; with labels it takes only channels whose hostSelector selects it. Repeatable
     #[arg(long = "host-label", value_name = "KEY=VALUE")]
     pub host_labels: Vec<String>,
-    /// Where the operator remembers [default: /var/lib/chanop for root, else $XDG_STATE_HOME/chanop]
+    /// Where the operator remembers.
+    #[arg(
+        help = "Where the operator remembers [default: /var/lib/chanop for root, else $XDG_STATE_HOME/chanop]"
+    )]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// One directory a secret, one file a key
-    /// [default: /etc/chanop/secrets for root, else $XDG_CONFIG_HOME/chanop/secrets]
+    /// One directory a secret, one file a key.
+    #[arg(
+        help = "One directory a secret, one file a key [default: /etc/chanop/secrets for root, else \
+                  $XDG_CONFIG_HOME/chanop/secrets]"
+    )]
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
     /// The administrator's policy [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// The engine's socket [default: $DOCKER_HOST, the docker CLI's context, or the first found]
+    /// The engine's socket.
+    #[arg(help = super::ENGINE_HELP)]
     #[arg(long, value_name = "URL")]
     pub docker_host: Option<String>,
 }

@@ -80,7 +80,11 @@ fn text(plan: &Plan, colour: bool) -> Vec<String> {
         .engine
         .as_ref()
         .map_or_else(|| "engine does not answer".to_owned(), |version| format!("engine {version}"));
-    let mut lines = vec![plain(&format!("revision {}, {engine}, policy built-in", plan.revision))];
+    let revision = match plan.revision.as_str() {
+        "" => "no revision".to_owned(),
+        revision => format!("revision {revision}"),
+    };
+    let mut lines = vec![plain(&format!("{revision}, {engine}, policy built-in"))];
     let rows: Vec<Vec<String>> = plan
         .lines
         .iter()

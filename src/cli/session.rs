@@ -117,8 +117,7 @@ async fn feed(mut input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>, s
     }
     let mut ours = tokio::io::stdin();
     let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let Ok(length @ 1..) = ours.read(&mut buffer).await else { break };
+    while let Ok(length @ 1..) = ours.read(&mut buffer).await {
         let bytes = buffer.get(..length).unwrap_or_default();
         // The command may have closed its end and still be writing.
         if input.write_all(bytes).await.is_err() || input.flush().await.is_err() {

@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_duration_has_units() {
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
-        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("2d"), Ok(Duration::from_hours(48)));
         for text in ["", "0s", "5", "h", "-1h", "1 h", "1w", "99999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }

@@ -7,13 +7,16 @@ use bytes::Bytes;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
-use crate::container::{ContainerId, ContainerName, ContainerState, ObjectName, Snapshot, label};
+use crate::container::{
+    ContainerId, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot, label,
+};
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure};
 use crate::docker::engine::NetworkInfo;
 use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared};
 use crate::resource::condition::Reason;
+use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
 
@@ -51,7 +54,7 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
         Call::Create { name, target } => create(means, call, name, target).await,
         Call::Start { id, target } => {
             if let Some(target) = target {
-                prepare(means, Arc::clone(target), Occasion::Start).await?;
+                prepare(means, target, Occasion::Start).await?;
             }
             engine.start(id).await.map(|()| Answer::Done).map_err(failed)
         }
@@ -153,13 +156,10 @@ async fn create<E: Engine>(
 ) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
-    let prepared = prepare(means, Arc::clone(target), Occasion::Create).await?;
+    let prepared = prepare(means, target, Occasion::Create).await?;
     let mut grants = Vec::new();
     for grant in prepared.volume_grants {
-        let volume = ObjectName::parse(&grant.volume)
-            .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-        // A volume that is there was given away when it was made, or is somebody's.
-        if engine.volume(&volume).await.map_err(failed)?.is_none() {
+        if make_volume(means, call, &grant.volume).await? {
             grants.push((grant.target, grant.archive));
         }
     }
@@ -187,13 +187,63 @@ async fn copy<E: Engine>(
     engine.copy_to(id, path, archive).await
 }
 
+/// Makes a volume that is not there. Is it to be given to the container's user? Those that chanop made for this instance are,
+/// each time: only their root's owner is set, and a crash between making and giving is made good. Another's is left alone.
+async fn make_volume<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    name: &str,
+) -> Result<bool, Failure> {
+    let name = ObjectName::parse(name)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let labels = BTreeMap::from([(label::INSTANCE.to_owned(), means.instance.to_string())]);
+    let volume =
+        means.engine.volume_create(&name, &labels).await.map_err(|error| of_engine(call, error))?;
+    Ok(volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str()))
+}
+
+/// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
+async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
+    let reference = ImageRef::parse(image)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let missing = || Failure::Refused(Reason::ImageMissing, format!("no such image: {image}"));
+    let found = means.engine.image(&reference).await.map_err(|error| match error {
+        EngineError::Unreachable(text) => Failure::Unreachable(text),
+        error => Failure::Failed(Reason::CreateFailed, error.to_string()),
+    })?;
+    let user = found.ok_or_else(missing)?.user;
+    let (uid, gid) = user.split_once(':').unwrap_or((&user, ""));
+    let Ok(uid) = uid.parse::<u32>() else {
+        let message = match uid {
+            "" | "root" => {
+                format!("spec.user: image {image} runs as root, which the policy forbids")
+            }
+            name => format!(
+                "spec.user: image {image} names its user `{name}`: write its numbers, as \"1000:1000\""
+            ),
+        };
+        return Err(Failure::Refused(Reason::PolicyViolation, message));
+    };
+    if let Some(denial) = admit_image_user(uid) {
+        let message = format!("{}: image {image}: {}", denial.path, denial.message);
+        return Err(Failure::Refused(Reason::PolicyViolation, message));
+    }
+    Ok((uid, gid.parse().unwrap_or(uid)))
+}
+
 async fn prepare<E: Engine>(
     means: &Means<E>,
-    target: Arc<Target>,
+    target: &Arc<Target>,
     occasion: Occasion,
 ) -> Result<Prepared, Failure> {
     let host = means.host.clone();
-    let work = move || host::prepare(&target.preparation, &host, occasion);
+    let mut preparation = target.preparation.clone();
+    if preparation.user.of_image {
+        let (uid, gid) = image_user(means, &target.config.image).await?;
+        preparation.user.uid = uid;
+        preparation.user.gid = gid;
+    }
+    let work = move || host::prepare(&preparation, &host, occasion);
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(prepared)) => Ok(prepared),
         Ok(Err(error)) => Err(of_host(&error)),

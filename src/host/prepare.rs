@@ -279,7 +279,7 @@ impl Work<'_> {
             let directory = beneath::make_directories(&root, name, 0o500, self.user)?;
             // Ours for the moment: without root one cannot write into a directory of mode 0500.
             beneath::give(&directory, 0o700, self.user)?;
-            beneath::replace_file(&directory, layout::SECRETS_FILE, &bytes, 0o400, self.user)?;
+            beneath::replace_file(&directory, layout::SECRETS_FILE, bytes.as_slice(), 0o400, self.user)?;
             Ok(beneath::give(&directory, 0o500, self.user)?)
         };
         write().map_err(|cause| io_failed("write secrets to", &path, cause))
@@ -348,7 +348,9 @@ impl Work<'_> {
 
 /// Puts the init that came with this operator where containers mount it from, unless it is there: same length, same
 /// time of change, which the copy takes over. Running containers keep the one that they have.
-fn install_init(host: &Host) -> Result<(), PrepareError> {
+/// Puts the init where containers mount it from. The operator does so once at its start, before channels that are prepared
+/// side by side could get in each other's way; before a container is made it is only looked whether it is still there.
+pub fn install_init(host: &Host) -> Result<(), PrepareError> {
     let (path, source) = (host.paths.init(), host.init_source.display().to_string());
     let failed = |cause| io_failed("read the init from", &source, cause);
     let wanted = std::fs::metadata(&host.init_source).map_err(failed)?;
@@ -359,8 +361,10 @@ fn install_init(host: &Host) -> Result<(), PrepareError> {
     if is_there {
         return Ok(());
     }
-    let content = std::fs::read(&host.init_source).map_err(failed)?;
-    write_private(&path, &content, 0o555, operator())?;
+    let content = File::open(&host.init_source).map_err(failed)?;
+    let directory = private_directory(&format!("{}/bin", host.paths.state))?;
+    beneath::replace_file(&directory, "chanop-init", content, 0o555, operator())
+        .map_err(|cause| io_failed("install the init as", &path, cause))?;
     File::open(&path)
         .and_then(|file| file.set_modified(changed))
         .map_err(|cause| io_failed("install the init as", &path, cause))

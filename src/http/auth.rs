@@ -82,9 +82,9 @@ impl Tokens {
                 continue;
             }
             let entry = Entry::parse(line)
-                .and_then(|entry| match names.insert(entry.name.clone()) {
-                    true => Ok(entry),
-                    false => Err("the name stands there twice"),
+                .and_then(|entry| {
+                    let is_new = names.insert(entry.name.clone());
+                    is_new.then_some(entry).ok_or("the name stands there twice")
                 })
                 .map_err(|problem| TokenFileError { line: index + 1, problem })?;
             entries.push(entry);

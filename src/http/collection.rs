@@ -32,7 +32,7 @@ pub(super) enum Item {
 #[serde(untagged)]
 pub(super) enum Object {
     Channel(Box<Channel>),
-    Class(ChannelClass),
+    Class(Box<ChannelClass>),
     Event(Box<Event>),
 }
 
@@ -127,7 +127,9 @@ impl Item {
             Self::Channel(it) => {
                 Object::Channel(Box::new(views::channel(it, version, with_origins)))
             }
-            Self::Class { name, channels } => Object::Class(views::class(name, *channels, version)),
+            Self::Class { name, channels } => {
+                Object::Class(Box::new(views::class(name, *channels, version)))
+            }
             Self::Event(it) => Object::Event(Box::new(views::event(it, version))),
         }
     }

@@ -3,6 +3,8 @@
 //! Ready means that channels are being kept: the specs are readable and the engine answers. An operator that is not ready
 //! is no reason to restart it; nothing it keeps is lost by waiting.
 
+use std::fmt::Write as _;
+
 use http::StatusCode;
 
 use crate::controller::view::View;
@@ -27,11 +29,12 @@ pub(super) fn ready(view: &View, verbose: bool, with_reasons: bool) -> (StatusCo
     }
     let mut text = String::new();
     for Check { name, failure } in checks {
-        text += &match failure {
-            None => format!("[+]{name} ok\n"),
-            Some(reason) if with_reasons => format!("[-]{name} failed: {reason}\n"),
-            Some(_) => format!("[-]{name} failed: reason withheld\n"),
+        let (sign, verdict) = match failure {
+            None => ('+', "ok".to_owned()),
+            Some(reason) if with_reasons => ('-', format!("failed: {reason}")),
+            Some(_) => ('-', "failed: reason withheld".to_owned()),
         };
+        let _infallible = writeln!(text, "[{sign}]{name} {verdict}");
     }
     text += if failed { "readyz check failed\n" } else { "readyz check passed\n" };
     (if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, text)

@@ -35,7 +35,7 @@ use crate::resource::meta::API_VERSION;
 use crate::resource::{Kind, ObjectRef, ResourceName};
 
 /// For a shell to be made and started: an image's first container on a busy disk, and its stop before that.
-const ENSURE_PATIENCE: Duration = Duration::from_secs(120);
+const ENSURE_PATIENCE: Duration = Duration::from_mins(2);
 
 /// For everything else that is asked: the core answers from what it knows, after a commit at most.
 const ASK_PATIENCE: Duration = Duration::from_secs(30);

@@ -29,7 +29,7 @@ pub(super) fn spec(it: &Effective) -> Value {
         "env": it.env.iter().map(env).collect::<Vec<_>>(),
         "mounts": it.mounts.iter().map(mount).collect::<Vec<_>>(),
         "files": it.files.iter().map(file).collect::<Vec<_>>(),
-        "ports": it.ports.iter().map(port).collect::<Vec<_>>(),
+        "ports": it.ports.iter().copied().map(port).collect::<Vec<_>>(),
         "resources": resources(&it.resources),
         "securityContext": security(&it.security),
         "runtimeClassName": it.runtime_class_name,
@@ -89,7 +89,7 @@ fn file(it: &FileCopy) -> Value {
     json!({"source": it.source, "target": it.target, "optional": it.optional})
 }
 
-fn port(it: &Port) -> Value {
+fn port(it: Port) -> Value {
     json!({"containerPort": it.container_port, "hostPort": it.host_port})
 }
 

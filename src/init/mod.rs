@@ -11,6 +11,10 @@
 //! library, looks up no user. It holds no privilege and needs none: it runs as the container's user, on a read-only root
 //! file system, with every capability dropped.
 //!
+//! An exec'd command outlives the client that vanishes: the engine has no kill for an exec, keeps its terminal open, and a
+//! pipe's end of file is an ordinary end of input. So init cannot tell, and does not guess; the command ends by itself or
+//! with its container.
+//!
 //! A container outlives an upgrade of chanop and is started again with the newer init, so these words stay: what is
 //! added must be optional.
 

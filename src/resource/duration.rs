@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(Span::parse(text), Ok(Span(Duration::from_secs(seconds))), "{text}");
         }
         assert_eq!(Span::parse("300ms"), Ok(Span(Duration::from_millis(300))));
-        assert_eq!(Span(Duration::from_secs(5400)).to_string(), "1h30m");
+        assert_eq!(Span(Duration::from_mins(90)).to_string(), "1h30m");
     }
 
     #[test]

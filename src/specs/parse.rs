@@ -243,7 +243,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(",");
-            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
         }
         let deep = |open: &str| open.repeat(FILE_BYTES_MAX / open.len());
         let lists = "- ".repeat(FILE_BYTES_MAX / 2);

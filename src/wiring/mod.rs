@@ -22,7 +22,7 @@ use crate::controller::view::View;
 use crate::controller::{Beginning, Controller};
 use crate::docker::{Docker, Endpoint, EngineError};
 use crate::executor::{Executor, Means};
-use crate::host::{Host, SecretsRoot};
+use crate::host::{self, Host, PrepareError, SecretsRoot};
 use crate::http::{self, CoreHandle, Door, Faces, Limits, SocketError, TokenFileError, Tokens};
 use crate::metrics::{InvalidFamily, Metrics};
 use crate::specs::SpecTree;
@@ -54,6 +54,9 @@ pub enum OperateError {
     /// The state directory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The state directory cannot hold what containers need.
+    #[error(transparent)]
+    Host(#[from] PrepareError),
     /// The engine's address.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -133,17 +136,22 @@ pub async fn operate(
     let state_dir = real_path(&settings.state_dir)?;
     let paths = host_paths(&settings, environment, state_dir);
     if is_below(&paths.secrets, &paths.state) {
-        warn!("secrets lie on disk in {}: there is no tmpfs at $XDG_RUNTIME_DIR", paths.secrets);
+        warn!(
+            "secrets lie on disk, in {}: neither /run nor $XDG_RUNTIME_DIR is in memory",
+            paths.secrets
+        );
     }
+    let host = Host {
+        paths: paths.clone(),
+        secrets_directory: Some(settings.secrets_dir.clone()),
+        init_source,
+    };
+    host::install_init(&host)?;
     let metrics = Arc::new(Metrics::new()?);
     let observed = Arc::clone(&metrics);
     let means = Means {
         engine: Docker::lazy(&endpoint)?,
-        host: Host {
-            paths: paths.clone(),
-            secrets_directory: Some(settings.secrets_dir.clone()),
-            init_source,
-        },
+        host,
         key,
         instance: settings.instance.clone(),
         clock,
@@ -318,7 +326,7 @@ fn beginning(
 fn host_paths(settings: &config::Settings, environment: &Environment, state: String) -> HostPaths {
     let root = SecretsRoot::choose(
         rustix::process::geteuid().is_root(),
-        environment.xdg_runtime_dir.as_deref(),
+        environment.xdg_runtime_dir.as_deref().map(|path| as_real(Path::new(path))).as_deref(),
         &state,
         settings.instance.as_str(),
     );

@@ -14,8 +14,8 @@ use crate::host;
 use crate::planner::report::report;
 use crate::specs::scan_once;
 use crate::store::StateKey;
-use crate::world::facts::Facts;
 use crate::world::World;
+use crate::world::facts::Facts;
 
 /// A plan, and what was wrong with the files.
 #[derive(Debug)]

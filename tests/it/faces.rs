@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A server on a socket and on a free port, and its core.
-pub struct Served {
-    pub socket: PathBuf,
-    pub address: SocketAddr,
-    pub view: watch::Sender<Arc<View>>,
+pub(crate) struct Served {
+    pub(crate) socket: PathBuf,
+    pub(crate) address: SocketAddr,
+    pub(crate) view: watch::Sender<Arc<View>>,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
     tasks: tokio::task::JoinSet<()>,
@@ -34,7 +34,12 @@ pub struct Served {
 
 impl Served {
     /// Serves `view` within `limits`.
-    pub async fn new(view: View, limits: Limits) -> Self {
+    pub(crate) async fn new(view: View, limits: Limits) -> Self {
+        Self::with_shell(view, limits, id()).await
+    }
+
+    /// Likewise; the shell of `web` is that container.
+    pub(crate) async fn with_shell(view: View, limits: Limits, shell: ContainerId) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/chanop.sock");
         let mut bound = Bound::new(&socket, None).unwrap();
@@ -58,14 +63,14 @@ impl Served {
         tasks.spawn(async move {
             let _bound = bound;
             while let Some((request, reply)) = asked.recv().await {
-                let _hung_up = reply.send(answer(request));
+                let _hung_up = reply.send(answer(request, &shell));
             }
         });
         Self { socket, address, view, stop, _directory: directory, tasks }
     }
 
     /// Publishes a changed snapshot.
-    pub fn publish(&self, change: impl FnOnce(&mut View)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut View)) {
         self.view.send_modify(|view| {
             let mut next = (**view).clone();
             change(&mut next);
@@ -75,7 +80,7 @@ impl Served {
     }
 
     /// Ends the server as the operator does; answers whether it ended by itself.
-    pub async fn stop(mut self) -> bool {
+    pub(crate) async fn stop(mut self) -> bool {
         self.stop.cancel();
         let end = async {
             // Both doors; the core's task ends when their handles are gone.
@@ -88,24 +93,22 @@ impl Served {
 
 /// A token file in which the tokens of root, ci and eye are `admin`, `runner` and `viewer`: their roles.
 fn tokens() -> String {
-    use std::process::Command;
+    use sha2::{Digest, Sha256};
     [("root", "admin"), ("ci", "runner"), ("eye", "viewer")]
         .map(|(name, role)| {
-            let output = Command::new("sh")
-                .args(["-c", &format!("printf %s {role} | sha256sum")])
-                .output()
-                .unwrap();
-            let digest = String::from_utf8(output.stdout).unwrap();
-            format!("{name}:{role}:{}\n", digest.split(' ').next().unwrap())
+            let digest: Vec<_> =
+                Sha256::digest(role).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{name}:{role}:{}\n", digest.concat())
         })
         .concat()
 }
 
-fn answer(request: Request) -> Reply {
+fn answer(request: Request, shell: &ContainerId) -> Reply {
     match request {
-        Request::Ensure(name) if name.as_str() == "web" => {
-            Reply::Ensured(EnsuredShell { container_id: id(), engine_id: "ENGINE".to_owned() })
-        }
+        Request::Ensure(name) if name.as_str() == "web" => Reply::Ensured(EnsuredShell {
+            container_id: shell.clone(),
+            engine_id: "ENGINE".to_owned(),
+        }),
         Request::Ensure(name) => Reply::NotFound(format!("there is no channel {name}")),
         Request::Suspend { target, duration, reason } => {
             Reply::Accepted(format!("{target} suspended for {duration:?}: {reason}"))
@@ -133,7 +136,7 @@ fn answer(request: Request) -> Reply {
 }
 
 /// Some container's ID.
-pub fn id() -> ContainerId {
+pub(crate) fn id() -> ContainerId {
     ContainerId::parse(&"0123456789abcdef".repeat(4)).unwrap()
 }
 
@@ -147,7 +150,7 @@ fn ago(hours: i64) -> Timestamp {
 }
 
 /// A channel with little in it.
-pub fn channel(channel: &str, reason: Reason) -> ChannelView {
+pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
     let ready = reason == Reason::Running;
     let container = ContainerView {
         id: id(),
@@ -187,7 +190,7 @@ pub fn channel(channel: &str, reason: Reason) -> ChannelView {
 }
 
 /// Two channels, one of them ready with a change that waits, a class and an event.
-pub fn view() -> View {
+pub(crate) fn view() -> View {
     let mut web = channel("web", Reason::Running);
     web.pending = Some(PendingView {
         action: "recreate".to_owned(),

@@ -29,6 +29,8 @@ pub(super) fn body(config: &ContainerConfig, podman: bool) -> ContainerCreateBod
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
         }),
+        // The init heeds TERM, whatever the image's own program wants to be stopped by.
+        stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: (config.stop_timeout_seconds > 0).then_some(config.stop_timeout_seconds),
         tty: Some(config.tty),
         open_stdin: Some(false),

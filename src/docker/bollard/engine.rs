@@ -62,8 +62,14 @@ impl Engine for Docker {
     async fn info(&self) -> EngineResult<EngineInfo> {
         let peer = self.transport.peer().await.map_err(error::of_transport)?;
         let info: Info = self.ask(Call::Info, "/info").await?;
+        // Podman makes up another ID for each answer; what stays the same is where it keeps its data.
+        let id = if peer.podman {
+            format!("podman:{}:{}", info.name, info.docker_root_dir)
+        } else {
+            info.id
+        };
         Ok(EngineInfo {
-            id: info.id,
+            id,
             version: peer.version,
             api_version: peer.api.to_string(),
             name: info.name,

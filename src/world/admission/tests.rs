@@ -52,21 +52,21 @@ fn effective() -> Effective {
         runs: RunDefaults {
             max_concurrent: 1,
             queue_max_length: 20,
-            queue_max_age: Duration::from_secs(86400),
-            active_deadline: Duration::from_secs(3600),
+            queue_max_age: Duration::from_hours(24),
+            active_deadline: Duration::from_hours(1),
             termination_grace_period: Duration::from_secs(30),
             backoff_limit: 0,
             max_turns: 0,
             max_budget_usd: 0.0,
-            keep_container: Duration::from_secs(300),
+            keep_container: Duration::from_mins(5),
             history_limit: 100,
-            history_max_age: Duration::from_secs(86400),
+            history_max_age: Duration::from_hours(24),
         },
         update_strategy: UpdateStrategy {
             kind: UpdateStrategyKind::WhenIdle,
-            max_wait: Duration::from_secs(86400),
+            max_wait: Duration::from_hours(24),
         },
-        deletion: Deletion { runs: DeletionRuns::Finish, keep_stopped: Duration::from_secs(3600) },
+        deletion: Deletion { runs: DeletionRuns::Finish, keep_stopped: Duration::from_hours(1) },
     }
 }
 

@@ -49,6 +49,9 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(future);
 }
 
+/// How an answer ends whose rest never comes.
+const CUT_SHORT: &str = "{\"ID\":";
+
 fn version(api: &str) -> String {
     ok(&format!(r#"{{"Version":"1","ApiVersion":"{api}","MinAPIVersion":"1.12"}}"#))
 }
@@ -57,7 +60,7 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Answers each request by its path, on one connection after the other; `None` hangs up.
+/// Answers each request by its path, on one connection after the other; `None` hangs up, and so does an answer cut short.
 async fn script(mut stream: UnixStream, answer: impl Fn(&str) -> Option<String>) {
     let mut buffer = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut buffer).await {
@@ -66,7 +69,12 @@ async fn script(mut stream: UnixStream, answer: impl Fn(&str) -> Option<String>)
         }
         let text = String::from_utf8(std::mem::take(&mut buffer)).unwrap();
         match answer(text.split(' ').nth(1).unwrap()) {
-            Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+            Some(answer) => {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if answer.ends_with(CUT_SHORT) {
+                    return;
+                }
+            }
             None => return,
         }
     }
@@ -210,7 +218,7 @@ async fn a_connection_that_breaks_after_the_question_leaves_its_outcome_unknown(
         script(stream, |path| match path {
             "/version" => Some(version("1.41")),
             path if path.contains("/info") => {
-                Some("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{".to_owned())
+                Some(format!("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{CUT_SHORT}"))
             }
             _ => None,
         })
@@ -219,6 +227,8 @@ async fn a_connection_that_breaks_after_the_question_leaves_its_outcome_unknown(
     let ping = docker.ping().await.unwrap_err();
     assert!(matches!(ping, EngineError::Unknown(_)), "{ping}");
     assert!(ping.is_uncertain());
+    let info = docker.info().await.unwrap_err();
+    assert!(matches!(info, EngineError::Unknown(_)), "{info}");
 }
 
 #[tokio::test]

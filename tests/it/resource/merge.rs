@@ -1,5 +1,4 @@
 //! Merging, seen from the files.
-#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use expect_test::expect;
 

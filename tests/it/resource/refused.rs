@@ -47,7 +47,7 @@ fn the_slip_of_the_manual() {
              --> team/payments.yaml:9:9     Channel/payments spec.resources.limits
             9 |         memmory: 4Gi
               |         ^^^^^^^ did you mean `memory`?  (allowed: cpu, memory, pids)
-            1 error, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            1 error, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -236,7 +236,7 @@ fn everything_that_is_wrong_with_a_channel_in_one_go() {
             33 |   colour: blue
                |   ^^^^^^ not a field here
                = allowed: className, suspend, hostSelector, workspace, home, image, user, env, mounts, files, ports, resources, securityContext, runtimeClassName, network, agent, shell, runs, updateStrategy, deletion
-            34 errors, 1 warning in 1 of 1 file; Docker not asked; policy not asked"#]],
+            34 errors, 1 warning in 1 of 1 file; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -340,7 +340,7 @@ fn a_document_that_is_hardly_one() {
              --> j.yaml:2:1
             2 | x: {<<: *d}
               | ^ not a field here  (allowed: apiVersion, kind, metadata, spec)
-            19 errors, 0 warnings in 10 of 10 files; Docker not asked; policy not asked"#]],
+            19 errors, 0 warnings in 10 of 10 files; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -369,7 +369,7 @@ fn schedules_and_runs() {
             9 |   runTemplate: {spec: {channelName: x, prompt: hi}}
               |                        ^^^^^^^^^^^ not a field here
               = allowed: prompt, promptFrom, messages, systemPrompt, author, session, fork, startingDeadlineSeconds, activeDeadlineSeconds, terminationGracePeriodSeconds, backoffLimit, maxTurns, maxBudgetUSD, keepContainer
-            4 errors, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            4 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
     run(
         "Schedule",
@@ -401,7 +401,7 @@ fn schedules_and_runs() {
              --> a.yaml:8:58     Schedule/x spec.runTemplate.spec.session.id
             8 |   runTemplate: {spec: {prompt: "", session: {key: a, id: b}}}
               |                                                          ^ not a UUID
-            6 errors, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            6 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
     run(
         "Schedule",
@@ -416,7 +416,7 @@ fn schedules_and_runs() {
              --> a.yaml:7:16     Schedule/x spec.runTemplate
             7 |   runTemplate: {}
               |                ^ needs `spec`
-            2 errors, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            2 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
     run(
         "Run",
@@ -439,7 +439,7 @@ fn schedules_and_runs() {
              --> a.yaml:8:21     Run/x spec.messages[0].role
             8 |   messages: [{role: system, content: x}]
               |                     ^^^^^^ not one of the allowed values  (allowed: user, assistant)
-            4 errors, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            4 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
     run(
         "ChannelClass",
@@ -455,7 +455,7 @@ fn schedules_and_runs() {
             6 |   workspace: {path: ~/x, create: true}
               |               ^^^^ not in a class
               = each channel has a workspace of its own
-            2 errors, 0 warnings in 1 of 2 files; Docker not asked; policy not asked"#]],
+            2 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -487,7 +487,7 @@ fn what_shows_only_when_all_files_are_seen() {
             3 | metadata: {name: payments}
               |            ^^^^ already in a.yaml:1
               = names are unique in all files: rename one of the two
-            2 errors, 1 warning in 2 of 3 files; Docker not asked; policy not asked"#]],
+            2 errors, 1 warning in 2 of 3 files; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -592,7 +592,7 @@ fn a_secret_is_an_error_and_is_never_repeated() {
         1 | a: «redacted»: «redacted»
           |              ^ a second `:`
           = put a text that has `: ` in it into quotes, or check the indentation
-        15 errors, 0 warnings in 2 of 2 files; Docker not asked; policy not asked"#]].assert_eq(&outputs[0]);
+        15 errors, 0 warnings in 2 of 2 files; Docker not asked; policy: built-in"#]].assert_eq(&outputs[0]);
 }
 
 #[test]
@@ -604,15 +604,15 @@ fn control_characters_never_reach_the_terminal() {
 }
 
 #[test]
-fn a_long_line_is_shown_around_the_caret() {
+fn a_long_line_is_shown_around_the_caret_and_a_short_one_whole() {
     says(
-        &format!("  hostSelector: {{{} b: [] }}\n", "a: a, ".repeat(1)),
+        "  hostSelector: {a: a,  b: [] }\n",
         &expect![[r#"
-        error[E0105]: expected a string, found a list
-         --> a.yaml:6:28     Channel/payments spec.hostSelector.b
-        6 |   hostSelector: {a: a,  b: [] }
-          |                            ^ expected a string
-        1 error, 0 warnings in 1 of 1 file; Docker not asked; policy not asked"#]],
+            error[E0105]: expected a string, found a list
+             --> a.yaml:6:28     Channel/payments spec.hostSelector.b
+            6 |   hostSelector: {a: a,  b: [] }
+              |                            ^ expected a string
+            1 error, 0 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
     );
     says(
         &format!("  env: [{{name: A, value: \"{}\", valeu: x}}]\n", "long ".repeat(60)),
@@ -621,7 +621,7 @@ fn a_long_line_is_shown_around_the_caret() {
              --> a.yaml:6:330     Channel/payments spec.env[0]
             6 | …g long long long long long long long ", valeu: x}]
               |                                          ^^^^^ did you mean `value`?  (allowed: name, value, valueFrom, $patch)
-            1 error, 0 warnings in 1 of 1 file; Docker not asked; policy not asked"#]],
+            1 error, 0 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
     );
 }
 
@@ -647,4 +647,60 @@ fn programs_read_the_same() {
         ]"#]]
     .assert_eq(&found.json());
     expect!["::error file=a%2Cb.yaml,line=6,col=10,title=E0103 Channel/payments spec.home::unknown field `tipe`; did you mean `type`? (allowed: type)"].assert_eq(&diagnostic::github(&found.violations[0]));
+}
+
+#[test]
+fn what_the_policy_forbids_without_a_look_at_the_host() {
+    says(
+        "  network: {mode: Host}\n  mounts: ['/etc:/host/etc', '~/.ssh:~/.ssh']\n  user: \"0:0\"\n  securityContext: {capabilities: {add: [SYS_ADMIN]}}\n",
+        &expect![[r#"
+            error[E0130]: the host's network is not to be had
+             --> a.yaml:6:13     Channel/payments spec.network.mode
+            6 |   network: {mode: Host}
+              |             ^^^^ forbidden by NoHostNetwork
+            error[E0130]: /etc is not below the owner's home /home/ann
+             --> a.yaml:7:3     Channel/payments spec.mounts[0].source
+            7 |   mounts: ['/etc:/host/etc', '~/.ssh:~/.ssh']
+              |   ^^^^^^ forbidden by BelowHome
+            error[E0130]: /home/ann/.ssh lies at a dot-name of /home/ann, where the host's own settings are
+             --> a.yaml:7:3     Channel/payments spec.mounts[1].source
+            7 |   mounts: ['/etc:/host/etc', '~/.ssh:~/.ssh']
+              |   ^^^^^^ forbidden by NoDotPath
+            error[E0130]: containers do not run as uid 0
+             --> a.yaml:8:3     Channel/payments spec.user
+            8 |   user: "0:0"
+              |   ^^^^ forbidden by NoRoot
+            error[E0130]: capability SYS_ADMIN is not to be had
+             --> a.yaml:9:36     Channel/payments spec.securityContext.capabilities.add[0]
+            9 |   securityContext: {capabilities: {add: [SYS_ADMIN]}}
+              |                                    ^^^ forbidden by NoAddedCapability
+            5 errors, 0 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
+    );
+}
+
+#[test]
+fn a_link_out_of_the_directory_is_refused_and_nothing_of_it_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "hunter2: [").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("a.yaml"))
+        .unwrap();
+    let found = check(directory.path(), "/home/ann").unwrap();
+    assert_eq!(found.violations.len(), 1);
+    assert_eq!(found.violations[0].code.as_str(), "E0127");
+    assert!(!found.lines(false).join("\n").contains("hunter2"));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_no_empty_one() {
+    assert!(check(std::path::Path::new("/no/such/directory"), "/home/ann").is_err());
+}
+
+#[test]
+fn one_file_is_judged_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("draft.txt");
+    std::fs::write(&path, channel("")).unwrap();
+    let found = check(&path, "/home/ann").unwrap();
+    assert_eq!((found.violations.len(), found.files), (0, 1));
 }
