@@ -15,7 +15,7 @@ use super::demo_image::{DEMO_IMAGE, Unfit, static_elf};
 use super::exit::Exit;
 use super::printer::{Printer, plain};
 use crate::config::{
-    Environment, Passwd, Process, check_not_writable_by_others, default_secrets_dir,
+    Environment, OwnerError, Passwd, Process, check_not_writable_by_others, default_secrets_dir,
     default_socket, default_state_dir, parse_owner,
 };
 use crate::container::ImageRef;
@@ -276,6 +276,10 @@ fn owner(environment: &Environment, args: &DoctorArgs, process: Process) -> Find
     };
     let owner = match parse_owner(args.owner.as_deref(), process, environment, &passwd) {
         Ok(owner) => owner,
+        // Root may ask for another's sake: this is about the operator's flag and not about the host.
+        Err(error @ OwnerError::Required) => {
+            return Finding::warn("owner", error.to_string(), "give doctor the same, to check it");
+        }
         Err(error) => return Finding::error("owner", error),
     };
     let who = format!("{} ({}:{}), home {}", owner.user, owner.uid, owner.gid, owner.home);
