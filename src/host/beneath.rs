@@ -251,7 +251,7 @@ mod tests {
         std::fs::write(&victim, "kept").unwrap();
         symlink(&victim, dir.path().join("f")).unwrap();
         symlink(&victim, dir.path().join(".f.new")).unwrap();
-        replace_file(&base, "f", b"new", 0o444, own()).unwrap();
+        replace_file(&base, "f", &b"new"[..], 0o444, own()).unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "new");
         assert_eq!(std::fs::read_to_string(victim).unwrap(), "kept");
         assert!(matches!(read_file(&base, Path::new("f"), 2), Ok((_, None))));
