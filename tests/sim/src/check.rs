@@ -355,6 +355,9 @@ impl Check {
                 self.made_here.insert(id.clone());
             }
             (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
+            (Call::Start(id), Err(Failure::Unreachable(_))) => {
+                self.made_here.insert(id.clone());
+            }
             (Call::Remove { .. }, Ok(_)) => key.absent = true,
             (Call::Inspect(_) | Call::InspectName(_), Ok(Answer::Inspected(found))) => {
                 key.unknown = None;
@@ -362,7 +365,7 @@ impl Check {
                     Identity::of(&settings.instance, &found.labels, &found.name),
                     Ownership::Ours(_)
                 );
-                key.absent = found.name != shell;
+                key.absent = !ours || found.name != shell;
                 self.looks.insert(found.id.clone(), Look { at: now, ours, state: found.state });
             }
             (_, Err(Failure::NotFound(_))) => {
@@ -385,8 +388,8 @@ impl Check {
     // Wake-ups.
 
     /// L3: whoever wants something has a call on its way or a time to look again.
-    pub fn no_lost_wake(&mut self, core: &Controller, view: &View, blocked: bool, now: Now) {
-        if blocked || self.broken.is_some() {
+    pub fn no_lost_wake(&mut self, core: &Controller, view: &View, now: Now) {
+        if self.broken.is_some() {
             return;
         }
         for (name, channel) in &view.channels {
