@@ -55,7 +55,6 @@ struct Key {
     unknown: Option<Duration>,
     last_write: Duration,
     absent: bool,
-    overridden: bool,
 }
 
 /// The book of promises.
@@ -72,6 +71,7 @@ pub struct Check {
     made_from: BTreeMap<ContainerId, Spec>,
     creating: BTreeMap<u64, Spec>,
     known_files: BTreeSet<String>,
+    overridden: BTreeSet<String>,
     listed: Option<BTreeSet<ContainerName>>,
     /// Containers that a person changed: what becomes of them needs no other reason.
     pub tampered: BTreeSet<ContainerId>,
@@ -159,7 +159,7 @@ impl Check {
 
     /// A person suspended the channel.
     pub fn overridden(&mut self, channel: &str) {
-        self.keys.entry(channel.to_owned()).or_default().overridden = true;
+        self.overridden.insert(channel.to_owned());
     }
 
     /// What the last scan proved to be absent.
@@ -187,10 +187,7 @@ impl Check {
             belief.gone = belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
             row.is_some() || source || belief.gone
         });
-        self.keys.retain(|_, key| {
-            *key = Key { overridden: key.overridden, ..Key::default() };
-            key.overridden
-        });
+        self.keys.clear();
     }
 
     // Calls.
@@ -273,7 +270,7 @@ impl Check {
             return;
         }
         let file_there = self.known_files.contains(channel);
-        let overridden = self.keys.get(channel).is_some_and(|key| key.overridden);
+        let overridden = self.overridden.contains(channel);
         let made_from = self.made_from.get(id);
         let why_not = match self.beliefs.get(channel) {
             Some(belief) if belief.gone => return,
