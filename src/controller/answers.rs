@@ -123,8 +123,7 @@ impl Controller {
 
     fn expect_echo(&mut self, now: Now, name: &ResourceName) {
         let key = self.keys.entry(name.clone()).or_default();
-        let all = ["create", "start", "die", "destroy", "update"];
-        if key.echo.iter().any(|word| all.contains(word)) {
+        if !key.echo.is_empty() {
             key.echo_due = Some(now.mono + ECHO_WITHIN);
         }
     }
@@ -264,6 +263,12 @@ impl Controller {
         let key = self.keys.entry(name.clone()).or_default();
         key.echo.clear();
         key.echo_due = None;
+        // What the start left behind decides now, and not that it was made just before.
+        if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_))) {
+            if let Some(seen) = self.world.observed.get_mut(id) {
+                seen.made_here = false;
+            }
+        }
         match failure {
             Failure::NotFound(message) => {
                 let stale = key.last_event > sent;
@@ -283,8 +288,11 @@ impl Controller {
             }
             Failure::NameTaken(message) => {
                 key.must_read = Some(MustRead::Name);
-                self.close_gate(now, name, Class::Conflict);
-                self.patience(now, name, &message);
+                // Who has it is known from the last time, and is waited for more and more slowly.
+                if key.gate.is_none_or(|gate| gate.class != Class::Spec) {
+                    self.close_gate(now, name, Class::Conflict);
+                    self.patience(now, name, &message);
+                }
             }
             Failure::Conflict(message) => {
                 key.must_read = Some(must_read);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::effect::{Call, Effect};
 use super::input::Seq;
-use super::key::{InFlight, MustRead, echoes_of};
+use super::key::{InFlight, MustRead};
 use super::lanes::timeout_of;
 use super::{Controller, Sent};
 use crate::container::ContainerState;
@@ -245,9 +245,7 @@ impl Controller {
         let key = self.keys.entry(name.clone()).or_default();
         if call.mutates() {
             key.fresh = None;
-            let (echo, _) = echoes_of(&call);
-            key.echo = echo.iter().copied().collect();
-            key.echo_due = None;
+            key.expect(&call);
         }
         key.in_flight = Some(InFlight { seq, call });
         key.dirty = false;

@@ -29,6 +29,9 @@ pub enum MustRead {
     Id(ContainerId),
 }
 
+/// An event that a call of ours predicts: of which container, and the engine's word.
+pub type Echo = (Option<ContainerId>, &'static str);
+
 /// One channel's bookkeeping.
 #[derive(Debug, Clone, Default)]
 pub struct KeyState {
@@ -46,8 +49,8 @@ pub struct KeyState {
     pub last_write: Seq,
     /// The last event: reads sent before it are stale too.
     pub last_event: Seq,
-    /// What the last call predicts, so that its echo wakes nobody.
-    pub echo: BTreeSet<&'static str>,
+    /// What calls predict, so that their echo wakes nobody. A create predicts its event before its container has an ID.
+    pub echo: BTreeSet<Echo>,
     /// An event of the last change must come by then, or the stream is not to be trusted.
     pub echo_due: Option<Duration>,
     /// When to plan again though nothing happens.
@@ -70,14 +73,32 @@ pub struct KeyState {
     pub drift_tried: Vec<&'static str>,
 }
 
-/// The events that a call predicts, and the one that must come.
-pub fn echoes_of(call: &Call) -> (&'static [&'static str], bool) {
+impl KeyState {
+    /// Expects what `call` predicts, and no longer what earlier calls predicted of the same container: an echo that did not
+    /// come by now must not swallow an event that means something. Other containers' may still be on their way.
+    pub fn expect(&mut self, call: &Call) {
+        let (id, words) = echoes_of(call);
+        self.echo.retain(|(of, _)| of.is_none() || *of != id);
+        self.echo.extend(words.iter().map(|word| (id.clone(), *word)));
+        self.echo_due = None;
+    }
+
+    /// Is this event the echo of a call? Once only.
+    pub fn is_echo(&mut self, id: &ContainerId, action: &str) -> bool {
+        let predicted = |(of, word): &&Echo| *word == action && of.as_ref().is_none_or(|of| of == id);
+        let Some(echo) = self.echo.iter().find(predicted).cloned() else { return false };
+        self.echo.remove(&echo)
+    }
+}
+
+/// The container that a call is about, and the events that it predicts.
+fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
     match call {
-        Call::Create { .. } => (&["create"], true),
-        Call::Start { .. } => (&["start"], true),
-        Call::Stop { .. } => (&["kill", "die", "stop"], true),
-        Call::Remove { .. } => (&["kill", "die", "destroy"], true),
-        Call::Update { .. } => (&["update"], true),
+        Call::Create { .. } => (None, &["create"]),
+        Call::Start { id, .. } => (Some(id.clone()), &["start"]),
+        Call::Stop { id, .. } => (Some(id.clone()), &["kill", "die", "stop"]),
+        Call::Remove { id, .. } => (Some(id.clone()), &["kill", "die", "destroy"]),
+        Call::Update { id, .. } => (Some(id.clone()), &["update"]),
         Call::Ping
         | Call::Info
         | Call::Anchor { .. }
@@ -85,6 +106,6 @@ pub fn echoes_of(call: &Call) -> (&'static [&'static str], bool) {
         | Call::List
         | Call::Inspect(_)
         | Call::InspectName(_)
-        | Call::Probe(_) => (&[], false),
+        | Call::Probe(_) => (None, &[]),
     }
 }

@@ -387,7 +387,6 @@ impl Controller {
                 if self.store_error.take().is_some() {
                     self.enqueue_all();
                 }
-                self.store_retry_at = None;
             }
             Err(error) => {
                 self.store_error = Some(error);
@@ -407,6 +406,7 @@ impl Controller {
         }
         let writes = std::mem::take(&mut self.unsaved);
         let seq = self.next_seq();
+        self.store_retry_at = None;
         self.committing = Some((seq, writes.clone()));
         self.out.push(Effect::Commit { seq, writes });
     }

@@ -320,7 +320,7 @@ impl Controller {
         if !relevant {
             return;
         }
-        if key.echo.remove(doorbell.action.as_str()) {
+        if key.is_echo(&doorbell.id, &doorbell.action) {
             key.echo_due = None;
             return;
         }

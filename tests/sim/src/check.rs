@@ -55,7 +55,6 @@ struct Key {
     unknown: Option<Duration>,
     last_write: Duration,
     absent: bool,
-    overridden: bool,
 }
 
 /// The book of promises.
@@ -72,6 +71,7 @@ pub struct Check {
     made_from: BTreeMap<ContainerId, Spec>,
     creating: BTreeMap<u64, Spec>,
     known_files: BTreeSet<String>,
+    overridden: BTreeSet<String>,
     listed: Option<BTreeSet<ContainerName>>,
     /// Containers that a person changed: what becomes of them needs no other reason.
     pub tampered: BTreeSet<ContainerId>,
@@ -160,7 +160,7 @@ impl Check {
 
     /// A person suspended the channel.
     pub fn overridden(&mut self, channel: &str) {
-        self.keys.entry(channel.to_owned()).or_default().overridden = true;
+        self.overridden.insert(channel.to_owned());
     }
 
     /// What the last scan proved to be absent.
@@ -189,10 +189,7 @@ impl Check {
                 belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
             row.is_some() || source || belief.gone
         });
-        self.keys.retain(|_, key| {
-            *key = Key { overridden: key.overridden, ..Key::default() };
-            key.overridden
-        });
+        self.keys.clear();
     }
 
     // Calls.
@@ -235,8 +232,8 @@ impl Check {
                     self.creating.insert(number, spec);
                 }
             }
-            Call::Start(id) if self.made_here.remove(id) => {}
-            Call::Start(id) => self.with_open_eyes(&text, call.word(), id, now),
+            Call::Start { id, .. } if self.made_here.remove(id) => {}
+            Call::Start { id, .. } => self.with_open_eyes(&text, call.word(), id, now),
             Call::Stop { id, .. } | Call::Remove { id, .. } => {
                 self.with_open_eyes(&text, call.word(), id, now);
                 self.is_justified(&text, call.word(), id, engine, settings);
@@ -281,7 +278,7 @@ impl Check {
             return;
         }
         let file_there = self.known_files.contains(channel);
-        let overridden = self.keys.get(channel).is_some_and(|key| key.overridden);
+        let overridden = self.overridden.contains(channel);
         let made_from = self.made_from.get(id);
         let why_not = match self.beliefs.get(channel) {
             Some(belief) if belief.gone => return,
@@ -364,6 +361,9 @@ impl Check {
                 self.made_here.insert(id.clone());
             }
             (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
+            (Call::Start { id, .. }, Err(Failure::Unreachable(_))) => {
+                self.made_here.insert(id.clone());
+            }
             (Call::Remove { .. }, Ok(_)) => key.absent = true,
             (Call::Inspect(_) | Call::InspectName(_), Ok(Answer::Inspected(found))) => {
                 key.unknown = None;
@@ -371,7 +371,7 @@ impl Check {
                     Identity::of(&settings.instance, &found.labels, &found.name),
                     Ownership::Ours(_)
                 );
-                key.absent = found.name != shell;
+                key.absent = !ours || found.name != shell;
                 self.looks.insert(found.id.clone(), Look { at: now, ours, state: found.state });
             }
             (_, Err(Failure::NotFound(_))) => {
@@ -394,8 +394,8 @@ impl Check {
     // Wake-ups.
 
     /// L3: whoever wants something has a call on its way or a time to look again.
-    pub fn no_lost_wake(&mut self, core: &Controller, view: &View, blocked: bool, now: Now) {
-        if blocked || self.broken.is_some() {
+    pub fn no_lost_wake(&mut self, core: &Controller, view: &View, now: Now) {
+        if self.broken.is_some() {
             return;
         }
         for (name, channel) in &view.channels {

@@ -273,7 +273,7 @@ impl Engine {
                 Ok(Answer::Inspected(Box::new(found.snapshot(true))))
             }
             Call::Create { name, target } => self.create(name, &target.config, Maker::Operator),
-            Call::Start(id) => self.start(id),
+            Call::Start { id, .. } => self.start(id),
             Call::Stop { id, .. } => {
                 let state = self.containers.get(id).ok_or_else(|| lost(id))?.state;
                 match state {
