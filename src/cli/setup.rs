@@ -6,8 +6,8 @@ use super::context::Context;
 use super::failure::Failure;
 use super::operator::SetupArgs;
 use crate::config::{
-    LogFormat, Passwd, Process, Settings, default_secrets_dir, default_state_dir,
-    parse_host_label, parse_owner,
+    LogFormat, Passwd, Process, Settings, default_secrets_dir, default_state_dir, parse_host_label,
+    parse_owner,
 };
 use crate::resource::ResourceName;
 

@@ -152,8 +152,7 @@ async fn init_makes_a_directory_that_validates_and_never_writes_over_one() {
     std::fs::create_dir(&project).unwrap();
     let specs = top.path().join("specs");
     let nowhere = Path::new("/nonexistent/chanop.sock");
-    let arguments =
-        ["init", specs.to_str().unwrap(), "--workspace", project.to_str().unwrap()];
+    let arguments = ["init", specs.to_str().unwrap(), "--workspace", project.to_str().unwrap()];
     let first = chanop(&arguments, nowhere).await;
     let shown = seen(&first, top.path());
     expect![[""]].assert_eq(&shown);
@@ -163,8 +162,11 @@ async fn init_makes_a_directory_that_validates_and_never_writes_over_one() {
     assert_eq!(valid.status.code(), Some(0), "{}", seen(&valid, top.path()));
     // A project whose agent could write its own rules.
     let inside = project.join("specs");
-    let refused =
-        chanop(&["init", inside.to_str().unwrap(), "--workspace", project.to_str().unwrap()], nowhere).await;
+    let refused = chanop(
+        &["init", inside.to_str().unwrap(), "--workspace", project.to_str().unwrap()],
+        nowhere,
+    )
+    .await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(!inside.exists());
 }

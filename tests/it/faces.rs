@@ -103,10 +103,9 @@ fn tokens() -> String {
 
 fn answer(request: Request) -> Reply {
     match request {
-        Request::Ensure(name) if name.as_str() == "web" => Reply::Ensured(EnsuredShell {
-            container_id: id(),
-            engine_id: "ENGINE".to_owned(),
-        }),
+        Request::Ensure(name) if name.as_str() == "web" => {
+            Reply::Ensured(EnsuredShell { container_id: id(), engine_id: "ENGINE".to_owned() })
+        }
         Request::Ensure(name) => Reply::NotFound(format!("there is no channel {name}")),
         Request::Suspend { target, duration, reason } => {
             Reply::Accepted(format!("{target} suspended for {duration:?}: {reason}"))

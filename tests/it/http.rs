@@ -58,7 +58,13 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-async fn on_socket(served: &Served, method: &str, path: &str, headers: &str, body: &str) -> Response {
+async fn on_socket(
+    served: &Served,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Response {
     let stream = UnixStream::connect(&served.socket).await.unwrap();
     raw(stream, request(method, path, headers, body).as_bytes()).await
 }
@@ -87,7 +93,8 @@ async fn a_list_and_one_of_it_have_the_shapes_of_kubernetes() {
     let list = get(&served, "/channels").await.json();
     assert_eq!(list["kind"], "ChannelList");
     assert_eq!(list["apiVersion"], "chanop.dev/v1alpha1");
-    let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
+    let names: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
     assert_eq!(names, ["ledger", "web"]);
 
     let web = get(&served, "/channels/web").await.json();
@@ -138,7 +145,8 @@ async fn labels_select() {
         ("!team", vec![]),
     ] {
         let list = get(&served, &format!("/channels?labelSelector={selector}")).await.json();
-        let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
+        let names: Vec<_> =
+            list["items"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
         assert_eq!(names, expected, "{selector}");
     }
 }
@@ -236,7 +244,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watch<S> {
 
     async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let length = tokio::time::timeout(WAIT, self.0.read_line(&mut line)).await.unwrap().unwrap();
+        let length =
+            tokio::time::timeout(WAIT, self.0.read_line(&mut line)).await.unwrap().unwrap();
         (length > 0).then_some(line)
     }
 
@@ -245,7 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watch<S> {
         loop {
             let line = self.line().await?;
             if let Ok(event @ Value::Object(_)) = serde_json::from_str::<Value>(&line) {
-                let text = |pointer: &str| event.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+                let text =
+                    |pointer: &str| event.pointer(pointer).unwrap().as_str().unwrap().to_owned();
                 return Some((text("/type"), text("/object/metadata/name")));
             }
         }
@@ -354,7 +364,8 @@ async fn a_name_that_was_rebound_gets_nothing_over_tcp() {
 #[tokio::test]
 async fn readiness_says_why_on_the_socket_and_only_that_over_tcp() {
     let served = served().await;
-    served.publish(|view| view.specs.unavailable = Some("/etc/specs: permission denied".to_owned()));
+    served
+        .publish(|view| view.specs.unavailable = Some("/etc/specs: permission denied".to_owned()));
     let near = on_socket(&served, "GET", "/readyz", "", "").await;
     assert_eq!(near.code, 503);
     assert!(near.body.contains("permission denied"), "{}", near.body);
@@ -403,7 +414,9 @@ async fn streams_have_a_quota_that_leaves_room_for_metrics() {
     drop(stream);
     for _ in 0..100 {
         let stream = TcpStream::connect(served.address).await.unwrap();
-        let request = format!("GET {BASE}{path}&timeoutSeconds=0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{viewer}\r\n");
+        let request = format!(
+            "GET {BASE}{path}&timeoutSeconds=0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{viewer}\r\n"
+        );
         if raw(stream, request.as_bytes()).await.code == 200 {
             return;
         }
