@@ -25,27 +25,21 @@ pub fn text(violation: &Violation, source: Option<&str>, colour: bool) -> String
     if !about.is_empty() {
         let _infallible = write!(out, "     {about}");
     }
-    match snippet(violation, source) {
-        Some(snippet) => {
-            let bar = paint.faint("|");
-            let _infallible = write!(out, "\n{} {bar} {}", paint.faint(&number), snippet.line);
-            let carets = "^".repeat(snippet.carets);
-            let gap = " ".repeat(snippet.before);
-            let (words, rest) = words(violation);
-            let marked = format!("{carets} {words}");
-            let marked = paint.severity(severity, marked.trim_end());
-            let _infallible = write!(out, "\n{margin} {bar} {gap}{marked}");
-            if let Some(rest) = rest {
-                let _infallible = write!(out, "\n{margin} {} {}", paint.faint("="), rest);
-            }
-        }
-        None => {
-            let (words, rest) = words(violation);
-            for line in [Some(words).filter(|words| !words.is_empty()), rest].into_iter().flatten()
-            {
-                let _infallible = write!(out, "\n{margin} {} {line}", paint.faint("="));
-            }
-        }
+    let (beside, rest) = words(violation);
+    let bar = paint.faint("|");
+    let mut below = rest;
+    if let Some(snippet) = snippet(violation, source) {
+        let marked = format!("{} {beside}", "^".repeat(snippet.carets));
+        let marked = paint.severity(severity, marked.trim_end());
+        let gap = " ".repeat(snippet.before);
+        let _infallible = write!(out, "\n{} {bar} {}", paint.faint(&number), snippet.line);
+        let _infallible = write!(out, "\n{margin} {bar} {gap}{marked}");
+    } else if !beside.is_empty() {
+        let help = below.map(|help| format!("; {help}")).unwrap_or_default();
+        below = Some(beside + &help);
+    }
+    if let Some(below) = below {
+        let _infallible = write!(out, "\n{margin} {} {below}", paint.faint("="));
     }
     out
 }
@@ -128,10 +122,8 @@ fn snippet(violation: &Violation, source: Option<&str>) -> Option<Snippet> {
     };
     // Masked as a whole first: a secret that the caret divides is no secret in either half.
     let whole = mask(line);
-    let (head, tail) = match mask(head) + &mask(tail) == whole {
-        true => (mask(head), mask(tail)),
-        false => (String::new(), whole),
-    };
+    let undivided = mask(head) + &mask(tail) == whole;
+    let (head, tail) = if undivided { (mask(head), mask(tail)) } else { (String::new(), whole) };
     let masked = tail.chars().count() != line.chars().count() - column.min(line.chars().count());
     let carets = length.min(tail.chars().count().max(1));
     let carets = if masked { carets.min(tail.trim_end().chars().count().max(1)) } else { carets };

@@ -206,6 +206,7 @@ fn wrapped(text: &str, indent: usize) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 mod tests {
     use expect_test::expect;
 

@@ -24,6 +24,7 @@ mod prune;
 mod reconcile;
 pub mod schema;
 mod session;
+mod setup;
 mod shell;
 mod suspend;
 mod target;

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::context::Context;
+use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::setup;
+use crate::config::{Groups, LogFormat, Settings, parse_group};
+use crate::{telemetry, wiring};
 
 /// What decides which channels there are and what they may ask for.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -89,6 +93,42 @@ pub enum LogFormatArg {
 }
 
 /// Runs the operator until it is told to stop.
-pub fn run(_args: &OperatorArgs, _context: &Context) -> Outcome {
-    Err(Failure::said("the operator is not wired up yet"))
+pub fn run(args: &OperatorArgs, context: &Context) -> Outcome {
+    let settings = settings(args, context)?;
+    telemetry::init(settings.log_format, &context.environment, context.clock)?;
+    let endpoint = super::endpoint(context, args.setup.docker_host.clone())?;
+    let init = setup::init_beside_us()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let operator = wiring::operate(
+        settings,
+        args.allowed_hosts.clone(),
+        &context.environment,
+        endpoint,
+        init,
+        context.clock,
+    );
+    let ended = runtime.block_on(operator);
+    runtime.shutdown_background();
+    ended?;
+    Ok(Exit::Ok)
+}
+
+fn settings(args: &OperatorArgs, context: &Context) -> Result<Settings, Failure> {
+    let socket_group = match &args.socket_group {
+        Some(group) => Some(parse_group(group, &Groups::read()?)?),
+        None => None,
+    };
+    let default_listen = Settings::DEFAULT_LISTEN.parse().ok();
+    Ok(Settings {
+        socket_group,
+        listen: if args.no_listen { None } else { args.listen.or(default_listen) },
+        token_file: args.token_file.clone(),
+        prune_delay: args.prune_delay.unwrap_or(Settings::DEFAULT_PRUNE_DELAY),
+        log_format: match args.log_format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        },
+        takeover: args.takeover,
+        ..setup::settings(&args.setup, context)?
+    })
 }

@@ -7,8 +7,10 @@ use super::failure::{Failure, Outcome};
 use super::grid::Grid;
 use super::operator::SetupArgs;
 use super::printer::{Printer, plain};
+use super::setup;
 use super::yaml;
 use crate::http::views::{Plan, PlanLine};
+use crate::wiring;
 
 /// Of which directory, and how to print.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,15 +39,24 @@ pub enum PlanOutput {
     Json,
 }
 
-/// Runs the command against the running operator.
+/// The running operator's plan, or with `--specs` one made here and now.
 pub async fn run(args: &PlanArgs, context: &Context) -> Outcome {
-    if args.setup.specs.is_some() {
-        return Err(Failure::said(
-            "planning without an operator is not there yet: leave out --specs",
-        ));
+    let printer = context.printer;
+    if args.setup.specs.is_none() {
+        let plan: Plan = context.operator().await?.get("/operator/plan", JSON).await?;
+        return Ok(print(&plan, args.output, printer));
     }
-    let plan: Plan = context.operator().await?.get("/operator/plan", JSON).await?;
-    Ok(print(&plan, args.output, context.printer))
+    let settings = setup::settings(&args.setup, context)?;
+    let endpoint = super::endpoint(context, args.setup.docker_host.clone())?;
+    let planned =
+        wiring::plan::plan(&settings, &context.environment, &endpoint, context.clock).await?;
+    if let Some(reason) = planned.unavailable {
+        return Err(Failure::said(reason));
+    }
+    for line in planned.invalid {
+        printer.err(plain(&format!("does not count: {line}")));
+    }
+    Ok(print(&Plan::from(planned.report), args.output, printer))
 }
 
 /// Prints a plan; exit 2 when there is something to do.
@@ -69,7 +80,11 @@ fn text(plan: &Plan, colour: bool) -> Vec<String> {
         .engine
         .as_ref()
         .map_or_else(|| "engine does not answer".to_owned(), |version| format!("engine {version}"));
-    let mut lines = vec![plain(&format!("revision {}, {engine}, policy built-in", plan.revision))];
+    let revision = match plan.revision.as_str() {
+        "" => "no revision".to_owned(),
+        revision => format!("revision {revision}"),
+    };
+    let mut lines = vec![plain(&format!("{revision}, {engine}, policy built-in"))];
     let rows: Vec<Vec<String>> = plan
         .lines
         .iter()

@@ -1,16 +1,21 @@
 //! `chanop validate`: everything that is wrong with a directory of specs, without an engine.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::diagnostic;
 use super::exit::Exit;
 use super::printer::Printer;
-use crate::resource::merge;
+use crate::clock::Clock;
+use crate::resource::merge::{self, Merged};
 use crate::resource::validate::{Code, Violation, across};
-use crate::resource::{ChannelClass, Owner, Resource};
-use crate::specs::parse::{locate, parse_bytes};
+use crate::resource::{Channel, ChannelClass, ObjectRef, Owner, Resource};
+use crate::specs::parse::locate;
+use crate::specs::scan_once;
+use crate::world::admission::{Admission, AdmissionContext, admit, writable_paths};
+use crate::world::facts::Facts;
+use crate::world::scan::{FileState, RawScan, Root};
 
 /// Check spec files and say everything that is wrong with them
 #[derive(Debug, Clone, clap::Args)]
@@ -21,8 +26,15 @@ pub struct ValidateArgs {
     /// How to say it
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-    /// The home that `~` stands for
-    #[arg(long, env = "HOME", hide = true, hide_env = true, default_value = "/home/agent")]
+    /// The home of the operator's owner, which `~` stands for
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOME",
+        hide_env = true,
+        default_value = "/home/agent",
+        hide_default_value = true
+    )]
     pub owner_home: String,
 }
 
@@ -46,15 +58,15 @@ pub struct Found {
     /// How many files were looked at.
     pub files: usize,
     /// The files' texts, for the lines that are shown.
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<String, Arc<str>>,
 }
 
 /// Runs the command.
 pub fn run(args: &ValidateArgs, printer: Printer) -> Exit {
     let found = match check(&args.path, &args.owner_home) {
         Ok(found) => found,
-        Err(error) => {
-            printer.err(format_args!("failed to read {}: {error}", args.path.display()));
+        Err(reason) => {
+            printer.err(format_args!("failed to read the specs: {reason}"));
             return Exit::Error;
         }
     };
@@ -75,42 +87,56 @@ pub fn run(args: &ValidateArgs, printer: Printer) -> Exit {
     if found.violations.iter().any(Violation::is_error) { Exit::Error } else { Exit::Ok }
 }
 
-/// Reads and judges a directory or a file.
+/// Reads and judges a directory or a file, by the rules by which the operator reads them.
 ///
 /// # Errors
-/// When `path` itself cannot be read; a file beneath it that cannot is a violation.
-pub fn check(path: &Path, owner_home: &str) -> io::Result<Found> {
-    let mut found = Found::default();
+/// Why `path` itself cannot be read; what cannot be beneath it is a violation.
+pub fn check(path: &Path, owner_home: &str) -> Result<Found, String> {
+    let clock = Clock::start();
+    let scan = scan_once(path, &move || clock.now());
+    if let Root::Unavailable { reason } = scan.root {
+        return Err(reason);
+    }
+    let mut found = Found { files: scan.files.len(), ..Found::default() };
+    found.unread(&scan);
     let mut resources = Vec::new();
-    for (file, bytes) in files(path)? {
-        found.files += 1;
-        match bytes {
-            Ok(bytes) => {
-                let parsed = parse_bytes(&file, &bytes);
-                resources.extend(parsed.resources);
-                found.violations.extend(parsed.violations);
-                if let Ok(text) = String::from_utf8(bytes) {
-                    found.texts.insert(file, text);
-                }
+    for (file, state) in scan.files {
+        let reason = match state {
+            FileState::Parsed(parsed) => {
+                resources.extend(parsed.resources.iter().cloned());
+                found.violations.extend(parsed.violations.iter().cloned());
+                found.texts.insert(file, Arc::clone(&parsed.text));
+                continue;
             }
-            Err(error) => {
-                let message = format!("the file could not be read: {error}");
-                found.violations.push(Violation::of_file(Code::Unreadable, &file, message));
-            }
-        }
+            FileState::Unreadable(reason) | FileState::Refused(reason) => reason,
+            FileState::Unstable => "it changed while it was read".to_owned(),
+        };
+        found.unreadable(&file, &format!("the file was not read: {reason}"));
     }
     found.judge_together(&resources, owner_home);
-    let by_place = |v: &Violation| (v.file.clone(), v.line, v.column, v.code);
-    found.violations.sort_by_key(by_place);
+    found.violations.sort_by_key(|v| (v.file.clone(), v.line, v.column, v.code));
     Ok(found)
 }
 
 impl Found {
+    fn unread(&mut self, scan: &RawScan) {
+        for (directory, reason) in &scan.unreadable {
+            self.unreadable(directory, &format!("the directory was not read: {reason}"));
+        }
+        if let Some(reason) = &scan.incomplete {
+            self.unreadable("", &format!("not all files were read: {reason}"));
+        }
+    }
+
+    fn unreadable(&mut self, file: &str, message: &str) {
+        self.violations.push(Violation::of_file(Code::Unreadable, file, message));
+    }
+
     /// What only shows in all of the objects, each at the field it is about.
     fn judge_together(&mut self, resources: &[Resource], owner_home: &str) {
         let mut all = across::duplicates(resources);
         all.extend(across::references(resources));
-        all.extend(merged(resources, owner_home));
+        all.extend(as_they_count(resources, owner_home));
         for violation in &mut all {
             let text = self.texts.get(&violation.file);
             let place = text.and_then(|text| locate(text, violation.line, &violation.path));
@@ -125,7 +151,7 @@ impl Found {
     /// The text form, line by line, the summary last.
     pub fn lines(&self, colour: bool) -> Vec<String> {
         let shown = |violation: &Violation| {
-            let source = self.texts.get(&violation.file).map(String::as_str);
+            let source = self.texts.get(&violation.file).map(|text| &**text);
             diagnostic::text(violation, source, colour)
         };
         let mut lines: Vec<String> = self.violations.iter().map(shown).collect();
@@ -138,7 +164,7 @@ impl Found {
         serde_json::to_string_pretty(&self.violations).unwrap_or_default()
     }
 
-    /// `1 error, 0 warnings in 1 of 12 files; Docker not asked; policy not asked`
+    /// `1 error, 0 warnings in 1 of 12 files; Docker not asked; policy: built-in`
     pub fn summary(&self) -> String {
         let errors = self.violations.iter().filter(|violation| violation.is_error()).count();
         let warnings = self.violations.len() - errors;
@@ -150,78 +176,47 @@ impl Found {
         let whole = count(self.files, "file");
         let whole = if bad.is_empty() { whole } else { format!("{} of {whole}", bad.len()) };
         let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
-        format!("{errors}, {warnings} in {whole}; Docker not asked; policy not asked")
+        format!("{errors}, {warnings} in {whole}; Docker not asked; policy: built-in")
     }
 }
 
-/// What each channel and its class do wrong together.
-fn merged(resources: &[Resource], owner_home: &str) -> Vec<Violation> {
-    let classes: Vec<&ChannelClass> = resources
-        .iter()
-        .filter_map(|resource| match resource {
-            Resource::Class(class) => Some(class),
-            _ => None,
-        })
-        .collect();
-    // Only the home counts for merging; who it is does not.
+/// What each channel and its class do wrong together, and what the policy forbids of it without a look at the host.
+fn as_they_count(resources: &[Resource], owner_home: &str) -> Vec<Violation> {
+    // Only the home counts here; who it is does not.
     let owner =
         Owner { user: "agent".to_owned(), uid: 1000, gid: 1000, home: owner_home.to_owned() };
     let mut all = Vec::new();
+    let mut good: Vec<(&Channel, Merged)> = Vec::new();
     for resource in resources {
         let Resource::Channel(channel) = resource else { continue };
-        let name =
-            channel.spec.class_name.as_ref().map_or(merge::DEFAULT_CLASS, |name| name.as_str());
-        let class = classes.iter().find(|class| class.meta.name.as_str() == name).copied();
-        all.extend(merge::effective(channel, class, &owner).err().unwrap_or_default());
+        match merge::effective(channel, class_of(channel, resources), &owner) {
+            Ok(merged) => good.push((channel, merged)),
+            Err(violations) => all.extend(violations),
+        }
+    }
+    let writable =
+        good.iter().map(|(c, merged)| (c.meta.name.clone(), writable_paths(&merged.effective)));
+    let context = AdmissionContext { owner, protected: Vec::new(), writable: writable.collect() };
+    for (channel, merged) in &good {
+        let name = &channel.meta.name;
+        let admission = admit(name, &merged.effective, &Facts::default(), &context);
+        let Admission::Denied(denials) = admission else { continue };
+        all.extend(denials.into_iter().map(|denial| Violation {
+            line: channel.source.line,
+            column: 1,
+            path: denial.path,
+            object: Some(ObjectRef::channel(name.clone())),
+            label: format!("forbidden by {}", denial.rule),
+            ..Violation::of_file(Code::PolicyViolation, &channel.source.file, denial.message)
+        }));
     }
     all
 }
 
-type Bytes = Result<Vec<u8>, io::Error>;
-
-/// Every spec file at or beneath `path`, by its name relative to it, in order.
-fn files(path: &Path) -> io::Result<Vec<(String, Bytes)>> {
-    if !std::fs::metadata(path)?.is_dir() {
-        return Ok(vec![(path.display().to_string(), read(path))]);
-    }
-    let mut all = Vec::new();
-    let mut left = vec![(path.to_path_buf(), String::new())];
-    while let Some((directory, prefix)) = left.pop() {
-        let entries = match std::fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if prefix.is_empty() => return Err(error),
-            Err(error) => {
-                all.push((prefix.trim_end_matches('/').to_owned(), Err(error)));
-                continue;
-            }
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') {
-                continue;
-            }
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                left.push((entry.path(), format!("{prefix}{name}/")));
-            } else if is_spec(&name) && entry.path().is_file() {
-                all.push((format!("{prefix}{name}"), read(&entry.path())));
-            }
-        }
-    }
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(all)
-}
-
-fn is_spec(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-}
-
-/// One byte more than is parsed, so that a larger file is known for one and never held as a whole.
-fn read(path: &Path) -> Bytes {
-    use std::io::Read as _;
-    let limit = u64::try_from(crate::specs::parse::FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn class_of<'a>(channel: &Channel, resources: &'a [Resource]) -> Option<&'a ChannelClass> {
+    let name = channel.spec.class_name.as_ref().map_or(merge::DEFAULT_CLASS, |name| name.as_str());
+    resources.iter().find_map(|resource| match resource {
+        Resource::Class(class) if class.meta.name.as_str() == name => Some(class),
+        _ => None,
+    })
 }

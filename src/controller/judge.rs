@@ -17,16 +17,13 @@ use crate::world::admission::{self, Admission, AdmissionContext};
 use crate::world::desired::{Desired, DesiredChannel, Verdict};
 use crate::world::facts::{Facts, FactsWanted};
 
-/// The class that counts when none is named.
-const DEFAULT_CLASS: &str = "default";
-
 /// Everything that the files want, and what must be known of the host to judge it.
 pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desired, FactsWanted) {
     let classes: BTreeMap<&str, &ChannelClass> = sources
         .objects()
         .values()
         .filter_map(|object| match object.resource() {
-            Some(Resource::ChannelClass(class)) => Some((class.meta.name.as_str(), class)),
+            Some(Resource::Class(class)) => Some((class.meta.name.as_str(), class)),
             _ => None,
         })
         .collect();
@@ -36,22 +33,25 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
         if let Some(Resource::Channel(channel)) = object.resource() {
             let draft = Draft::new(channel, object, &classes, settings);
             if let Ok(effective) = &draft.effective {
-                admission::facts_wanted(effective, &mut wanted);
+                let needs = admission::facts_wanted(effective);
+                wanted.paths.extend(needs.paths);
+                wanted.secrets.extend(needs.secrets);
+                wanted.credentials.extend(needs.credentials);
             }
             drafts.insert(channel.meta.name.clone(), draft);
         }
     }
-    let writable_of_others: BTreeMap<ResourceName, Vec<String>> = drafts
+    let writable: BTreeMap<ResourceName, Vec<String>> = drafts
         .iter()
         .filter_map(|(name, draft)| {
             let effective = draft.effective.as_ref().ok()?;
-            Some((name.clone(), admission::writable_sources(effective)))
+            Some((name.clone(), admission::writable_paths(effective)))
         })
         .collect();
     let context = AdmissionContext {
         owner: settings.owner.clone(),
         protected: settings.protected.clone(),
-        writable_of_others,
+        writable,
     };
     let channels = drafts
         .into_iter()
@@ -85,7 +85,7 @@ impl<'a> Draft<'a> {
         settings: &Settings,
     ) -> Self {
         let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
-        let class = classes.get(named.unwrap_or(DEFAULT_CLASS)).copied();
+        let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
         let mut origins = BTreeMap::new();
         let effective = if let (Some(name), None) = (named, class) {
             Err((Reason::ClassNotFound, format!("there is no ChannelClass `{name}`")))
@@ -100,8 +100,7 @@ impl<'a> Draft<'a> {
                     Ok(Arc::new(merged.effective))
                 }
                 Err(violations) => {
-                    let lines: Vec<String> =
-                        violations.iter().map(ToString::to_string).collect();
+                    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
                     Err((Reason::InvalidSpec, lines.join("; ")))
                 }
             }
@@ -125,8 +124,11 @@ impl<'a> Draft<'a> {
             Ok(effective) => match admission::admit(name, effective, facts, context) {
                 Admission::NotProbed => (Verdict::Admitted, None),
                 Admission::Denied(denials) => {
-                    let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason());
-                    let lines: Vec<String> = denials.iter().map(ToString::to_string).collect();
+                    let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
+                    let lines: Vec<String> = denials
+                        .iter()
+                        .map(|denial| format!("{}: {}", denial.path, denial.message))
+                        .collect();
                     (Verdict::Held { reason, message: lines.join("; ") }, None)
                 }
                 Admission::Admitted => {

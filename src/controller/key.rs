@@ -62,6 +62,10 @@ pub struct KeyState {
     pub conditions: Vec<Condition>,
     /// Since when a change waits.
     pub pending_since: Option<Timestamp>,
+    /// The last end of its process that was counted.
+    pub last_end: Option<(ContainerId, Timestamp)>,
+    /// The container that this process stopped itself: its end is no crash.
+    pub stopped_by_us: Option<ContainerId>,
     /// Containers that were removed for a drift at the right hash, by field: see `World::unreadable_drift`.
     pub drift_tried: Vec<&'static str>,
 }
@@ -70,7 +74,7 @@ pub struct KeyState {
 pub fn echoes_of(call: &Call) -> (&'static [&'static str], bool) {
     match call {
         Call::Create { .. } => (&["create"], true),
-        Call::Start(_) => (&["start"], true),
+        Call::Start { .. } => (&["start"], true),
         Call::Stop { .. } => (&["kill", "die", "stop"], true),
         Call::Remove { .. } => (&["kill", "die", "destroy"], true),
         Call::Update { .. } => (&["update"], true),

@@ -1,4 +1,481 @@
 //! The core: a state machine without I/O that says when the planner's actions are carried out.
+//!
+//! [`Controller::on`] takes what happened and answers with what to do. It owns the world and everything that decides about
+//! *when*: the queue, gates and lanes ([`drive`]), what is fresh enough to act on ([`answers`], [`session`]), last good
+//! content ([`scan`]), and what people asked ([`asked`]). It reads no clock, draws no unseeded number and iterates only
+//! ordered maps, so the same inputs give the same effects under tokio and under the simulator.
+//!
+//! Always:
+//! - at most one call on its way for a channel, and after each answer it is planned again, from the world;
+//! - after an unknown outcome the next call on that channel is a read;
+//! - a stop, remove, update or start of what was not made just now comes right after an inspect that nothing followed;
+//! - every call gets one answer, every channel that is not as it should be has a call, a wake-up or a closed gate with a time.
 
+mod answers;
+mod asked;
+mod drive;
+mod publish;
+mod session;
+
+pub mod backoff;
+pub mod effect;
+pub mod input;
+pub mod judge;
+pub mod key;
+pub mod lanes;
 pub mod request;
+pub mod scan;
 pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::backoff::Jitter;
+use self::effect::{Call, Effect};
+use self::input::{EngineFacts, Input, Seq};
+use self::key::KeyState;
+use self::lanes::Lanes;
+use self::request::{Reply, Request};
+use self::scan::Sources;
+use self::session::Session;
+use self::view::{ChannelView, Stats, View};
+use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::desired::DesiredChannel;
+use crate::world::facts::{Facts, FactsWanted};
+use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write};
+use crate::world::scan::ParsedFile;
+use crate::world::{Settings, World};
+
+/// How long a failed commit waits for its next try.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+/// How many event records are kept.
+const EVENTS_MAX: usize = 1_000;
+
+/// What a controller begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// From flags and environment.
+    pub settings: Settings,
+    /// From the store.
+    pub loaded: Loaded,
+    /// The store's last good files, parsed.
+    pub sources: BTreeMap<String, Arc<ParsedFile>>,
+    /// What the specs directory, instance and host labels are now: see [`crate::world::record::meta_key::SCOPE`].
+    pub scope: String,
+    /// May the anchor be taken over from another state directory?
+    pub takeover: bool,
+    /// Seeds the jitter.
+    pub seed: u64,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+struct Sent {
+    channel: Option<ResourceName>,
+    call: Call,
+    cause: String,
+}
+
+/// Somebody waits for a running shell.
+#[derive(Debug)]
+struct Ensuring {
+    id: u64,
+    channel: ResourceName,
+    until: Duration,
+}
+
+/// The core.
+#[derive(Debug)]
+pub struct Controller {
+    world: World,
+    sources: Sources,
+    facts: Facts,
+    facts_wanted: FactsWanted,
+    probing: bool,
+    keys: BTreeMap<ResourceName, KeyState>,
+    ready: BTreeSet<(u64, ResourceName)>,
+    wakes: BTreeSet<(Duration, ResourceName)>,
+    turns: u64,
+    lanes: Lanes,
+    session: Session,
+    engine: EngineFacts,
+    network_retry_at: Option<Duration>,
+    calls: BTreeMap<Seq, Sent>,
+    seq: Seq,
+    state_id: String,
+    takeover: bool,
+    engine_failures: u32,
+    unsaved: Vec<Write>,
+    committing: Option<(Seq, Vec<Write>)>,
+    store_error: Option<String>,
+    store_retry_at: Option<Duration>,
+    rescan_at: Option<Duration>,
+    ensuring: Vec<Ensuring>,
+    events: Vec<EventRecord>,
+    stats: Stats,
+    touched: BTreeSet<ResourceName>,
+    view: View,
+    view_dirty: bool,
+    published_at: Option<Duration>,
+    shutting_down: bool,
+    jitter: Jitter,
+    out: Vec<Effect>,
+}
+
+impl Controller {
+    /// A core that begins where the last one ended.
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning { settings, loaded, sources, scope, takeover, seed } = beginning;
+        let channels = || loaded.inventory.iter().filter(|(_, row)| row.gone_since.is_none());
+        let held: BTreeSet<ObjectRef> =
+            channels().filter(|(_, row)| row.held).map(|(object, _)| object.clone()).collect();
+        let old_scope = loaded.meta.get(crate::world::record::meta_key::SCOPE);
+        let suspicious = old_scope.is_some_and(|old| *old != scope);
+        let tracker = Sources::restore(sources, &judge::owners(channels()), &held, suspicious);
+        let mut world = World::new(settings);
+        let instance = world.settings.instance.to_string();
+        world.inventory = loaded.inventory;
+        world.overrides = loaded.overrides;
+        world.applied = loaded.applied;
+        let mut keys: BTreeMap<ResourceName, KeyState> = BTreeMap::new();
+        for (object, conditions) in loaded.conditions {
+            keys.entry(object.name).or_default().conditions = conditions;
+        }
+        for object in world.inventory.keys() {
+            keys.entry(object.name.clone()).or_default();
+        }
+        let mut core = Self {
+            world,
+            sources: tracker,
+            facts: Facts::default(),
+            facts_wanted: FactsWanted::default(),
+            probing: false,
+            keys,
+            ready: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            turns: 0,
+            lanes: Lanes::new(2),
+            session: Session::start(),
+            engine: EngineFacts::default(),
+            network_retry_at: None,
+            calls: BTreeMap::new(),
+            seq: 0,
+            state_id: loaded.state_id,
+            takeover,
+            engine_failures: 0,
+            unsaved: Vec::new(),
+            committing: None,
+            store_error: None,
+            store_retry_at: None,
+            rescan_at: None,
+            ensuring: Vec::new(),
+            events: loaded.events,
+            stats: Stats::default(),
+            touched: BTreeSet::new(),
+            view: View { instance, ..View::default() },
+            view_dirty: true,
+            published_at: None,
+            shutting_down: false,
+            jitter: Jitter::new(seed),
+            out: Vec::new(),
+        };
+        if old_scope.is_none_or(|old| *old != scope) {
+            let key = crate::world::record::meta_key::SCOPE.to_owned();
+            core.unsaved.push(Write::Meta(key, scope));
+        }
+        core
+    }
+
+    /// What is known, for tests and for the plan.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Takes what happened, answers what to do.
+    pub fn on(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Scanned(scan) => self.on_scan(now, scan),
+            Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
+            Input::Committed { seq, result } => self.on_committed(now, seq, result),
+            Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
+            Input::Requested { id, request } => self.on_request(now, id, request),
+            Input::Tick => {}
+            Input::Shutdown => self.shutting_down = true,
+        }
+        self.pass_time(now);
+        self.drive(now);
+        self.answer_ensures(now);
+        self.save(now);
+        self.publish(now);
+        self.set_timer(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Everything whose time has come.
+    fn pass_time(&mut self, now: Now) {
+        self.advance_session(now);
+        if self.rescan_at.is_some_and(|at| at <= now.mono) {
+            self.rescan_at = None;
+            self.out.push(Effect::Scan);
+        }
+        while let Some((at, name)) = self.wakes.first().cloned() {
+            if at > now.mono {
+                break;
+            }
+            self.wakes.remove(&(at, name.clone()));
+            if let Some(key) = self.keys.get_mut(&name) {
+                key.wake_at = None;
+            }
+            self.check_echo(now, &name);
+            self.enqueue(&name);
+        }
+        let expired: Vec<ObjectRef> = self
+            .world
+            .overrides
+            .iter()
+            .filter(|(_, set)| set.until.is_some_and(|until| until <= now.wall))
+            .map(|(object, _)| object.clone())
+            .collect();
+        for object in expired {
+            self.world.overrides.remove(&object);
+            self.unsaved.push(Write::Override(object.clone(), None));
+            self.enqueue(&object.name);
+        }
+    }
+
+    fn on_scan(&mut self, now: Now, scan: crate::world::scan::RawScan) {
+        let revision = scan.revision.as_ref().map(|revision| revision.text.clone());
+        let complete =
+            matches!(scan.root, crate::world::scan::Root::Present(_)) && scan.incomplete.is_none();
+        let first = !self.sources.scanned();
+        let outcome = self.sources.absorb(scan, self.world.settings.prune_delay);
+        self.unsaved.extend(outcome.writes);
+        self.rescan_at = outcome.rescan_at.map(|at| at.max(now.mono));
+        for (object, file) in &outcome.gone {
+            self.object_gone(now, object, file);
+        }
+        if complete {
+            self.view.specs.revision = revision;
+            self.view.specs.scanned_at = Some(now.wall);
+        }
+        if outcome.changed || first {
+            self.rebuild(now);
+        }
+        // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
+        self.probe();
+        self.view_dirty = true;
+    }
+
+    fn object_gone(&mut self, now: Now, object: &ObjectRef, file: &str) {
+        if let Some(row) = self.world.inventory.get_mut(object) {
+            row.gone_since = Some(now.wall);
+            row.held = false;
+            let row = row.clone();
+            self.unsaved.push(Write::Inventory(object.clone(), Some(row)));
+        }
+        self.record(now, &object.to_string(), false, "Gone", &format!("{file} is gone"));
+        self.enqueue(&object.name);
+    }
+
+    /// Judges everything anew, and plans what changed.
+    fn rebuild(&mut self, now: Now) {
+        let (desired, wanted) = judge::desired(&self.sources, &self.facts, &self.world.settings);
+        if wanted != self.facts_wanted {
+            self.facts_wanted = wanted;
+            self.probe();
+        }
+        let old = std::mem::replace(&mut self.world.desired, desired);
+        let mut changed: BTreeSet<ResourceName> = BTreeSet::new();
+        for (name, channel) in &self.world.desired.channels {
+            if old.channels.get(name) != Some(channel) {
+                changed.insert(name.clone());
+            }
+        }
+        for name in old.channels.keys() {
+            if !self.world.desired.channels.contains_key(name) {
+                changed.insert(name.clone());
+            }
+        }
+        let global = old.ready != self.world.desired.ready
+            || old.unavailable != self.world.desired.unavailable;
+        for name in &changed {
+            self.note_desired(now, name, old.channels.get(name));
+        }
+        if global {
+            changed.extend(self.keys.keys().cloned());
+            changed.extend(self.world.observed.channels().cloned());
+        }
+        for name in changed {
+            self.enqueue(&name);
+        }
+        self.view_dirty = true;
+    }
+
+    /// Keeps the books of a channel whose wish changed: its row, its generation, its gates.
+    fn note_desired(&mut self, now: Now, name: &ResourceName, old: Option<&DesiredChannel>) {
+        let Some(desired) = self.world.desired.channels.get(name) else { return };
+        let object = ObjectRef::channel(name.clone());
+        let farewell = crate::planner::channel::farewell_of(desired);
+        let before = self.world.inventory.get(&object).cloned();
+        let mut row = before.clone().unwrap_or_else(|| InventoryRow {
+            file: desired.source.file.clone(),
+            generation: 0,
+            fingerprint: String::new(),
+            created_at: now.wall,
+            pending_since: None,
+            farewell: Farewell {
+                keep_stopped_seconds: 3600,
+                when_idle: true,
+                max_wait_seconds: 86_400,
+                grace_seconds: 10,
+            },
+            gone_since: None,
+            held: false,
+            stopped_at: None,
+        });
+        row.file.clone_from(&desired.source.file);
+        row.gone_since = None;
+        row.stopped_at = None;
+        row.held = desired.removal_held;
+        if let Some(farewell) = farewell {
+            row.farewell = farewell;
+        }
+        let meant = row.fingerprint != desired.fingerprint;
+        if meant {
+            row.fingerprint.clone_from(&desired.fingerprint);
+            row.generation += 1;
+        }
+        // A new meaning, or a host that now allows it, is a new beginning.
+        let judged_anew = old.is_none_or(|old| old.verdict != desired.verdict)
+            || old.is_none_or(|old| old.target != desired.target);
+        if meant || judged_anew {
+            self.world.troubles.remove(name);
+            self.world.crashes.remove(name);
+            let key = self.keys.entry(name.clone()).or_default();
+            key.gate = None;
+            key.drift_tried.clear();
+        }
+        if before.as_ref() != Some(&row) {
+            self.world.inventory.insert(object.clone(), row.clone());
+            self.unsaved.push(Write::Inventory(object, Some(row)));
+        }
+    }
+
+    /// Looks at the host, unless somebody is looking.
+    fn probe(&mut self) {
+        if self.probing || self.shutting_down || self.facts_wanted == FactsWanted::default() {
+            return;
+        }
+        self.probing = true;
+        let call = Call::Probe(self.facts_wanted.clone());
+        self.send(None, call, "the spec directory was read".to_owned());
+    }
+
+    fn on_committed(&mut self, now: Now, seq: Seq, result: Result<(), String>) {
+        let Some((expected, writes)) = self.committing.take() else { return };
+        if expected != seq {
+            self.committing = Some((expected, writes));
+            return;
+        }
+        match result {
+            Ok(()) => {
+                if self.store_error.take().is_some() {
+                    self.enqueue_all();
+                }
+                self.store_retry_at = None;
+            }
+            Err(error) => {
+                self.store_error = Some(error);
+                self.store_retry_at = Some(now.mono + STORE_RETRY);
+                let later = std::mem::replace(&mut self.unsaved, writes);
+                self.unsaved.extend(later);
+                self.view_dirty = true;
+            }
+        }
+    }
+
+    /// Sends what is to be kept, one transaction at a time: whatever gathers meanwhile goes into the next.
+    fn save(&mut self, now: Now) {
+        let waits = self.store_retry_at.is_some_and(|at| at > now.mono);
+        if self.unsaved.is_empty() || self.committing.is_some() || waits {
+            return;
+        }
+        let writes = std::mem::take(&mut self.unsaved);
+        let seq = self.next_seq();
+        self.committing = Some((seq, writes.clone()));
+        self.out.push(Effect::Commit { seq, writes });
+    }
+
+    const fn next_seq(&mut self) -> Seq {
+        self.seq += 1;
+        self.seq
+    }
+
+    fn reply(&mut self, id: u64, reply: Reply) {
+        self.out.push(Effect::Reply { id, reply });
+    }
+
+    /// Puts something worth telling on record, once, with a count.
+    fn record(&mut self, now: Now, object: &str, warning: bool, reason: &str, message: &str) {
+        let same = |event: &EventRecord| {
+            event.object == object && event.reason == reason && event.message == message
+        };
+        let record = match self.events.iter().rposition(same) {
+            Some(at) => {
+                let mut record = self.events.remove(at);
+                record.count += 1;
+                record.last = now.wall;
+                record
+            }
+            None => EventRecord {
+                object: object.to_owned(),
+                warning,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                count: 1,
+                first: now.wall,
+                last: now.wall,
+            },
+        };
+        self.events.push(record.clone());
+        if self.events.len() > EVENTS_MAX {
+            self.events.remove(0);
+        }
+        self.unsaved.push(Write::Event(record));
+        self.view_dirty = true;
+    }
+
+    /// The earliest time at which something is to be done though nothing happens.
+    fn set_timer(&mut self, now: Now) {
+        let session = self.session.next_time();
+        let publish = self.next_publication(now);
+        let others = [
+            session,
+            publish,
+            self.rescan_at,
+            self.network_retry_at,
+            self.store_retry_at.filter(|_| !self.unsaved.is_empty()),
+            self.wakes.first().map(|(at, _)| *at),
+            self.ensuring.iter().map(|waiting| waiting.until).min(),
+            self.next_override_end(now),
+        ];
+        if let Some(at) = others.into_iter().flatten().min() {
+            self.out.push(Effect::WakeAt(at));
+        }
+    }
+
+    fn next_override_end(&self, now: Now) -> Option<Duration> {
+        let until = self.world.overrides.values().filter_map(|set| set.until).min()?;
+        let left = Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
+        Some(now.mono + left)
+    }
+
+    fn on_request(&mut self, now: Now, id: u64, request: Request) {
+        self.asked(now, id, request);
+    }
+
+    fn channel_view(&self, name: &ResourceName) -> Option<&Arc<ChannelView>> {
+        self.view.channels.get(name)
+    }
+}

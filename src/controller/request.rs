@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::container::ContainerId;
+use crate::planner::report::{Line, Report, Sign};
 use crate::resource::{ObjectRef, ResourceName};
 
 /// Something asked.
@@ -70,6 +71,28 @@ pub struct PlanReport {
     pub lines: Vec<PlanLine>,
     /// How many are as they should be.
     pub unchanged: usize,
+}
+
+impl PlanReport {
+    /// The planner's report, with what it was made for.
+    pub fn new(report: Report, revision: String, engine: Option<String>) -> Self {
+        let line = |line: Line| PlanLine {
+            sign: match line.sign {
+                Sign::Add => PlanSign::Add,
+                Sign::Change => PlanSign::Change,
+                Sign::Replace => PlanSign::Replace,
+                Sign::Remove => PlanSign::Remove,
+                Sign::Held => PlanSign::Held,
+            },
+            object: line.object,
+            verb: line.verb.to_owned(),
+            cause: line.cause,
+            when: line.when,
+            waiting: line.waiting,
+        };
+        let lines = report.lines.into_iter().map(line).collect();
+        Self { revision, engine, lines, unchanged: report.unchanged }
+    }
 }
 
 /// One thing that would be done.

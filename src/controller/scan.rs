@@ -329,8 +329,8 @@ impl Sources {
         }
         outcome.changed |= !outcome.gone.is_empty()
             || before.len() != self.objects.len()
-            || before.iter().any(|(name, old)| {
-                self.objects.get(name).is_none_or(|new| !new.is_same(old))
-            });
+            || before
+                .iter()
+                .any(|(name, old)| self.objects.get(name).is_none_or(|new| !new.is_same(old)));
     }
 }

@@ -99,7 +99,7 @@ pub enum EndpointError {
     },
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct ConfigFile {
     #[serde(default, rename = "currentContext")]
     current_context: String,
@@ -221,25 +221,18 @@ fn current_context(sources: &EndpointSources) -> Option<(PathBuf, String)> {
         .docker_config_dir
         .clone()
         .or_else(|| sources.home.as_ref().map(|home| home.join(".docker")))?;
-    let name = match sources.docker_context.clone().filter(|name| !name.is_empty()) {
-        Some(name) => name,
-        // A file that is missing or unreadable names no context; Docker's own command line only warns as well.
-        None => {
-            let text = fs::read_to_string(directory.join("config.json")).ok()?;
-            serde_json::from_str::<ConfigFile>(&text).unwrap_or_default().current_context
-        }
-    };
+    let said = sources.docker_context.clone().filter(|name| !name.is_empty());
+    // A file that is missing or unreadable names no context; Docker's own command line only warns as well.
+    let name = said.or_else(|| {
+        let text = fs::read_to_string(directory.join("config.json")).ok()?;
+        Some(serde_json::from_str::<ConfigFile>(&text).ok()?.current_context)
+    })?;
     (!name.is_empty() && name != "default").then_some((directory, name))
 }
 
 /// The engine's address in a context; Docker names the directory by the hash of the context's name.
 fn context_host(directory: &Path, name: &str) -> Result<String, EndpointError> {
-    let mut hash = String::new();
-    for byte in Sha256::digest(name.as_bytes()) {
-        // Writing to a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    let path = directory.join("contexts/meta").join(hash).join("meta.json");
+    let path = directory.join("contexts/meta").join(hash(name)).join("meta.json");
     let failed = |reason: String| EndpointError::Context {
         name: name.to_owned(),
         path: path.clone(),
@@ -252,6 +245,14 @@ fn context_host(directory: &Path, name: &str) -> Result<String, EndpointError> {
     endpoint
         .map(|endpoint| endpoint.host)
         .ok_or_else(|| failed("it names no Docker endpoint".to_owned()))
+}
+
+fn hash(name: &str) -> String {
+    Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn usual_sockets(sources: &EndpointSources) -> Vec<PathBuf> {
@@ -278,9 +279,7 @@ mod tests {
     }
 
     fn write_context(docker: &Path, name: &str, host: &str) {
-        let hash: String =
-            Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let directory = docker.join("contexts/meta").join(hash);
+        let directory = docker.join("contexts/meta").join(hash(name));
         fs::create_dir_all(&directory).unwrap();
         let meta = format!(
             r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{{"Host":"{host}"}}}}}}"#

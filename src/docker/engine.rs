@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::error::EngineResult;
+use super::error::{EngineError, EngineResult};
 use crate::container::config::Limits;
 use crate::container::{
     ContainerConfig, ContainerId, ContainerName, ImageRef, ObjectName, Snapshot, WaitResponse,
@@ -315,6 +315,15 @@ pub struct ExecConfig {
 pub struct ExecId(pub(super) String);
 
 impl ExecId {
+    /// Parses an ID: hexadecimal digits and nothing else.
+    pub fn parse(text: &str) -> Result<Self, EngineError> {
+        let hex = |b: u8| b.is_ascii_hexdigit();
+        if (1..=64).contains(&text.len()) && text.bytes().all(hex) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(EngineError::Unreadable(format!("`{text}` is no ID of an exec session")))
+    }
+
     /// The ID.
     pub fn as_str(&self) -> &str {
         &self.0

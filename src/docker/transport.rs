@@ -229,7 +229,8 @@ impl Transport {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("docker"));
         self.0.client.request(request).await.map_err(|error| {
             self.forget();
-            let text = chain(&error);
+            // hyper's own words ("client error (Connect)") say nothing to a person; their cause does.
+            let text = std::error::Error::source(&error).map_or_else(|| chain(&error), chain);
             if error.is_connect() {
                 TransportError::NotSent(self.0.endpoint.explain_unreachable(&text))
             } else {

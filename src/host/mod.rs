@@ -1,1 +1,21 @@
 //! The host: its paths, owners, and what a container needs prepared on it.
+//!
+//! [`fn@probe`] looks and changes nothing; [`fn@prepare`] makes, right before a container is created or started, what
+//! [`crate::world::preparation`] says. Both block: the executor calls them where blocking is allowed.
+//!
+//! An agent may write to its channel's home and workspace, and the operator may be root. So nothing here follows a link
+//! where an agent could have put one, and what is given away was made here.
+
+pub mod prepare;
+pub mod probe;
+pub mod secrets_root;
+
+mod archive;
+mod beneath;
+mod git;
+mod secret;
+mod users;
+
+pub use prepare::{Host, Occasion, PrepareError, Prepared, VolumeGrant, install_init, prepare};
+pub use probe::probe;
+pub use secrets_root::SecretsRoot;

@@ -208,13 +208,19 @@ impl<'a> Context<'a> {
             }
             ContainerState::Created => match &seen.snapshot.details {
                 None => Step::act(Reason::Starting, Action::Inspect(id), "made, not started yet"),
-                Some(details) if !details.error.is_empty() => Step::act(
-                    Reason::StartFailed,
+                Some(details) if !details.error.is_empty() => {
+                    let cause = format!("start failed: {}", details.error);
+                    Step::act(Reason::StartFailed, Action::Remove { id, force: false }, cause)
+                        .recreating()
+                }
+                // Files are copied in between its making and its start: one that another process made, or whose making
+                // was not heard of, may lack them. It never ran, so nothing is lost.
+                Some(_) => Step::act(
+                    Reason::Creating,
                     Action::Remove { id, force: false },
-                    format!("start failed: {}", details.error),
+                    "made, but perhaps not completely",
                 )
                 .recreating(),
-                Some(_) => Step::act(Reason::Starting, Action::Start(id), "made, not started yet"),
             },
             ContainerState::Exited if !same => Step::act(
                 Reason::Removing,

@@ -1,1 +1,208 @@
-//! stub
+//! From a channel as it counts to the container that is to be made of it.
+//!
+//! Pure: the same channel, facts and settings give the same configuration and the same hash. A change here that changes
+//! what the same channel gets must raise `TEMPLATE_VERSION` in [`crate::container::spec_hash`], or an upgrade would leave
+//! the old containers as they are.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::container::config::{Limits, LogConfig, MountConfig, NetworkMode, PortConfig};
+use crate::container::spec_hash::spec_hash;
+use crate::container::{ContainerConfig, Identity, ObjectName, label};
+use crate::init::layout;
+use crate::resource::effective::{Effective, EnvValue, Mount, Network, User};
+use crate::resource::{ResourceName, meta};
+use crate::world::Settings;
+use crate::world::desired::Target;
+use crate::world::environment::HOST_ALIAS;
+use crate::world::facts::{CredentialsFact, Facts, SecretFact};
+use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
+
+/// Seconds that the engine itself gives a container between TERM and KILL, when the host shuts down.
+const STOP_TIMEOUT_SECONDS: i64 = 10;
+
+/// The shell container of a channel: the ancestor's `CreateShellContainer`, as a value.
+pub fn shell_container(
+    name: &ResourceName,
+    effective: &Effective,
+    facts: &Facts,
+    settings: &Settings,
+    source_file: &str,
+    annotations: &BTreeMap<String, String>,
+) -> Target {
+    let identity = Identity::shell(settings.instance.clone(), name.clone());
+    let user = ContainerUser::of(effective.user, &settings.owner, (0, 0));
+    let preparation = Preparation::of(name, effective, &settings.owner, user, facts);
+    let (network, own_network) = match &effective.network {
+        Network::Bridge => {
+            (NetworkMode::Named(ObjectName::network_of(&settings.instance).to_string()), true)
+        }
+        Network::None => (NetworkMode::None, false),
+        Network::Host => (NetworkMode::Host, false),
+        Network::Named(name) => (NetworkMode::Named(name.clone()), false),
+    };
+    let reaches_host = matches!(network, NetworkMode::Named(_));
+    let mut labels = identity.labels();
+    labels.insert(label::SOURCE.to_owned(), source_file.to_owned());
+    let mut config = ContainerConfig {
+        image: effective.image.reference.clone(),
+        entrypoint: entrypoint(&effective.shell.command),
+        cmd: Vec::new(),
+        env: environment(name, effective, settings),
+        working_dir: effective.workspace.path.clone(),
+        user: match effective.user {
+            User::Image => String::new(),
+            User::Owner | User::Ids { .. } => format!("{}:{}", user.uid, user.gid),
+        },
+        // The host's network brings the host's name.
+        hostname: if network == NetworkMode::Host { String::new() } else { name.to_string() },
+        labels,
+        mounts: mounts(effective, settings, &preparation),
+        group_add: effective.security.supplemental_groups.iter().map(u32::to_string).collect(),
+        limits: Limits {
+            nano_cpus: effective.resources.nano_cpus,
+            memory_bytes: effective.resources.memory_bytes,
+            pids: effective.resources.pids,
+        },
+        shm_size_bytes: effective.resources.shm_size_bytes,
+        cap_drop: effective.security.drop_capabilities.clone(),
+        cap_add: effective.security.add_capabilities.clone(),
+        no_new_privileges: !effective.security.allow_privilege_escalation,
+        read_only_rootfs: effective.security.read_only_root_filesystem,
+        runtime: effective.runtime_class_name.clone(),
+        network,
+        ports: effective
+            .ports
+            .iter()
+            .map(|port| PortConfig {
+                container_port: port.container_port,
+                host_port: port.host_port,
+            })
+            .collect(),
+        extra_hosts: match reaches_host {
+            true => vec![format!("{HOST_ALIAS}:host-gateway")],
+            false => Vec::new(),
+        },
+        stop_timeout_seconds: STOP_TIMEOUT_SECONDS,
+        log: LogConfig::default(),
+        tty: false,
+    };
+    let hash = spec_hash(&config, &Resolved::of(effective, facts, annotations));
+    config.labels.insert(label::SPEC_HASH.to_owned(), hash.clone());
+    Target { config, hash, own_network, preparation }
+}
+
+fn entrypoint(command: &[String]) -> Vec<String> {
+    let init = layout::INIT.to_owned();
+    match command {
+        [] => vec![init, "idle".to_owned()],
+        command => [init, "run".to_owned(), "--".to_owned()]
+            .into_iter()
+            .chain(command.iter().cloned())
+            .collect(),
+    }
+}
+
+/// The host's (time zone, proxies), then ours, then the channel's own, which win. Secrets are not among them.
+fn environment(name: &ResourceName, effective: &Effective, settings: &Settings) -> Vec<String> {
+    let mut lines: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in &settings.environment {
+        if let Some((key, value)) = line.split_once('=') {
+            lines.insert(key, value);
+        }
+    }
+    if effective.user != User::Image {
+        lines.insert("HOME", &settings.owner.home);
+        lines.insert("USER", &settings.owner.user);
+        lines.insert("LOGNAME", &settings.owner.user);
+    }
+    lines.insert("CHANOP_CHANNEL", name.as_str());
+    for variable in &effective.env {
+        match &variable.value {
+            EnvValue::Plain(value) => lines.insert(&variable.name, value),
+            EnvValue::Secret(_) => lines.remove(variable.name.as_str()),
+        };
+    }
+    lines.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+fn mounts(
+    effective: &Effective,
+    settings: &Settings,
+    preparation: &Preparation,
+) -> Vec<MountConfig> {
+    let mut mounts = support_mounts(&settings.paths, preparation);
+    mounts.push(MountConfig::Bind {
+        source: effective.workspace.path.clone(),
+        target: effective.workspace.path.clone(),
+        read_only: false,
+    });
+    for bind in &preparation.binds {
+        mounts.push(MountConfig::Bind {
+            source: bind.source.clone(),
+            target: bind.target.clone(),
+            read_only: bind.read_only,
+        });
+    }
+    let user = preparation.user;
+    for mount in &effective.mounts {
+        match mount {
+            Mount::Bind { .. } => {}
+            Mount::Volume { source, target, read_only } => mounts.push(MountConfig::Volume {
+                source: source.clone(),
+                target: target.clone(),
+                read_only: *read_only,
+            }),
+            Mount::Tmpfs { target, size_bytes, exec } => mounts.push(MountConfig::Tmpfs {
+                target: target.clone(),
+                size_bytes: *size_bytes,
+                exec: *exec,
+                mode: 0o1777,
+                owner: Some((user.uid, user.gid)),
+            }),
+        }
+    }
+    // A mount comes after the one that it lies in.
+    mounts.sort_by(|a, b| a.target().cmp(b.target()));
+    mounts
+}
+
+/// What counts in the hash beside the configuration.
+#[derive(Serialize)]
+struct Resolved {
+    restarted_at: Option<String>,
+    secrets: Vec<String>,
+    credentials: Option<String>,
+    /// Docker cannot take a limit off a container, only change it.
+    has_cpu_limit: bool,
+    has_memory_limit: bool,
+}
+
+impl Resolved {
+    fn of(effective: &Effective, facts: &Facts, annotations: &BTreeMap<String, String>) -> Self {
+        let secrets = effective.env.iter().filter_map(|variable| match &variable.value {
+            EnvValue::Plain(_) => None,
+            EnvValue::Secret(key) => match facts.secrets.get(key) {
+                Some(SecretFact::Present { hash }) => Some(format!("{}={hash}", variable.name)),
+                _ => None,
+            },
+        });
+        let credentials = effective.agent.credentials.as_ref().and_then(|name| {
+            match facts.credentials.get(name) {
+                Some(CredentialsFact::OauthToken { hash } | CredentialsFact::ApiKey { hash }) => {
+                    Some(format!("{name}={hash}"))
+                }
+                _ => None,
+            }
+        });
+        Self {
+            restarted_at: annotations.get(meta::RESTARTED_AT).cloned(),
+            secrets: secrets.collect(),
+            credentials,
+            has_cpu_limit: effective.resources.nano_cpus > 0,
+            has_memory_limit: effective.resources.memory_bytes > 0,
+        }
+    }
+}

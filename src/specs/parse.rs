@@ -42,7 +42,7 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
         Ok(text) => parse_file(file, text),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
             let message = if utf16 { "the file is UTF-16" } else { "the file is not UTF-8" };
             let mut violation = Violation::of_file(Code::NotUtf8, file, message);
@@ -243,7 +243,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(",");
-            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
         }
         let deep = |open: &str| open.repeat(FILE_BYTES_MAX / open.len());
         let lists = "- ".repeat(FILE_BYTES_MAX / 2);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::container::ContainerConfig;
 use crate::resource::condition::Reason;
 use crate::resource::{Effective, ResourceName, SourceRef};
+use crate::world::preparation::Preparation;
 
 /// Every channel that has a file, or whose file's absence is not yet believed.
 #[derive(Debug, Clone, Default)]
@@ -70,4 +71,6 @@ pub struct Target {
     pub hash: String,
     /// Does it need the instance's own network?
     pub own_network: bool,
+    /// What the host must prepare before it is made.
+    pub preparation: Preparation,
 }

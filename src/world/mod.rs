@@ -2,9 +2,12 @@
 //!
 //! One writer, the controller; everyone else reads. Nothing here reads a clock or does I/O.
 
+pub mod admission;
 pub mod desired;
+pub mod environment;
 pub mod facts;
 pub mod observed;
+pub mod preparation;
 pub mod record;
 pub mod scan;
 
@@ -17,6 +20,7 @@ use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, Owner, ResourceName};
 use desired::Desired;
 use observed::Observed;
+use preparation::HostPaths;
 use record::{InventoryRow, Override};
 
 /// What the operator was told at its start; it never changes.
@@ -32,8 +36,8 @@ pub struct Settings {
     pub protected: Vec<String>,
     /// What every container's environment has: `TZ`, proxies.
     pub environment: Vec<String>,
-    /// The state directory: homes and what `chanop-init` brings are beneath it.
-    pub state_dir: String,
+    /// Where homes, secrets and what `chanop-init` brings lie on the host.
+    pub paths: HostPaths,
     /// Two scans so far apart must miss an object before it counts as gone.
     pub prune_delay: Duration,
     /// A container of ours that nothing explains is left alone for so long.

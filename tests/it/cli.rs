@@ -387,7 +387,7 @@ async fn describe_says_why_and_what_waits() {
             Conditions:
               TYPE    STATUS   REASON    SINCE   MESSAGE
               Ready   True     Running   2h      web is Running
-            Merged in:
+            Fields from:
               spec.image.ref   class default
             Events:     none
             exit 0

@@ -24,11 +24,13 @@ pub(super) fn body(config: &ContainerConfig, podman: bool) -> ContainerCreateBod
         user: text(&config.user),
         hostname: text(&config.hostname),
         labels: Some(config.labels.clone().into_iter().collect()),
-        exposed_ports: list(&config.ports.iter().map(tcp).collect::<Vec<_>>()),
+        exposed_ports: list(&config.ports.iter().copied().map(tcp).collect::<Vec<_>>()),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
         }),
+        // The init heeds TERM, whatever the image's own program wants to be stopped by.
+        stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: (config.stop_timeout_seconds > 0).then_some(config.stop_timeout_seconds),
         tty: Some(config.tty),
         open_stdin: Some(false),
@@ -44,7 +46,7 @@ fn host_config(config: &ContainerConfig, podman: bool) -> HostConfig {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(port.host_port.to_string()),
         };
-        (tcp(port), Some(vec![binding]))
+        (tcp(*port), Some(vec![binding]))
     });
     HostConfig {
         mounts: list(&config.mounts.iter().filter_map(mount).collect::<Vec<_>>()),
@@ -143,7 +145,7 @@ fn tmpfs(mount: &MountConfig, podman: bool) -> Option<(String, String)> {
     Some((target.clone(), options.join(",")))
 }
 
-fn tcp(port: &PortConfig) -> String {
+fn tcp(port: PortConfig) -> String {
     format!("{}/tcp", port.container_port)
 }
 

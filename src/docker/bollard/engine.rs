@@ -62,8 +62,14 @@ impl Engine for Docker {
     async fn info(&self) -> EngineResult<EngineInfo> {
         let peer = self.transport.peer().await.map_err(error::of_transport)?;
         let info: Info = self.ask(Call::Info, "/info").await?;
+        // Podman makes up another ID for each answer; what stays the same is where it keeps its data.
+        let id = if peer.podman {
+            format!("podman:{}:{}", info.name, info.docker_root_dir)
+        } else {
+            info.id
+        };
         Ok(EngineInfo {
-            id: info.id,
+            id,
             version: peer.version,
             api_version: peer.api.to_string(),
             name: info.name,
@@ -90,7 +96,12 @@ impl Engine for Docker {
     }
 
     async fn inspect_name(&self, name: &ContainerName) -> EngineResult<Snapshot> {
-        self.inspect_path(name.as_str()).await?.into_snapshot()
+        let found = self.inspect_path(name.as_str()).await?.into_snapshot()?;
+        // The engine also takes the beginning of an ID for an answer, and that is a stranger's.
+        if found.name == *name {
+            return Ok(found);
+        }
+        Err(EngineError::NotFound(format!("no container has the name {name}")))
     }
 
     async fn create(
@@ -327,8 +338,7 @@ impl Engine for Docker {
             ..ExecBody::default()
         };
         let created = self.short(Call::ExecCreate, self.api.create_exec(id.as_str(), body)).await?;
-        // Of the same kind as a container's ID, and parsed as one before it goes into a URL.
-        Ok(ExecId(container_id(&created.id)?.as_str().to_owned()))
+        ExecId::parse(&created.id)
     }
 
     async fn exec_start(&self, exec: &ExecId, tty: bool) -> EngineResult<ExecStream> {

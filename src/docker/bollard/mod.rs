@@ -9,7 +9,7 @@
 //! | a new connection per request, without bound | the transport's pool and permits |
 //! | its timeout ends at the head of the response | switched off; callers time whole calls |
 //! | a wait's non-zero exit is an error | mapped back |
-//! | a terminal's logs wait for newlines and lose bytes | own request and own [`Frames`], for exec too |
+//! | a terminal's logs wait for newlines and lose bytes | own request and own [`super::frames`], for exec too |
 //! | logs payloads at debug | [`super::LOG_CAP`], which telemetry must apply |
 //! | seconds in 32 bits for log times | not used; events take nanoseconds, by own request |
 //! | 32 bits for a build's memory | not used |
@@ -23,6 +23,11 @@
 //! | lines are cut at 16 KiB | chunks are bytes; joining lines is the reader's affair |
 //! | two types called `ResizeExecOptions` | no glob imports |
 //! | a failed build leaves a container behind | `forcerm` |
+//!
+//! Podman (4.3 was tried) is served as far as it goes: it cannot update limits, has no owner of a tmpfs and no `enable_icc`,
+//! takes no tag of an import but `latest`, sets owners of copied files to root, makes up an ID for each `/info` (so we use
+//! where its data lies), and gives back other words than it was given: `docker.io/library/` before an image, `oci` for a
+//! runtime, each capability instead of `ALL`. Drift in those fields means nothing there.
 
 mod create;
 mod engine;

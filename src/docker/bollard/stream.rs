@@ -108,15 +108,11 @@ impl Docker {
         let permit = self.transport.long().await.map_err(error::of_transport)?;
         let response = self.open(Call::Events, Method::GET, path, empty(), false).await?;
         let lines = lines(body_bytes(response.into_body(), permit));
-        let events = lines.filter_map(|line| async {
-            match line.and_then(|line| {
-                wire::decode::<wire::event::Event>("event", &line)?.into_container_event()
-            }) {
-                Ok(event) => event.map(|event| Ok(EngineEvent::Container(event))),
-                Err(error) => Some(Err(error)),
-            }
+        let events = lines.try_filter_map(|line| async move {
+            let event: wire::event::Event = wire::decode("event", &line)?;
+            Ok(event.into_container_event()?.map(EngineEvent::Container))
         });
-        Ok(stream::iter([Ok(EngineEvent::Opened)]).chain(events).boxed())
+        Ok(to_first_error(stream::iter([Ok(EngineEvent::Opened)]).chain(events)))
     }
 
     /// Both ends of an exec session.
@@ -158,6 +154,18 @@ fn held(
     pieces
         .inspect(move |_| {
             let _held = &permit;
+        })
+        .boxed()
+}
+
+/// An error is the last item: what comes after an event that could not be read is not to be trusted.
+fn to_first_error<T: Send + 'static>(
+    items: impl Stream<Item = EngineResult<T>> + Send + 'static,
+) -> BoxStream<'static, EngineResult<T>> {
+    items
+        .scan(false, |failed, item| {
+            let over = std::mem::replace(failed, item.is_err());
+            std::future::ready((!over).then_some(item))
         })
         .boxed()
 }
@@ -224,6 +232,13 @@ mod tests {
         assert_eq!(words, [b"ab".to_vec(), b"c".to_vec(), b"d".to_vec()]);
         assert_eq!(out.last().unwrap().as_ref().unwrap_err().class(), "unknown");
         assert_eq!(out.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_after_an_error() {
+        let items = [Ok(1), Err(EngineError::Unknown(String::new())), Ok(2)];
+        let out: Vec<_> = to_first_error(stream::iter(items)).collect().await;
+        assert_eq!(out.len(), 2);
     }
 
     #[tokio::test]

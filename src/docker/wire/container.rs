@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::nullable;
 use super::readback::{Config, HostConfig, NetworkSettings, config_of};
-use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName, ContainerState, Details, Snapshot};
 use crate::docker::error::{EngineError, EngineResult};
 
@@ -98,7 +97,7 @@ impl Inspected {
             image_id: self.image,
             restart_count: self.restart_count,
             restart_policy: self.host_config.restart_policy(),
-            limits: Limits { ..config.limits },
+            limits: config.limits,
             config,
             exec_ids: self.exec_ids,
             networks: self.network_settings.names(),

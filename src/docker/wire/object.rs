@@ -15,6 +15,8 @@ pub(in crate::docker) struct Info {
     pub(in crate::docker) id: String,
     #[serde(default, deserialize_with = "nullable")]
     pub(in crate::docker) name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(in crate::docker) docker_root_dir: String,
     #[serde(default, rename = "OSType", deserialize_with = "nullable")]
     pub(in crate::docker) os_type: String,
     #[serde(default, deserialize_with = "nullable")]

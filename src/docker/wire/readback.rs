@@ -133,7 +133,7 @@ struct RestartPolicy {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NetworkSettings {
     #[serde(default, deserialize_with = "nullable")]
-    networks: BTreeMap<String, serde::de::IgnoredAny>,
+    networks: BTreeMap<String, serde_json::Value>,
 }
 
 impl NetworkSettings {

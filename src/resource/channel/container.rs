@@ -163,11 +163,11 @@ fields!(EnvSpec {
     value = "value",
     value_from = "valueFrom",
     patch = "$patch",
-} check EnvSpec::check);
+}, judge EnvSpec::judge);
 
 impl EnvSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        if node.get("$patch").is_some() {
             only_key(node, "name", decoder);
         } else {
             exactly_one(node, &["value", "valueFrom"], decoder);
@@ -251,7 +251,7 @@ map_fields!(MountSpec {
     size = "size",
     exec = "exec",
     patch = "$patch",
-} check MountSpec::check);
+}, judge MountSpec::judge);
 
 impl Decode for MountSpec {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
@@ -294,38 +294,34 @@ impl MountSpec {
         };
         let target = HostPath::parse(target).map_err(|why| refuse(Code::InvalidPath, why)).ok()?;
         let bind = source.starts_with(['/', '~', '.']);
-        let kind = Some(if bind { MountType::Bind } else { MountType::Volume });
-        let source = Some(source.to_owned());
-        let mount = Self {
-            kind,
-            source,
+        let kind = if bind { MountType::Bind } else { MountType::Volume };
+        Self::judge_source(kind, source, node.place, decoder);
+        Some(Self {
+            kind: Some(kind),
+            source: Some(source.to_owned()),
             target,
             read_only,
             optional: None,
             size: None,
             exec: None,
             patch: None,
-        };
-        mount.check_source(node.place, decoder);
-        Some(mount)
+        })
     }
 
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        if node.get("$patch").is_some() {
             return only_key(node, "target", decoder);
         }
-        let Some(kind) = self.kind else {
-            if node.get("type").is_none() {
-                let words = Words::new("`type` is missing").label("needs `type`");
-                let words = words.help("allowed: bind, volume, tmpfs");
-                decoder.report(Code::MissingField, node.place, words);
-            }
-            return;
+        let Some(name) = node.get("type") else {
+            let words = Words::new("`type` is missing").label("needs `type`");
+            let words = words.help("allowed: bind, volume, tmpfs");
+            return decoder.report(Code::MissingField, node.place, words);
         };
-        let (name, others): (_, &[&str]) = match kind {
-            MountType::Bind => ("bind", &["size", "exec"]),
-            MountType::Volume => ("volume", &["size", "exec", "optional"]),
-            MountType::Tmpfs => ("tmpfs", &["source", "readOnly", "optional"]),
+        let (kind, name, others): (_, _, &[&str]) = match name.as_str() {
+            Some("bind") => (MountType::Bind, "bind", &["size", "exec"]),
+            Some("volume") => (MountType::Volume, "volume", &["size", "exec", "optional"]),
+            Some("tmpfs") => (MountType::Tmpfs, "tmpfs", &["source", "readOnly", "optional"]),
+            _ => return,
         };
         for key in others {
             if let Some(entry) = node.entry(key).filter(|_| node.get(key).is_some()) {
@@ -334,38 +330,39 @@ impl MountSpec {
                 decoder.within(key, |d| d.report(Code::FieldConflict, entry.place, words));
             }
         }
-        if kind == MountType::Tmpfs {
-            return;
-        }
-        if self.source.is_none() && node.get("source").is_none() {
-            let words =
-                Words::new(format!("a {name} mount needs `source`")).label("needs `source`");
-            decoder.report(Code::MissingField, node.place, words);
-        } else {
-            let place = node.get("source").map_or(node.place, |source| source.place);
-            decoder.within("source", |decoder| self.check_source(place, decoder));
+        match node.get("source") {
+            _ if kind == MountType::Tmpfs => {}
+            Some(source) => decoder.within("source", |decoder| {
+                let text = source.as_str().unwrap_or("/");
+                Self::judge_source(kind, text, source.place, decoder);
+            }),
+            None => {
+                let words =
+                    Words::new(format!("a {name} mount needs `source`")).label("needs `source`");
+                decoder.report(Code::MissingField, node.place, words);
+            }
         }
     }
 
-    fn check_source(&self, place: Place, decoder: &mut Decoder) {
-        let Some(source) = &self.source else { return };
-        match self.kind {
-            Some(MountType::Bind) => {
+    fn judge_source(kind: MountType, source: &str, place: Place, decoder: &mut Decoder) {
+        match kind {
+            MountType::Bind => {
                 if let Err(why) = HostPath::parse(source) {
-                    decoder.report(Code::InvalidPath, place, Words::new(why));
+                    let words = Words::new(why).label("not such a path");
+                    decoder.report(Code::InvalidPath, place, words);
                 }
             }
-            Some(MountType::Volume) => {
+            MountType::Volume => {
                 let word = |c: char| c.is_ascii_alphanumeric();
                 let rest = |c: char| word(c) || matches!(c, '_' | '.' | '-');
                 if !source.starts_with(word) || !source.chars().all(rest) || source.len() > 255 {
-                    let why = format!("`{}` is no name of a volume", shown(source));
-                    let words = Words::new(why)
+                    let words = Words::new(format!("`{}` is no name of a volume", shown(source)))
+                        .label("not a volume's name")
                         .help("letters, digits, `_`, `.` and `-`; a host path needs type bind");
                     decoder.report(Code::InvalidName, place, words);
                 }
             }
-            Some(MountType::Tmpfs) | None => {}
+            MountType::Tmpfs => {}
         }
     }
 }
@@ -412,11 +409,11 @@ fields!(FileSpec {
     target = "target" required,
     optional = "optional",
     patch = "$patch",
-} check FileSpec::check);
+}, judge FileSpec::judge);
 
 impl FileSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        if node.get("$patch").is_some() {
             only_key(node, "target", decoder);
         } else if node.get("source").is_none() {
             let words = Words::new("`source` is missing").label("needs `source`");
@@ -431,28 +428,34 @@ impl FileSpec {
 #[schemars(deny_unknown_fields)]
 pub struct PortSpec {
     /// In the container.
-    #[schemars(range(min = 1, max = 65535))]
-    pub container_port: u16,
+    pub container_port: PortNumber,
     /// On the host, at 127.0.0.1; the same as `containerPort` when absent.
-    #[schemars(range(min = 1, max = 65535))]
-    pub host_port: Option<u16>,
+    pub host_port: Option<PortNumber>,
 }
-fields!(PortSpec {
-    container_port = "containerPort" required,
-    host_port = "hostPort",
-} check PortSpec::check);
+fields!(PortSpec { container_port = "containerPort" required, host_port = "hostPort" });
 
-impl PortSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        for (key, port) in
-            [("containerPort", Some(self.container_port)), ("hostPort", self.host_port)]
-        {
-            if port == Some(0) {
-                let place = node.get(key).map_or(node.place, |value| value.place);
-                let words = Words::new("0 is no port").label("from 1 to 65535");
-                decoder.within(key, |decoder| decoder.report(Code::OutOfRange, place, words));
-            }
-        }
+/// A port: from 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PortNumber(pub u16);
+
+impl Decode for PortNumber {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        u16::try_from(decoder.whole(node, 1, i128::from(u16::MAX))?).ok().map(Self)
+    }
+}
+
+impl JsonSchema for PortNumber {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": u16::MAX })
     }
 }
 
@@ -597,8 +600,8 @@ words!(NetworkMode { Bridge, None, Host, Named });
 /// Rules that look at several fields of the channel.
 pub(super) fn check(spec: &ChannelSpec, node: &Node, decoder: &mut Decoder) {
     unique(node, "env", decoder, |item| Some(item.get("name")?.as_str()?.to_owned()));
-    unique(node, "mounts", decoder, |item| target(item));
-    unique(node, "files", decoder, |item| target(item));
+    unique(node, "mounts", decoder, target);
+    unique(node, "files", decoder, target);
     unique(node, "ports", decoder, |item| {
         let port = item.get("hostPort").or_else(|| item.get("containerPort"))?;
         Some(port.to_json().to_string())

@@ -17,8 +17,8 @@ pub use agent::{AgentSpec, CredentialsSpec, McpEnvValue, McpServerSpec};
 pub(in crate::resource) use container::exactly_one;
 pub use container::{
     BuildSpec, CapabilitiesSpec, EnvSpec, FileSpec, HomeSpec, ImageSpec, LimitsSpec, MountSpec,
-    MountType, NetworkMode, NetworkSpec, Patch, PortSpec, ResourcesSpec, SecretKeyRefSpec,
-    SecurityContextSpec, UserSpec, ValueFromSpec, WorkspaceSpec,
+    MountType, NetworkMode, NetworkSpec, Patch, PortNumber, PortSpec, ResourcesSpec,
+    SecretKeyRefSpec, SecurityContextSpec, UserSpec, ValueFromSpec, WorkspaceSpec,
 };
 pub(in crate::resource) use lifecycle::budget;
 pub use lifecycle::{
@@ -44,7 +44,7 @@ pub struct Channel {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ChannelSpec {
-    /// The ChannelClass that fills the fields which are not set here. A named class that does not exist holds the channel;
+    /// The class (kind `ChannelClass`) that fills the fields which are not set here. A named class that does not exist holds the channel;
     /// the default one may be absent.
     #[schemars(extend("default" = "default"))]
     pub class_name: Option<ResourceName>,

@@ -1,0 +1,376 @@
+//! What the answer to a call means for its channel.
+//!
+//! A definite answer is an observation as fresh as itself. After any other the channel must be read before anything else.
+
+use super::Controller;
+use super::backoff::{CRASH_RESET, Class, after_failure, crash_wait};
+use super::effect::Call;
+use super::input::{Answer, Failure, Seq};
+use super::key::MustRead;
+use super::session::ECHO_WITHIN;
+use crate::container::label::Ownership;
+use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
+use crate::planner::channel::drift_fields;
+use crate::resource::condition::Reason;
+use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::observed::Noted;
+use crate::world::record::Write;
+use crate::world::{Crashes, Trouble};
+
+/// A conflict that lasts longer than this will not go away by itself.
+const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Controller {
+    pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
+        let Some(sent) = self.calls.remove(&seq) else { return };
+        if let Some(waiter) = self.lanes.give_back(&sent.call) {
+            self.enqueue(&waiter);
+        }
+        let Some(name) = sent.channel else {
+            self.on_session_answer(now, seq, &sent.call, answer);
+            return;
+        };
+        let done = self.next_seq();
+        let key = self.keys.entry(name.clone()).or_default();
+        key.in_flight = None;
+        if sent.call.mutates() {
+            key.last_write = done;
+        }
+        match answer {
+            Ok(answer) => {
+                self.engine_failures = 0;
+                self.succeeded(now, &name, seq, done, sent.call, answer, &sent.cause);
+            }
+            Err(failure) => self.failed(now, &name, seq, &sent.call, failure),
+        }
+        self.touch(&name);
+        self.enqueue(&name);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of one answer, taken apart once")]
+    fn succeeded(
+        &mut self,
+        now: Now,
+        name: &ResourceName,
+        sent: Seq,
+        done: Seq,
+        call: Call,
+        answer: Answer,
+        cause: &str,
+    ) {
+        if call.mutates() {
+            self.expect_echo(now, name);
+        }
+        match (call, answer) {
+            (Call::Create { name: container, target }, Answer::Created(id)) => {
+                self.lanes.speed_up();
+                let snapshot = Snapshot {
+                    id: id.clone(),
+                    name: container,
+                    labels: target.config.labels.clone(),
+                    state: ContainerState::Created,
+                    created: now.wall,
+                    details: None,
+                };
+                let instance = self.world.settings.instance.clone();
+                self.world.observed.note(&instance, snapshot, done, now.mono);
+                if let Some(seen) = self.world.observed.get_mut(&id) {
+                    seen.made_here = true;
+                }
+                self.world.applied.insert(id.clone(), target.config.limits);
+                self.unsaved.push(Write::Applied(id, Some(target.config.limits)));
+                self.tell(now, name, "Created", cause);
+            }
+            (Call::Start { id, .. }, _) => {
+                self.set_state(&id, ContainerState::Running, done, now);
+                self.keys.entry(name.clone()).or_default().stopped_by_us = None;
+                self.clear_trouble(name);
+                self.tell(now, name, "Started", cause);
+            }
+            (Call::Stop { id, .. }, _) => {
+                self.set_state(&id, ContainerState::Exited, done, now);
+                self.keys.entry(name.clone()).or_default().stopped_by_us = Some(id);
+                self.tell(now, name, "Stopped", cause);
+            }
+            (Call::Remove { id, .. }, _) => {
+                self.gone(&id);
+                self.clear_gate(name);
+                self.tell(now, name, "RemovedContainer", cause);
+            }
+            (Call::Update { id, limits }, _) => {
+                if let Some(seen) = self.world.observed.get_mut(&id) {
+                    seen.as_of = done;
+                    if let Some(details) = &mut seen.snapshot.details {
+                        details.limits = limits;
+                        "no".clone_into(&mut details.restart_policy);
+                    }
+                    if seen.snapshot.state == ContainerState::Restarting {
+                        self.keys.entry(name.clone()).or_default().must_read =
+                            Some(MustRead::Id(id.clone()));
+                    }
+                }
+                self.world.applied.insert(id.clone(), limits);
+                self.unsaved.push(Write::Applied(id, Some(limits)));
+                self.clear_gate(name);
+                self.tell(now, name, "Updated", cause);
+            }
+            (Call::Inspect(_) | Call::InspectName(_), Answer::Inspected(snapshot)) => {
+                self.inspected(now, name, sent, *snapshot);
+            }
+            _ => {}
+        }
+    }
+
+    fn expect_echo(&mut self, now: Now, name: &ResourceName) {
+        let key = self.keys.entry(name.clone()).or_default();
+        let all = ["create", "start", "die", "destroy", "update"];
+        if key.echo.iter().any(|word| all.contains(word)) {
+            key.echo_due = Some(now.mono + ECHO_WITHIN);
+        }
+    }
+
+    fn tell(&mut self, now: Now, name: &ResourceName, reason: &str, cause: &str) {
+        self.record(now, &ObjectRef::channel(name.clone()).to_string(), false, reason, cause);
+    }
+
+    fn set_state(&mut self, id: &ContainerId, state: ContainerState, done: Seq, now: Now) {
+        if let Some(seen) = self.world.observed.get_mut(id) {
+            seen.snapshot.state = state;
+            seen.snapshot.details = None;
+            seen.as_of = done;
+            seen.read_at = now.mono;
+            seen.made_here = false;
+        }
+    }
+
+    fn gone(&mut self, id: &ContainerId) {
+        self.world.observed.forget(id);
+        if self.world.applied.remove(id).is_some() {
+            self.unsaved.push(Write::Applied(id.clone(), None));
+        }
+    }
+
+    fn clear_gate(&mut self, name: &ResourceName) {
+        let key = self.keys.entry(name.clone()).or_default();
+        // A container that could not be started was removed: the next one must not follow at once.
+        if key.gate.is_some_and(|gate| gate.class != Class::Spec) {
+            key.gate = None;
+        }
+    }
+
+    fn clear_trouble(&mut self, name: &ResourceName) {
+        self.keys.entry(name.clone()).or_default().gate = None;
+        self.world.troubles.remove(name);
+    }
+
+    fn inspected(&mut self, now: Now, name: &ResourceName, sent: Seq, snapshot: Snapshot) {
+        let key = self.keys.entry(name.clone()).or_default();
+        let stale = key.last_event > sent;
+        if !stale {
+            key.must_read = None;
+            key.fresh = Some((snapshot.id.clone(), now.mono));
+        }
+        let instance = self.world.settings.instance.clone();
+        let ownership = Identity::of(&instance, &snapshot.labels, &snapshot.name);
+        let our_name = ContainerName::shell(&instance, name);
+        let conflict = snapshot.name == our_name && !matches!(ownership, Ownership::Ours(_));
+        let id = snapshot.id.clone();
+        let before = self.world.observed.get(&id).map(|seen| (seen.state(), seen.made_here));
+        self.count_end(now, name, &snapshot);
+        if let Noted::NotOurs(_) = self.world.observed.note(&instance, snapshot, sent, now.mono) {
+            if conflict {
+                let message = format!(
+                    "container {our_name} is not chanop's: rename or remove it, then `chanop reconcile channel/{name}`"
+                );
+                self.trouble(now, name, Reason::NameConflict, message, Class::Spec);
+            }
+            self.keys.entry(name.clone()).or_default().fresh = None;
+            return;
+        }
+        if let (Some((_, true)), Some(seen)) = (before, self.world.observed.get_mut(&id)) {
+            seen.made_here = seen.state() == ContainerState::Created;
+        }
+        self.note_unreadable_drift(name, &id);
+    }
+
+    /// A fresh container that shows the very drift that the last one was removed for: the engine reports it so.
+    fn note_unreadable_drift(&mut self, name: &ResourceName, id: &ContainerId) {
+        let Some(key) = self.keys.get(name) else { return };
+        if key.drift_tried.is_empty() {
+            return;
+        }
+        let Some(seen) = self.world.observed.get(id) else { return };
+        let Some(target) =
+            self.world.desired.channels.get(name).and_then(|desired| desired.target.as_ref())
+        else {
+            return;
+        };
+        let hash = seen.snapshot.labels.get(crate::container::label::SPEC_HASH);
+        if hash != Some(&target.hash) || seen.state() != ContainerState::Running {
+            return;
+        }
+        let fields = drift_fields(target, seen);
+        let again: Vec<&'static str> =
+            fields.into_iter().filter(|field| key.drift_tried.contains(field)).collect();
+        if !again.is_empty() {
+            self.world.unreadable_drift.insert(name.clone(), again);
+        }
+    }
+
+    /// A process that ended by itself: the more often, the longer until it is started again.
+    fn count_end(&mut self, now: Now, name: &ResourceName, snapshot: &Snapshot) {
+        let Some(details) = &snapshot.details else { return };
+        let (ContainerState::Exited, Some(finished)) = (snapshot.state, details.finished_at) else {
+            return;
+        };
+        let key = self.keys.entry(name.clone()).or_default();
+        let end = (snapshot.id.clone(), finished);
+        if key.last_end.as_ref() == Some(&end) {
+            return;
+        }
+        key.last_end = Some(end);
+        if key.stopped_by_us.as_ref() == Some(&snapshot.id) {
+            return;
+        }
+        let ran = details.started_at.map(|started| finished.duration_since(started));
+        let long = ran.is_some_and(|ran| ran.unsigned_abs() >= CRASH_RESET);
+        let before = self.world.crashes.get(name).map_or(0, |crashes| crashes.count);
+        let count = if long { 1 } else { before.saturating_add(1) };
+        let crashes = Crashes {
+            count,
+            not_before: now.mono + crash_wait(count),
+            exit_code: details.exit_code,
+        };
+        self.world.crashes.insert(name.clone(), crashes);
+        let message = format!("its process ended with {}", details.exit_code);
+        let object = ObjectRef::channel(name.clone()).to_string();
+        self.record(now, &object, count > 1, "Ended", &message);
+    }
+
+    fn failed(&mut self, now: Now, name: &ResourceName, sent: Seq, call: &Call, failure: Failure) {
+        self.stats.failures += 1;
+        let id = match call {
+            Call::Inspect(id)
+            | Call::Start { id, .. }
+            | Call::Stop { id, .. }
+            | Call::Remove { id, .. }
+            | Call::Update { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        let must_read = match (&id, call) {
+            (Some(id), _) => MustRead::Id(id.clone()),
+            (None, _) => MustRead::Name,
+        };
+        let key = self.keys.entry(name.clone()).or_default();
+        key.echo.clear();
+        key.echo_due = None;
+        match failure {
+            Failure::NotFound(message) => {
+                let stale = key.last_event > sent;
+                if !stale {
+                    key.must_read = None;
+                }
+                key.fresh = None;
+                match (&id, call) {
+                    (Some(id), _) => self.gone(id),
+                    // Nobody has the name: what was uncertain did not happen, or a removal has just ended.
+                    (None, Call::InspectName(_)) => {}
+                    (None, _) => {
+                        self.trouble(now, name, Reason::CreateFailed, message, Class::Spec);
+                        self.network_in_doubt(now, name);
+                    }
+                }
+            }
+            Failure::NameTaken(message) => {
+                key.must_read = Some(MustRead::Name);
+                self.close_gate(now, name, Class::Conflict);
+                self.patience(now, name, &message);
+            }
+            Failure::Conflict(message) => {
+                key.must_read = Some(must_read);
+                self.close_gate(now, name, Class::Conflict);
+                self.patience(now, name, &message);
+            }
+            Failure::Refused(reason, message) => {
+                // A start that failed leaves its error on the container.
+                if id.is_some() {
+                    key.must_read = Some(must_read);
+                }
+                self.trouble(now, name, reason, message, Class::Spec);
+                if id.is_none() {
+                    self.network_in_doubt(now, name);
+                }
+            }
+            Failure::Failed(reason, message) => {
+                key.must_read = Some(must_read);
+                self.trouble(now, name, reason, message, Class::Spec);
+            }
+            Failure::NoSpace(message) => {
+                key.must_read = Some(must_read);
+                self.trouble(now, name, Reason::NoSpace, message, Class::Space);
+            }
+            Failure::Unknown(message) => {
+                if call.mutates() {
+                    self.stats.unknown_outcomes += 1;
+                }
+                let key = self.keys.entry(name.clone()).or_default();
+                key.must_read = Some(must_read);
+                self.close_gate(now, name, Class::Engine);
+                self.count_engine_failure(now, &Failure::Unknown(message));
+            }
+            Failure::Unreachable(message) => {
+                if !call.mutates() {
+                    key.must_read = Some(must_read);
+                }
+                self.close_gate(now, name, Class::Engine);
+                self.count_engine_failure(now, &Failure::Unreachable(message));
+            }
+        }
+    }
+
+    /// The instance's network may have been taken away by hand: made again, if so.
+    fn network_in_doubt(&mut self, now: Now, name: &ResourceName) {
+        let own = self
+            .world
+            .desired
+            .channels
+            .get(name)
+            .and_then(|desired| desired.target.as_ref())
+            .is_some_and(|target| target.own_network);
+        if own && self.network_retry_at.is_none() {
+            self.network_retry_at = Some(now.mono);
+        }
+    }
+
+    fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
+        let jitter = self.jitter.next();
+        let key = self.keys.entry(name.clone()).or_default();
+        key.gate = Some(after_failure(key.gate, class, now.mono, jitter));
+    }
+
+    fn trouble(
+        &mut self,
+        now: Now,
+        name: &ResourceName,
+        reason: Reason,
+        message: String,
+        class: Class,
+    ) {
+        self.close_gate(now, name, class);
+        let object = ObjectRef::channel(name.clone()).to_string();
+        self.record(now, &object, true, reason.as_str().as_str(), &message);
+        self.world.troubles.insert(name.clone(), Trouble { reason, message });
+    }
+
+    /// A conflict that does not end is said, and tried more slowly.
+    fn patience(&mut self, now: Now, name: &ResourceName, message: &str) {
+        let lasts = self
+            .keys
+            .get(name)
+            .and_then(|key| key.gate)
+            .is_some_and(|gate| now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE);
+        if lasts {
+            self.trouble(now, name, Reason::Stuck, message.to_owned(), Class::Spec);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The queue: which channel is planned next, and whether what its plan wants goes out now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::effect::{Call, Effect};
+use super::input::Seq;
+use super::key::{InFlight, MustRead, echoes_of};
+use super::lanes::timeout_of;
+use super::{Controller, Sent};
+use crate::container::ContainerState;
+use crate::planner::action::Want;
+use crate::planner::{Action, Step, Wake, plan_channel};
+use crate::resource::condition::ConditionStatus;
+use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::desired::Target;
+use crate::world::record::Write;
+
+/// What was read so long ago is no longer looked at with open eyes.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// Whatever happens, a key that is not as it should be is planned again after this.
+const SAFETY_NET: Duration = Duration::from_secs(60);
+
+impl Controller {
+    pub(super) fn enqueue(&mut self, name: &ResourceName) {
+        self.turns += 1;
+        let turns = self.turns;
+        let key = self.keys.entry(name.clone()).or_default();
+        if key.in_flight.is_some() {
+            key.dirty = true;
+            return;
+        }
+        if !self.ready.contains(&(key.turn, name.clone())) {
+            key.turn = turns;
+            self.ready.insert((turns, name.clone()));
+        }
+    }
+
+    pub(super) fn enqueue_all(&mut self) {
+        let mut names: std::collections::BTreeSet<ResourceName> =
+            self.keys.keys().cloned().collect();
+        names.extend(self.world.desired.channels.keys().cloned());
+        names.extend(self.world.observed.channels().cloned());
+        for name in names {
+            self.enqueue(&name);
+        }
+    }
+
+    /// Plans every channel that waits to be planned.
+    pub(super) fn drive(&mut self, now: Now) {
+        while let Some((_, name)) = self.ready.pop_first() {
+            self.step(now, &name);
+        }
+    }
+
+    /// Why nothing may be changed now; `None`: all that actions need is there.
+    pub(super) fn blocked(&self) -> Option<String> {
+        if self.shutting_down {
+            return Some("shutting down".to_owned());
+        }
+        if let Some(error) = &self.store_error {
+            return Some(format!("the store cannot be written: {error}"));
+        }
+        if !self.sources.scanned() {
+            return Some("the spec directory has not been read yet".to_owned());
+        }
+        self.session.error()
+    }
+
+    fn step(&mut self, now: Now, name: &ResourceName) {
+        let in_flight = self.keys.get(name).is_some_and(|key| key.in_flight.is_some());
+        if in_flight {
+            self.keys.entry(name.clone()).or_default().dirty = true;
+            return;
+        }
+        self.stats.reconciles += 1;
+        let step = plan_channel(&self.world, name, now);
+        self.note_step(now, name, &step);
+        if self.blocked().is_some() {
+            return;
+        }
+        let must_read = self.keys.get(name).and_then(|key| key.must_read.clone());
+        if let Some(what) = must_read {
+            let call = match what {
+                MustRead::Id(id) => Call::Inspect(id),
+                MustRead::Name => Call::InspectName(crate::container::ContainerName::shell(
+                    &self.world.settings.instance,
+                    name,
+                )),
+            };
+            self.dispatch(name, call, "what is known is not certain".to_owned());
+            return;
+        }
+        let recreate = step.recreate;
+        match step.want {
+            None => {}
+            Some(Want { action: Action::Forget, .. }) => self.forget(now, name),
+            Some(want) => self.carry_out(now, name, want, recreate),
+        }
+    }
+
+    /// Keeps what the plan says of the channel, and when to look again.
+    fn note_step(&mut self, now: Now, name: &ResourceName, step: &Step) {
+        let wake = match step.wake {
+            Wake::After(after) => Some(now.mono + after),
+            Wake::OnChange if step.want.is_some() => Some(now.mono + SAFETY_NET),
+            Wake::OnChange => None,
+        };
+        self.note_pending(now, name, step);
+        let key = self.keys.entry(name.clone()).or_default();
+        let old = key.wake_at.take();
+        if let Some(old) = old {
+            self.wakes.remove(&(old, name.clone()));
+        }
+        let echo_due = key.echo_due;
+        if let Some(at) = wake.into_iter().chain(echo_due).min() {
+            self.wake_at(name, at);
+        }
+        let key = self.keys.entry(name.clone()).or_default();
+        if key.status.as_ref() != Some(&step.status) || key.pending != step.pending {
+            key.status = Some(step.status.clone());
+            key.pending.clone_from(&step.pending);
+        }
+        self.touch(name);
+    }
+
+    /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
+    fn note_pending(&mut self, now: Now, name: &ResourceName, step: &Step) {
+        let object = ObjectRef::channel(name.clone());
+        let exited = self
+            .world
+            .observed
+            .shell_of(name)
+            .is_some_and(|seen| seen.state() == ContainerState::Exited);
+        let Some(row) = self.world.inventory.get_mut(&object) else { return };
+        let before = row.clone();
+        let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
+        let stopping = step
+            .want
+            .as_ref()
+            .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
+        if waits {
+            row.pending_since.get_or_insert(now.wall);
+        } else if !stopping {
+            row.pending_since = None;
+        }
+        if row.gone_since.is_some() && exited {
+            row.stopped_at.get_or_insert(now.wall);
+        }
+        if *row != before {
+            let row = row.clone();
+            self.unsaved.push(Write::Inventory(object, Some(row)));
+        }
+    }
+
+    pub(super) fn wake_at(&mut self, name: &ResourceName, at: Duration) {
+        let key = self.keys.entry(name.clone()).or_default();
+        if let Some(old) = key.wake_at.replace(at) {
+            self.wakes.remove(&(old, name.clone()));
+        }
+        self.wakes.insert((at, name.clone()));
+    }
+
+    /// Sends what the plan wants, if its gate is open and it was looked at just now.
+    fn carry_out(&mut self, now: Now, name: &ResourceName, want: Want, recreate: bool) {
+        let key = self.keys.entry(name.clone()).or_default();
+        let fresh = key
+            .fresh
+            .as_ref()
+            .filter(|(_, at)| now.mono.saturating_sub(*at) < FRESH_FOR)
+            .map(|(id, _)| id.clone());
+        if let Action::Inspect(id) = &want.action {
+            if fresh.as_ref() == Some(id) {
+                // It was looked at just now, and still does not say enough.
+                self.wake_at(name, now.mono + SAFETY_NET);
+                return;
+            }
+            self.dispatch(name, Call::Inspect(id.clone()), want.cause);
+            return;
+        }
+        if let Some(gate) = key.gate.filter(|gate| gate.until > now.mono) {
+            self.wake_at(name, gate.until);
+            return;
+        }
+        if let Some(id) = want.action.is_read_through() {
+            let made_here = matches!(want.action, Action::Start(_))
+                && self.world.observed.get(id).is_some_and(|seen| seen.made_here);
+            if !made_here && fresh.as_ref() != Some(id) {
+                let call = Call::Inspect(id.clone());
+                self.dispatch(name, call, format!("looks before it is to {}", want.action.verb()));
+                return;
+            }
+        }
+        if let Err(wait) = self.lanes.take_token(now.mono) {
+            self.wake_at(name, now.mono + wait);
+            return;
+        }
+        if recreate {
+            self.remember_drift(name);
+        }
+        let call = match want.action {
+            Action::Create { name, target } => Call::Create { name, target },
+            Action::Start(id) => Call::Start { id, target: self.target_of(name) },
+            Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
+            Action::Remove { id, force } => Call::Remove { id, force },
+            Action::Update { id, limits } => Call::Update { id, limits },
+            Action::Inspect(_) | Action::Forget => return,
+        };
+        self.dispatch(name, call, want.cause);
+    }
+
+    fn target_of(&self, name: &ResourceName) -> Option<Arc<Target>> {
+        self.world.desired.channels.get(name).and_then(|desired| desired.target.clone())
+    }
+
+    /// A container of the right hash is to be made anew for these fields: should the next one show them too, it is the
+    /// engine that reports them so.
+    fn remember_drift(&mut self, name: &ResourceName) {
+        let Some(seen) = self.world.observed.shell_of(name) else { return };
+        let Some(target) =
+            self.world.desired.channels.get(name).and_then(|desired| desired.target.as_ref())
+        else {
+            return;
+        };
+        let hash = seen.snapshot.labels.get(crate::container::label::SPEC_HASH);
+        if hash == Some(&target.hash) {
+            let fields = crate::planner::channel::drift_fields(target, seen);
+            self.keys.entry(name.clone()).or_default().drift_tried = fields;
+        }
+    }
+
+    /// Sends a channel's call, or lets it wait for its lane.
+    fn dispatch(&mut self, name: &ResourceName, call: Call, cause: String) {
+        if !self.lanes.take(&call) {
+            let turn = self.keys.get(name).map_or(0, |key| key.turn);
+            self.lanes.wait(&call, turn, name.clone());
+            return;
+        }
+        if call.mutates() {
+            self.stats.actions += 1;
+        }
+        let seq = self.send_taken(Some(name.clone()), call.clone(), cause);
+        let key = self.keys.entry(name.clone()).or_default();
+        if call.mutates() {
+            key.fresh = None;
+            let (echo, _) = echoes_of(&call);
+            key.echo = echo.iter().copied().collect();
+            key.echo_due = None;
+        }
+        key.in_flight = Some(InFlight { seq, call });
+        key.dirty = false;
+        self.touch(name);
+    }
+
+    /// Sends a call that concerns no channel.
+    pub(super) fn send(&mut self, channel: Option<ResourceName>, call: Call, cause: String) -> Seq {
+        // The lane of these has no bound: the session has one of each at most.
+        self.lanes.take(&call);
+        self.send_taken(channel, call, cause)
+    }
+
+    fn send_taken(&mut self, channel: Option<ResourceName>, call: Call, cause: String) -> Seq {
+        let seq = self.next_seq();
+        let timeout = timeout_of(&call);
+        let sent = Sent { channel: channel.clone(), call: call.clone(), cause: cause.clone() };
+        self.calls.insert(seq, sent);
+        self.out.push(Effect::Call { seq, channel, call, timeout, cause });
+        seq
+    }
+
+    /// It is gone for good, and so is what was kept of it.
+    fn forget(&mut self, now: Now, name: &ResourceName) {
+        let object = ObjectRef::channel(name.clone());
+        self.world.inventory.remove(&object);
+        self.world.overrides.remove(&object);
+        self.world.troubles.remove(name);
+        self.world.crashes.remove(name);
+        self.world.unreadable_drift.remove(name);
+        self.unsaved.push(Write::Inventory(object.clone(), None));
+        self.unsaved.push(Write::Override(object.clone(), None));
+        self.unsaved.push(Write::Conditions(object.clone(), None));
+        self.record(now, &object.to_string(), false, "Removed", "nothing of it is left in Docker");
+        if let Some(key) = self.keys.remove(name) {
+            if let Some(at) = key.wake_at {
+                self.wakes.remove(&(at, name.clone()));
+            }
+        }
+        self.touch(name);
+    }
+
+    pub(super) fn touch(&mut self, name: &ResourceName) {
+        self.touched.insert(name.clone());
+        self.view_dirty = true;
+    }
+
+    /// A person's word opens every gate.
+    pub(super) fn open_gate(&mut self, name: &ResourceName) {
+        if let Some(key) = self.keys.get_mut(name) {
+            key.gate = None;
+        }
+        self.world.crashes.remove(name);
+    }
+
+    /// Is the channel's shell running and ready, as last planned?
+    pub(super) fn is_ready(&self, name: &ResourceName) -> bool {
+        self.keys
+            .get(name)
+            .and_then(|key| key.status.as_ref())
+            .is_some_and(|status| status.ready == ConditionStatus::True)
+    }
+
+    pub(super) fn since(&self, name: &ResourceName) -> Option<Timestamp> {
+        let object = ObjectRef::channel(name.clone());
+        self.world.inventory.get(&object).and_then(|row| row.pending_since)
+    }
+}

@@ -1,0 +1,486 @@
+//! The connection to the engine: reach it, know whose it is, follow its events, list, and stay in touch.
+//!
+//! The order matters. The engine answers the request for events before it subscribes, and it replays only what `since`
+//! asks for: so the stream is opened from a moment before, then a list is made, and only then does the core act. Events are
+//! doorbells; a stream that ends or that misses what it must tell costs a new list, never a wrong belief.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Controller;
+use super::effect::{Call, Effect};
+use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
+use super::key::MustRead;
+use crate::container::{ContainerId, ContainerState, Snapshot};
+use crate::resource::{Now, ResourceName};
+
+/// Between two pings.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// Between two lists, give or take a fifth: the net under all that events may miss.
+const LIST_EVERY: Duration = Duration::from_secs(60);
+/// The engine must open its event stream within this.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
+const REPLAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+/// The event of an own change must come within this.
+pub(super) const ECHO_WITHIN: Duration = Duration::from_secs(5);
+/// So many engine failures in a row, over all channels, and nothing is sent until it answers a ping.
+const BREAKER_AT: u32 = 3;
+/// More dirty containers than this and a list is cheaper than looking at each.
+const LIST_RATHER_THAN: usize = 8;
+
+/// How the connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Session {
+    /// The engine does not answer; asked again at this time.
+    Down { retry_at: Duration, failures: u32, error: Option<String> },
+    /// Who are you?
+    Asking { seq: Seq, failures: u32 },
+    /// Whose are you?
+    Anchoring { seq: Seq, failures: u32 },
+    /// The stream is being opened.
+    Opening { epoch: Seq, until: Duration },
+    /// The first list is on its way.
+    Listing { epoch: Seq, seq: Seq },
+    /// All is known.
+    Live(Live),
+}
+
+/// A connection that works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Live {
+    epoch: Seq,
+    ping_at: Duration,
+    ping: Option<Seq>,
+    list_at: Duration,
+    list: Option<Seq>,
+}
+
+impl Session {
+    pub(super) const fn start() -> Self {
+        Self::Down { retry_at: Duration::ZERO, failures: 0, error: None }
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// Why nothing can be done now.
+    pub(super) fn error(&self) -> Option<String> {
+        match self {
+            Self::Down { error, .. } => {
+                Some(error.clone().unwrap_or_else(|| "not asked yet".to_owned()))
+            }
+            Self::Asking { .. }
+            | Self::Anchoring { .. }
+            | Self::Opening { .. }
+            | Self::Listing { .. } => Some("connecting".to_owned()),
+            Self::Live(_) => None,
+        }
+    }
+
+    pub(super) fn next_time(&self) -> Option<Duration> {
+        match self {
+            Self::Down { retry_at, .. } => Some(*retry_at),
+            Self::Asking { .. } | Self::Anchoring { .. } | Self::Listing { .. } => None,
+            Self::Opening { until, .. } => Some(*until),
+            Self::Live(live) => {
+                let ping = live.ping.is_none().then_some(live.ping_at);
+                let list = live.list.is_none().then_some(live.list_at);
+                ping.into_iter().chain(list).min()
+            }
+        }
+    }
+}
+
+impl Controller {
+    pub(super) fn advance_session(&mut self, now: Now) {
+        if self.shutting_down {
+            return;
+        }
+        match self.session.clone() {
+            Session::Down { retry_at, failures, .. } if retry_at <= now.mono => {
+                let seq = self.send(None, Call::Info, "connects".to_owned());
+                self.session = Session::Asking { seq, failures };
+            }
+            Session::Opening { until, .. } if until <= now.mono => {
+                self.go_down(now, "the event stream did not open");
+            }
+            Session::Live(live) => self.stay_live(now, live),
+            Session::Down { .. }
+            | Session::Asking { .. }
+            | Session::Anchoring { .. }
+            | Session::Opening { .. }
+            | Session::Listing { .. } => {}
+        }
+    }
+
+    fn stay_live(&mut self, now: Now, mut live: Live) {
+        if live.ping.is_none() && live.ping_at <= now.mono {
+            live.ping = Some(self.send(None, Call::Ping, "keeps in touch".to_owned()));
+        }
+        let dirty = self.keys.values().filter(|key| key.must_read.is_some()).count();
+        let many = dirty > LIST_RATHER_THAN.max(self.world.observed.len() / 10);
+        if live.list.is_none() && (live.list_at <= now.mono || many) {
+            let cause = if many { "much has changed" } else { "looks at everything" };
+            live.list = Some(self.send(None, Call::List, cause.to_owned()));
+            self.stats.relists += 1;
+        }
+        if self.network_retry_at.is_some_and(|at| at <= now.mono) {
+            self.network_retry_at = None;
+            self.send(None, Call::Network, "makes sure of the network".to_owned());
+        }
+        self.session = Session::Live(live);
+    }
+
+    /// The engine is away: nothing is sent until it answers.
+    pub(super) fn go_down(&mut self, now: Now, error: &str) {
+        let failures = match &self.session {
+            Session::Down { failures, .. }
+            | Session::Asking { failures, .. }
+            | Session::Anchoring { failures, .. } => failures + 1,
+            Session::Opening { .. } | Session::Listing { .. } | Session::Live(_) => 1,
+        };
+        if self.session.is_live() {
+            self.record(now, "operator", true, "EngineUnavailable", error);
+            self.enqueue_all();
+        }
+        // From 0.2 s, doubling to 5 s: one probe for the whole engine, whatever the number of channels.
+        let wait = Duration::from_millis(200 << (failures - 1).min(5)).min(Duration::from_secs(5));
+        let retry_at = now.mono + wait;
+        self.session = Session::Down { retry_at, failures, error: Some(error.to_owned()) };
+        self.world.observed.synced = false;
+        self.view_dirty = true;
+    }
+
+    /// An engine failure on a channel's call: a few in a row mean that it is not the channel's.
+    pub(super) fn count_engine_failure(&mut self, now: Now, failure: &Failure) {
+        self.engine_failures += 1;
+        let unreachable = matches!(failure, Failure::Unreachable(_));
+        if self.session.is_live() && (unreachable || self.engine_failures >= BREAKER_AT) {
+            self.go_down(now, failure.message());
+        }
+    }
+
+    /// The answer to a call that concerns no channel.
+    pub(super) fn on_session_answer(
+        &mut self,
+        now: Now,
+        seq: Seq,
+        call: &Call,
+        answer: Result<Answer, Failure>,
+    ) {
+        match (call, answer) {
+            (Call::Probe(_), Ok(Answer::Facts(facts))) => {
+                self.probing = false;
+                if facts != self.facts {
+                    self.facts = facts;
+                    self.rebuild(now);
+                }
+            }
+            (Call::Probe(_), _) => self.probing = false,
+            (Call::Network, Ok(_)) => {
+                if !self.world.network_ready {
+                    self.world.network_ready = true;
+                    self.enqueue_all();
+                }
+            }
+            (Call::Network, Err(failure)) => {
+                self.record(now, "operator", true, "NetworkFailed", failure.message());
+                self.network_retry_at = Some(now.mono + Duration::from_secs(5));
+            }
+            (_, Err(failure)) => self.session_failed(now, seq, &failure),
+            (Call::Info, Ok(Answer::Engine(facts))) => self.engine_known(now, seq, facts),
+            (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) => {
+                self.anchored(now, seq, &state_id);
+            }
+            (Call::List, Ok(Answer::Listed(listed))) => self.listed(now, seq, listed),
+            (Call::Ping, Ok(_)) => {
+                self.engine_failures = 0;
+                if let Session::Live(live) = &mut self.session {
+                    live.ping = None;
+                    live.ping_at = now.mono + PING_EVERY;
+                }
+            }
+            (_, Ok(_)) => {}
+        }
+    }
+
+    /// A call that keeps the connection failed. An older connection's call is nobody's.
+    fn session_failed(&mut self, now: Now, seq: Seq, failure: &Failure) {
+        let mine = match &self.session {
+            Session::Asking { seq: expected, .. }
+            | Session::Anchoring { seq: expected, .. }
+            | Session::Listing { seq: expected, .. } => *expected == seq,
+            Session::Live(live) => live.ping == Some(seq) || live.list == Some(seq),
+            Session::Down { .. } | Session::Opening { .. } => false,
+        };
+        if !mine {
+            return;
+        }
+        if let Failure::Refused(_, message) = failure {
+            if matches!(self.session, Session::Anchoring { .. }) {
+                self.out.push(Effect::Fatal(message.clone()));
+            }
+        }
+        self.go_down(now, failure.message());
+    }
+
+    fn engine_known(&mut self, now: Now, seq: Seq, facts: super::input::EngineFacts) {
+        let Session::Asking { seq: expected, failures } = self.session else { return };
+        if expected != seq {
+            return;
+        }
+        self.lanes.set_cpus(facts.cpus);
+        if facts.id != self.engine.id {
+            let key = crate::world::record::meta_key::ENGINE_ID.to_owned();
+            self.unsaved.push(crate::world::record::Write::Meta(key, facts.id.clone()));
+            if !self.engine.id.is_empty() {
+                let message = "another engine answers: containers are made anew on it";
+                self.record(now, "operator", true, "EngineChanged", message);
+            }
+        }
+        self.engine = facts;
+        let call = Call::Anchor { state_id: self.state_id.clone(), takeover: self.takeover };
+        let seq = self.send(None, call, "makes sure that the instance is ours".to_owned());
+        self.session = Session::Anchoring { seq, failures };
+    }
+
+    fn anchored(&mut self, now: Now, seq: Seq, state_id: &str) {
+        if !matches!(self.session, Session::Anchoring { seq: expected, .. } if expected == seq) {
+            return;
+        }
+        if state_id != self.state_id {
+            self.out.push(Effect::Fatal(format!(
+                "another operator owns instance `{}` on this engine (its state directory has ID {state_id}, ours {}): \
+                 use --instance for a second one, or --takeover if the other is gone for good",
+                self.world.settings.instance, self.state_id
+            )));
+            self.go_down(now, "another operator owns this instance");
+            return;
+        }
+        // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
+        self.takeover = false;
+        self.open_stream(now);
+        self.send(None, Call::Network, "makes sure of the network".to_owned());
+    }
+
+    fn open_stream(&mut self, now: Now) {
+        let epoch = self.next_seq();
+        let since = now.wall.checked_sub(REPLAY).unwrap_or(now.wall);
+        self.out.push(Effect::Follow { epoch, since });
+        self.session = Session::Opening { epoch, until: now.mono + OPEN_WITHIN };
+    }
+
+    pub(super) fn on_stream(&mut self, now: Now, epoch: Seq, event: StreamEvent) {
+        let current = match &self.session {
+            Session::Opening { epoch, .. } | Session::Listing { epoch, .. } => *epoch,
+            Session::Live(live) => live.epoch,
+            Session::Down { .. } | Session::Asking { .. } | Session::Anchoring { .. } => return,
+        };
+        if current != epoch {
+            return;
+        }
+        match event {
+            StreamEvent::Opened => {
+                if matches!(self.session, Session::Opening { .. }) {
+                    let seq = self.send(None, Call::List, "connects".to_owned());
+                    self.session = Session::Listing { epoch, seq };
+                }
+            }
+            StreamEvent::Container(doorbell) => self.ring(now, doorbell),
+            StreamEvent::Ended(error) => {
+                self.stats.event_gaps += 1;
+                if matches!(self.session, Session::Live(_)) {
+                    // The engine may be well and only this stream gone: open another, and list again.
+                    self.open_stream(now);
+                    self.view_dirty = true;
+                } else {
+                    self.go_down(now, &error);
+                }
+            }
+        }
+    }
+
+    fn ring(&mut self, _now: Now, doorbell: Doorbell) {
+        self.stats.events += 1;
+        let known = self.world.observed.get(&doorbell.id).map(|seen| seen.identity.channel.clone());
+        let labelled = doorbell.channel.as_deref().and_then(|text| ResourceName::parse(text).ok());
+        let Some(name) = known.or(labelled) else { return };
+        let seq = self.next_seq();
+        let pending = self.keys.get(&name).is_some_and(|key| key.pending.is_some());
+        let key = self.keys.entry(name.clone()).or_default();
+        let relevant = match doorbell.action.as_str() {
+            "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause"
+            | "rename" | "update" | "destroy" | "restart" => true,
+            // Somebody left: a change that waits for that may go ahead.
+            "exec_die" => pending,
+            _ => false,
+        };
+        if !relevant {
+            return;
+        }
+        if key.echo.remove(doorbell.action.as_str()) {
+            key.echo_due = None;
+            return;
+        }
+        // A signal is followed by what it does; the word alone changes nothing.
+        if matches!(doorbell.action.as_str(), "kill" | "stop" | "restart") {
+            return;
+        }
+        key.last_event = seq;
+        key.fresh = None;
+        key.must_read = Some(MustRead::Id(doorbell.id));
+        self.enqueue(&name);
+    }
+
+    /// The event of an own change did not come: the stream is deaf.
+    pub(super) fn check_echo(&mut self, now: Now, name: &ResourceName) {
+        let Some(key) = self.keys.get_mut(name) else { return };
+        let Some(due) = key.echo_due else { return };
+        if due > now.mono {
+            self.wake_at(name, due);
+            return;
+        }
+        key.echo_due = None;
+        key.echo.clear();
+        if self.session.is_live() {
+            self.stats.event_gaps += 1;
+            self.open_stream(now);
+        }
+    }
+
+    fn listed(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
+        let was_live = self.session.is_live();
+        let epoch = match &self.session {
+            Session::Listing { epoch, seq: expected } if *expected == seq => *epoch,
+            Session::Live(live) if live.list == Some(seq) => live.epoch,
+            _ => return,
+        };
+        self.merge_list(now, seq, listed);
+        let spread = 0.8 + 0.4 * self.jitter.next();
+        let ping_at = match &self.session {
+            Session::Live(live) => live.ping_at,
+            _ => now.mono + PING_EVERY,
+        };
+        let ping = match &self.session {
+            Session::Live(live) => live.ping,
+            _ => None,
+        };
+        self.session = Session::Live(Live {
+            epoch,
+            ping_at,
+            ping,
+            list_at: now.mono + LIST_EVERY.mul_f64(spread),
+            list: None,
+        });
+        self.engine_failures = 0;
+        self.world.observed.synced = true;
+        if !was_live {
+            self.lanes.begin_slowly();
+            for key in self.keys.values_mut() {
+                if key.gate.is_some_and(|gate| gate.class == super::backoff::Class::Engine) {
+                    key.gate = None;
+                }
+            }
+            self.enqueue_all();
+        }
+        self.view_dirty = true;
+    }
+
+    /// A person wants everything to be looked at: now rather than within the minute.
+    pub(super) fn look_again(&mut self, now: Now) {
+        match &mut self.session {
+            Session::Live(live) => live.list_at = now.mono,
+            Session::Down { retry_at, .. } => *retry_at = now.mono,
+            Session::Asking { .. }
+            | Session::Anchoring { .. }
+            | Session::Opening { .. }
+            | Session::Listing { .. } => {}
+        }
+    }
+
+    fn merge_list(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
+        let instance = self.world.settings.instance.clone();
+        let mut present: BTreeSet<ContainerId> = BTreeSet::new();
+        let mut changed: BTreeSet<ResourceName> = BTreeSet::new();
+        for mut snapshot in listed {
+            present.insert(snapshot.id.clone());
+            let old = self.world.observed.get(&snapshot.id);
+            let owner = match old {
+                Some(seen) => Some(seen.identity.channel.clone()),
+                None => snapshot
+                    .labels
+                    .get(crate::container::label::CHANNEL)
+                    .and_then(|text| ResourceName::parse(text).ok()),
+            };
+            if owner.as_ref().is_some_and(|name| self.is_stale_for(name, seq)) {
+                continue;
+            }
+            let mut doubt = false;
+            if let Some(old) = old {
+                if old.as_of > seq {
+                    continue;
+                }
+                let same = old.state() == snapshot.state && old.snapshot.name == snapshot.name;
+                if same {
+                    // A list knows less: what an inspect told still holds where nothing happened since.
+                    snapshot.details.clone_from(&old.snapshot.details);
+                }
+                // A list lags exits: where it says that something lives that was seen ended, look.
+                doubt = snapshot.state.is_live() && old.state() == ContainerState::Exited;
+                if same && old.snapshot.labels == snapshot.labels {
+                    continue;
+                }
+            }
+            let id = snapshot.id.clone();
+            let noted = self.world.observed.note(&instance, snapshot, seq, now.mono);
+            let name = match noted {
+                super::super::world::observed::Noted::Ours(name) => Some(name),
+                super::super::world::observed::Noted::NotOurs(was) => was,
+            };
+            if let Some(name) = name {
+                if doubt {
+                    self.keys.entry(name.clone()).or_default().must_read = Some(MustRead::Id(id));
+                }
+                changed.insert(name);
+            }
+        }
+        let absent: Vec<(ContainerId, ResourceName)> = self
+            .world
+            .observed
+            .iter()
+            .filter(|(id, seen)| !present.contains(*id) && seen.as_of < seq)
+            .map(|(id, seen)| (id.clone(), seen.identity.channel.clone()))
+            .filter(|(_, name)| !self.is_stale_for(name, seq))
+            .collect();
+        for (id, name) in absent {
+            self.world.observed.forget(&id);
+            self.unsaved.push(crate::world::record::Write::Applied(id.clone(), None));
+            self.world.applied.remove(&id);
+            changed.insert(name);
+        }
+        self.world.observed.keep_impostors(&present);
+        // The list answers for every doubt that is older than itself, but an end that it may not know of yet.
+        for (name, key) in &mut self.keys {
+            if let Some(MustRead::Id(id)) = &key.must_read {
+                let live = self.world.observed.get(id).is_some_and(|seen| seen.state().is_live());
+                if key.last_event < seq && !live && key.last_write < seq {
+                    key.must_read = None;
+                    changed.insert(name.clone());
+                }
+            }
+        }
+        for name in changed {
+            self.enqueue(&name);
+        }
+    }
+
+    /// Does this read say nothing about the channel, because something was done or happened after it was sent?
+    pub(super) fn is_stale_for(&self, name: &ResourceName, seq: Seq) -> bool {
+        self.keys.get(name).is_some_and(|key| {
+            let changing = key.in_flight.as_ref().is_some_and(|flight| flight.call.mutates());
+            changing || key.last_write >= seq
+        })
+    }
+}

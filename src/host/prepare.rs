@@ -1,0 +1,434 @@
+//! Making on the host what a container needs, right before it is created, and again right before it is started.
+//!
+//! The secrets' tmpfs is empty after a reboot, devices get other numbers, a disk may be gone: so both occasions do the
+//! same, and doing it twice is doing it once. Whatever the policy judged from facts is looked at again here, through handles that
+//! follow no link, and the identities found go to `chanop-init`, which compares them after the engine has mounted.
+//!
+//! Nothing is ever removed, and nothing of the owner's is changed; a workspace is made only where the spec says so.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::FileType;
+
+use super::archive::{self, Entry};
+use super::beneath::{self, Ids, WalkError};
+use super::git::GitIdentity;
+use super::probe::{API_KEY, OAUTH_TOKEN};
+use super::secret::{self, Secret, SecretError};
+use super::users;
+use crate::init::{layout, mounts, secrets};
+use crate::resource::condition::Reason;
+use crate::resource::effective::{Home, SecretKeyRef};
+use crate::world::preparation::{Delivery, HostFile, HostPaths, Preparation, is_below};
+
+/// A file to copy is at most so long: it goes through memory, and configuration is what it is for.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The host as one operator sees it.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Where its things lie.
+    pub paths: HostPaths,
+    /// The administrator's secrets.
+    pub secrets_directory: Option<PathBuf>,
+    /// The `chanop-init` that came with the operator.
+    pub init_source: PathBuf,
+}
+
+/// What is about to happen to the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// It is made: `files` are copied anew.
+    Create,
+    /// One that is there is started: its staged files stay as it left them.
+    Start,
+}
+
+/// What the engine is to be given when the container has been created.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prepared {
+    /// A tar of `files`, for `/` of the created container.
+    pub archive: Option<Bytes>,
+    /// For volumes that did not exist before the container was created.
+    pub volume_grants: Vec<VolumeGrant>,
+}
+
+/// How a new volume is given to the container's user: by an archive of its root directory's owner, put at its target
+/// before the first start. The init cannot do that: it has neither root nor capabilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeGrant {
+    /// The volume's name.
+    pub volume: String,
+    /// Its target, to which the archive is copied.
+    pub target: String,
+    /// The archive.
+    pub archive: Bytes,
+}
+
+/// Why the host could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The workspace is not there.
+    #[error("workspace {0} is not there")]
+    WorkspaceMissing(String),
+    /// The source of a mount or file is not there.
+    #[error("{0} is not there")]
+    MountMissing(String),
+    /// A secret is not there or must not be used.
+    #[error("secret {reference}: {why}")]
+    Secret {
+        /// `name/key`.
+        reference: String,
+        /// Without any value.
+        why: String,
+    },
+    /// The path leads elsewhere: a link appeared since the policy looked.
+    #[error("{0} is not a real path: there is a link on the way")]
+    NotReal(String),
+    /// A socket, device or pipe, or a directory where a file was meant.
+    #[error("{path} is no {wanted}")]
+    WrongKind {
+        /// The path.
+        path: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A file to copy is too long.
+    #[error("{0} is longer than 4 MiB")]
+    TooLong(String),
+    /// The file system refused.
+    #[error("failed to {doing} {path}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl PrepareError {
+    /// The condition's word.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::WorkspaceMissing(_) => Reason::WorkspaceMissing,
+            Self::MountMissing(_) => Reason::MountMissing,
+            Self::Secret { .. } => Reason::SecretMissing,
+            Self::NotReal(_) | Self::WrongKind { .. } => Reason::PolicyViolation,
+            Self::TooLong(_) | Self::Io { .. } => Reason::HostFailed,
+        }
+    }
+}
+
+/// Prepares the host. Blocks on the file system.
+///
+/// The order is from what may fail for the spec's sake to what only writes: a missing workspace leaves nothing half done.
+pub fn prepare(
+    preparation: &Preparation,
+    host: &Host,
+    occasion: Occasion,
+) -> Result<Prepared, PrepareError> {
+    let work = Work { preparation, host, user: (preparation.user.uid, preparation.user.gid) };
+    work.make_workspace()?;
+    work.make_home()?;
+    let identities = work.look_at_mounts()?;
+    let secrets = work.read_secrets()?;
+    let archive = work.copy_files(occasion)?;
+    work.write_secrets(&secrets)?;
+    work.write_channel_files(&identities)?;
+    install_init(host)?;
+    Ok(Prepared { archive, volume_grants: work.grant_volumes()? })
+}
+
+struct Work<'a> {
+    preparation: &'a Preparation,
+    host: &'a Host,
+    user: Ids,
+}
+
+impl Work<'_> {
+    fn make_workspace(&self) -> Result<(), PrepareError> {
+        let Preparation { workspace, owner, .. } = self.preparation;
+        if !workspace.create || !is_below(&workspace.path, &owner.home) {
+            return Ok(());
+        }
+        let failed = |error| walk_failed("make workspace", &workspace.path, error);
+        let home = beneath::directory(Path::new(&owner.home)).map_err(failed)?;
+        let relative =
+            Path::new(&workspace.path).strip_prefix(&owner.home).unwrap_or(Path::new(""));
+        let owner = (owner.uid, owner.gid);
+        beneath::make_directories(home, relative, 0o755, owner).map_err(failed)?;
+        Ok(())
+    }
+
+    /// The channel's home, and mount points in it: those that the runtime makes belong to root.
+    fn make_home(&self) -> Result<(), PrepareError> {
+        if self.preparation.home != Home::Channel {
+            return Ok(());
+        }
+        let path = self.host.paths.home(&self.preparation.channel);
+        let homes = private_directory(&format!("{}/homes", self.host.paths.state))?;
+        let failed = |error| walk_failed("make home", &path, error);
+        let name = Path::new(self.preparation.channel.as_str());
+        let home = beneath::make_directories(&homes, name, 0o700, self.user).map_err(failed)?;
+        beneath::give(&home, 0o700, self.user).map_err(|errno| failed(errno.into()))?;
+        let targets = self.preparation.targets.iter().map(|target| (target, false));
+        let files = self.preparation.files.iter().map(|file| (&file.target, true));
+        let workspace = (&self.preparation.workspace.path, false);
+        for (target, is_file) in targets.chain(files).chain([workspace]) {
+            if is_below(target, &self.preparation.owner.home) {
+                self.make_mount_point(&home, target, is_file);
+            }
+        }
+        Ok(())
+    }
+
+    /// As well as may be: the agent may have put a link or a file there, and then the runtime has the last word.
+    fn make_mount_point(&self, home: &OwnedFd, target: &str, is_file: bool) {
+        let Ok(relative) = Path::new(target).strip_prefix(&self.preparation.owner.home) else {
+            return;
+        };
+        let source = self.preparation.binds.iter().find(|bind| bind.target == target);
+        let is_file = is_file || source.is_some_and(|bind| Path::new(&bind.source).is_file());
+        if !is_file {
+            drop(beneath::make_directories(home, relative, 0o755, self.user));
+            return;
+        }
+        let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else { return };
+        if let Ok(parent) = beneath::make_directories(home, parent, 0o755, self.user) {
+            drop(beneath::touch(&parent, Path::new(name), self.user));
+        }
+    }
+
+    /// Every bind's source, looked at through its own handle.
+    fn look_at_mounts(&self) -> Result<Vec<mounts::Identity>, PrepareError> {
+        let mut identities = Vec::new();
+        for (source, target) in self.preparation.sources(&self.host.paths) {
+            let (_handle, stat) =
+                beneath::look(Path::new(&source)).map_err(|error| match error {
+                    WalkError::Missing if source == self.preparation.workspace.path => {
+                        PrepareError::WorkspaceMissing(source.clone())
+                    }
+                    WalkError::Missing => PrepareError::MountMissing(source.clone()),
+                    other => walk_failed("look at", &source, other),
+                })?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {}
+                FileType::RegularFile if source != self.preparation.workspace.path => {}
+                _ => {
+                    let wanted = "directory or file that can be mounted";
+                    return Err(PrepareError::WrongKind { path: source, wanted });
+                }
+            }
+            identities.push(mounts::Identity { target, device: stat.st_dev, inode: stat.st_ino });
+        }
+        Ok(if self.preparation.verify_mounts { identities } else { Vec::new() })
+    }
+
+    fn read_secrets(&self) -> Result<Vec<(String, Secret)>, PrepareError> {
+        let read = |reference: &SecretKeyRef| {
+            let directory = self.host.secrets_directory.as_deref();
+            directory.map_or(Err(SecretError::Missing), |dir| secret::read(dir, reference))
+        };
+        let failed = |reference: String, error| PrepareError::Secret {
+            reference,
+            why: match error {
+                SecretError::Missing => "it is not there".to_owned(),
+                SecretError::Unusable(why) => why,
+            },
+        };
+        let mut found = Vec::new();
+        for (variable, reference) in &self.preparation.secrets {
+            let name = format!("{}/{}", reference.name, reference.key);
+            let value = read(reference).map_err(|error| failed(name, error))?;
+            found.push((variable.clone(), value));
+        }
+        let Some(name) = &self.preparation.credentials else { return Ok(found) };
+        let file = |key: &str| read(&SecretKeyRef { name: name.clone(), key: key.to_owned() });
+        found.push(match (file(OAUTH_TOKEN), file(API_KEY)) {
+            (Ok(token), Err(SecretError::Missing)) => ("CLAUDE_CODE_OAUTH_TOKEN".to_owned(), token),
+            (Err(SecretError::Missing), Ok(key)) => ("ANTHROPIC_API_KEY".to_owned(), key),
+            (Ok(_), Ok(_)) => {
+                let why = format!("it holds both {OAUTH_TOKEN} and {API_KEY}: keep one");
+                return Err(failed(name.clone(), SecretError::Unusable(why)));
+            }
+            (Err(error @ SecretError::Unusable(_)), _) | (_, Err(error)) => {
+                return Err(failed(name.clone(), error));
+            }
+        });
+        Ok(found)
+    }
+
+    /// A directory of its own for each channel, the user's: nobody else's processes can read it.
+    fn write_secrets(&self, secrets: &[(String, Secret)]) -> Result<(), PrepareError> {
+        let path = self.host.paths.secrets_of(&self.preparation.channel);
+        let root = private_directory(&self.host.paths.secrets)?;
+        let bytes = secrets::encode(secrets.iter().map(|(n, v)| (n.as_str(), v.bytes())))
+            .ok_or_else(|| PrepareError::Secret {
+                reference: "all of the channel's".to_owned(),
+                why: "they are longer than 1 MiB, or a name is no variable's".to_owned(),
+            })?;
+        let write = || -> io::Result<()> {
+            let name = Path::new(self.preparation.channel.as_str());
+            let directory = beneath::make_directories(&root, name, 0o500, self.user)?;
+            // Ours for the moment: without root one cannot write into a directory of mode 0500.
+            beneath::give(&directory, 0o700, self.user)?;
+            beneath::replace_file(
+                &directory,
+                layout::SECRETS_FILE,
+                bytes.as_slice(),
+                0o400,
+                self.user,
+            )?;
+            Ok(beneath::give(&directory, 0o500, self.user)?)
+        };
+        write().map_err(|cause| io_failed("write secrets to", &path, cause))
+    }
+
+    /// Copies `files`, to where they are mounted from or into the archive.
+    fn copy_files(&self, occasion: Occasion) -> Result<Option<Bytes>, PrepareError> {
+        let mut entries = Vec::new();
+        for file in &self.preparation.files {
+            match file.delivery {
+                Delivery::Archive if occasion == Occasion::Create => {
+                    let (mode, content) = read_source(file)?;
+                    entries.push(Entry { target: file.target.clone(), mode, content });
+                }
+                Delivery::Archive => {}
+                Delivery::Staged { .. } => self.stage(file, occasion)?,
+            }
+        }
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        archive::of_files(&entries, &self.preparation.owner.home, self.user).map(Some).map_err(
+            |cause| io_failed("archive the files of", self.preparation.channel.as_str(), cause),
+        )
+    }
+
+    fn stage(&self, file: &HostFile, occasion: Occasion) -> Result<(), PrepareError> {
+        let staged = self.preparation.staged_file(&self.host.paths, file);
+        if occasion == Occasion::Start && Path::new(&staged).exists() {
+            return Ok(());
+        }
+        let (mode, content) = read_source(file)?;
+        write_private(&staged, &content, mode, self.user)
+    }
+
+    /// The files of our own that are mounted: the list of identities, users, git's configuration.
+    fn write_channel_files(&self, identities: &[mounts::Identity]) -> Result<(), PrepareError> {
+        let directory = self.host.paths.channel(&self.preparation.channel);
+        let git = GitIdentity::of(&self.preparation.owner);
+        let config = git.config(layout::GITIGNORE, &self.preparation.workspace.path);
+        let list = self.preparation.mounts_file(&self.host.paths);
+        for (path, content) in [
+            (list, mounts::encode(identities).into_bytes()),
+            (format!("{directory}/passwd"), users::passwd(self.preparation).into_bytes()),
+            (format!("{directory}/group"), users::group(self.preparation).into_bytes()),
+            (format!("{directory}/gitconfig"), config.into_bytes()),
+            (format!("{directory}/gitignore"), git.ignore),
+        ] {
+            write_private(&path, &content, 0o444, operator())?;
+        }
+        Ok(())
+    }
+
+    fn grant_volumes(&self) -> Result<Vec<VolumeGrant>, PrepareError> {
+        let archive = archive::of_ownership(self.user).map_err(|cause| {
+            io_failed("archive the volumes of", self.preparation.channel.as_str(), cause)
+        })?;
+        let grant = |(volume, target): &(String, String)| VolumeGrant {
+            volume: volume.clone(),
+            target: target.clone(),
+            archive: archive.clone(),
+        };
+        Ok(self.preparation.volumes.iter().map(grant).collect())
+    }
+}
+
+/// Puts the init that came with this operator where containers mount it from, unless it is there: same length, same
+/// time of change, which the copy takes over. Running containers keep the one that they have.
+/// Puts the init where containers mount it from. The operator does so once at its start, before channels that are prepared
+/// side by side could get in each other's way; before a container is made it is only looked whether it is still there.
+pub fn install_init(host: &Host) -> Result<(), PrepareError> {
+    let (path, source) = (host.paths.init(), host.init_source.display().to_string());
+    let failed = |cause| io_failed("read the init from", &source, cause);
+    let wanted = std::fs::metadata(&host.init_source).map_err(failed)?;
+    let changed = wanted.modified().map_err(failed)?;
+    let is_there = std::fs::metadata(&path).is_ok_and(|found| {
+        found.len() == wanted.len() && found.modified().is_ok_and(|time| time == changed)
+    });
+    if is_there {
+        return Ok(());
+    }
+    let content = File::open(&host.init_source).map_err(failed)?;
+    let directory = private_directory(&format!("{}/bin", host.paths.state))?;
+    beneath::replace_file(&directory, "chanop-init", content, 0o555, operator())
+        .map_err(|cause| io_failed("install the init as", &path, cause))?;
+    File::open(&path)
+        .and_then(|file| file.set_modified(changed))
+        .map_err(|cause| io_failed("install the init as", &path, cause))
+}
+
+/// Reads a file to copy: the policy judged its path, and nothing may have moved since.
+fn read_source(file: &HostFile) -> Result<(u32, Vec<u8>), PrepareError> {
+    let path = Path::new(&file.source);
+    let (stat, content) =
+        beneath::read_path(path, MAX_FILE_BYTES).map_err(|error| match error {
+            WalkError::Missing => PrepareError::MountMissing(file.source.clone()),
+            other => walk_failed("read", &file.source, other),
+        })?;
+    let content = content.ok_or_else(|| PrepareError::TooLong(file.source.clone()))?;
+    Ok((stat.st_mode & 0o777, content))
+}
+
+/// Writes a file of the operator's own directories, unless it is as it should be: what is mounted keeps its inode.
+fn write_private(path: &str, content: &[u8], mode: u32, owner: Ids) -> Result<(), PrepareError> {
+    let path = Path::new(path);
+    let shown = path.display().to_string();
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(io_failed("write", &shown, io::ErrorKind::InvalidInput.into()));
+    };
+    let directory = private_directory(&parent.display().to_string())?;
+    let bound = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    if let Ok((stat, Some(found))) = beneath::read_file(&directory, Path::new(name), bound) {
+        let same = (stat.st_uid, stat.st_gid) == owner && stat.st_mode & 0o7777 == mode;
+        if same && found == content {
+            return Ok(());
+        }
+    }
+    beneath::replace_file(&directory, name, content, mode, owner)
+        .map_err(|cause| io_failed("write", &shown, cause))
+}
+
+/// A directory of the operator's, 0700 where it is made. Its path may hold links above: it is the administrator's choice.
+fn private_directory(path: &str) -> Result<OwnedFd, PrepareError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let open = || -> io::Result<OwnedFd> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(beneath::directory(&Path::new(path).canonicalize()?)?)
+    };
+    open().map_err(|cause| io_failed("make directory", path, cause))
+}
+
+fn operator() -> Ids {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+fn walk_failed(doing: &'static str, path: &str, error: WalkError) -> PrepareError {
+    match error {
+        WalkError::NotReal => PrepareError::NotReal(path.to_owned()),
+        other => io_failed(doing, path, other.into()),
+    }
+}
+
+fn io_failed(doing: &'static str, path: &str, cause: io::Error) -> PrepareError {
+    PrepareError::Io { doing, path: path.to_owned(), cause }
+}

@@ -1,0 +1,64 @@
+//! What was parsed last time, so that one changed file costs one parse.
+//!
+//! A file is unchanged when its stamp is, and is older than the scan that read it by more than clocks are coarse: a file
+//! written twice within a tick of its file system's clock has one stamp and two contents. Where that cannot be told, the text
+//! is read and compared; that is still no parse.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::read::Stamp;
+use crate::world::scan::ParsedFile;
+
+/// How much older than the last scan a stamp must be to be believed. Two seconds is the coarsest clock of a file system (FAT).
+const COARSEST_SECONDS: i64 = 2;
+
+/// The last scan's files. Belongs to one directory.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    files: BTreeMap<String, Entry>,
+    /// When the scan that goes on began.
+    now: i64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stamp: Stamp,
+    /// When the scan that read it began, in seconds.
+    read: i64,
+    file: Arc<ParsedFile>,
+}
+
+impl Cache {
+    /// A scan begins.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.now = now.as_second();
+    }
+
+    /// A scan has ended: what is not among its files is forgotten.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.files.retain(|name, _| is_there(name));
+    }
+
+    /// The file as it was, if it has not been touched since.
+    pub(super) fn unchanged(&self, name: &str, stamp: &Stamp) -> Option<Arc<ParsedFile>> {
+        let entry = self.files.get(name)?;
+        let (newest, _) = stamp.newest();
+        let settled = newest.saturating_add(COARSEST_SECONDS) < entry.read;
+        (settled && entry.stamp == *stamp).then(|| Arc::clone(&entry.file))
+    }
+
+    /// The file as it was, if it says the same.
+    pub(super) fn same_text(&self, name: &str, bytes: &[u8]) -> Option<Arc<ParsedFile>> {
+        let entry = self.files.get(name)?;
+        (entry.file.text.as_bytes() == bytes).then(|| Arc::clone(&entry.file))
+    }
+
+    /// Remembers a file that was read.
+    pub(super) fn keep(&mut self, name: &str, stamp: Stamp, file: &Arc<ParsedFile>) {
+        let entry = Entry { stamp, read: self.now, file: Arc::clone(file) };
+        self.files.insert(name.to_owned(), entry);
+    }
+}

@@ -1,0 +1,424 @@
+//! The promises, held against the engine's own truth and the log of calls.
+//!
+//! S1 hands off, S2 one shell, S9 and S10 nothing is taken away that a file still wants, S11 no change from a stale view,
+//! S12 one change at a time and a read after an unknown outcome, S20 paused ones are left alone, L3 no lost wake-up. What the
+//! files mean is judged a second time here, by other code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chanop::container::label::Ownership;
+use chanop::container::{ContainerId, ContainerName, ContainerState, Identity};
+use chanop::controller::Controller;
+use chanop::controller::effect::Call;
+use chanop::controller::input::{Answer, Failure};
+use chanop::controller::view::View;
+use chanop::planner::plan_channel;
+use chanop::resource::{Now, ObjectRef, ResourceName};
+use chanop::world::Settings;
+use chanop::world::record::Loaded;
+
+use crate::engine::{Engine, Maker, is_ours};
+use crate::tree::{Reading, Spec, Tree, path_of};
+
+/// Whoever acts on what an inspect said must do so within this.
+const OPEN_EYES: Duration = Duration::from_millis(1_100);
+
+/// What is known of one file by the scans that were delivered.
+#[derive(Debug, Clone, Default)]
+struct Belief {
+    /// The last good content.
+    spec: Option<Spec>,
+    /// Complete scans in a row that proved it absent.
+    scans: u32,
+    since: Duration,
+    held: bool,
+    approved: bool,
+    gone: bool,
+    /// In the last scan, was it proved to be absent?
+    absent: bool,
+}
+
+/// What the operator learned of a container by an inspect.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Duration,
+    ours: bool,
+    state: ContainerState,
+}
+
+/// Per channel.
+#[derive(Debug, Clone, Default)]
+struct Key {
+    in_flight: Option<u64>,
+    /// The call whose outcome is not known.
+    unknown: Option<Duration>,
+    last_write: Duration,
+    absent: bool,
+    overridden: bool,
+}
+
+/// The book of promises.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// The first that was broken.
+    pub broken: Option<String>,
+    beliefs: BTreeMap<String, Belief>,
+    suspicious: bool,
+    pinned: Option<u64>,
+    keys: BTreeMap<String, Key>,
+    looks: BTreeMap<ContainerId, Look>,
+    made_here: BTreeSet<ContainerId>,
+    made_from: BTreeMap<ContainerId, Spec>,
+    creating: BTreeMap<u64, Spec>,
+    known_files: BTreeSet<String>,
+    listed: Option<BTreeSet<ContainerName>>,
+    /// Containers that a person changed: what becomes of them needs no other reason.
+    pub tampered: BTreeSet<ContainerId>,
+}
+
+impl Check {
+    /// A promise was broken.
+    pub fn fail(&mut self, what: impl Into<String>) {
+        if self.broken.is_none() {
+            self.broken = Some(what.into());
+        }
+    }
+
+    // Files.
+
+    /// A scan is delivered.
+    pub fn scanned(&mut self, tree: &Tree, now: Duration, prune_delay: Duration) {
+        if tree.away.is_some() || tree.incomplete.is_some() {
+            for belief in self.beliefs.values_mut().filter(|belief| !belief.gone) {
+                belief.scans = 0;
+                belief.absent = false;
+            }
+            return;
+        }
+        if self.pinned.is_some_and(|pinned| pinned != tree.inode) {
+            self.suspicious = true;
+        }
+        self.pinned = Some(tree.inode);
+        self.known_files = tree.files.keys().cloned().collect();
+        for (channel, file) in &tree.files {
+            let whole = file.reading == Reading::Fine && file.text == file.spec.yaml(channel);
+            let closed = is_closed(tree, channel);
+            let known = self.beliefs.contains_key(channel);
+            if !known && (!whole || closed) {
+                continue;
+            }
+            let belief = self.beliefs.entry(channel.clone()).or_default();
+            if whole && !closed {
+                *belief = Belief { spec: Some(file.spec.clone()), ..Belief::default() };
+            } else {
+                belief.scans = 0;
+                belief.absent = false;
+            }
+        }
+        let known = |belief: &Belief| belief.spec.is_some() && !belief.gone;
+        let absent =
+            |channel: &String| !tree.files.contains_key(channel) && !is_closed(tree, channel);
+        let total = self.beliefs.values().filter(|belief| known(belief)).count();
+        let missing: Vec<String> = self
+            .beliefs
+            .iter()
+            .filter(|(channel, belief)| known(belief) && absent(channel))
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        let mass = missing.len() >= 3 && missing.len() * 2 >= total;
+        for channel in &missing {
+            let belief = self.beliefs.entry(channel.clone()).or_default();
+            belief.scans += 1;
+            belief.absent = true;
+            if belief.scans == 1 {
+                belief.since = now;
+            }
+            belief.held |= mass || self.suspicious;
+            let proved = belief.scans >= 2 && now.saturating_sub(belief.since) >= prune_delay;
+            if proved && (!belief.held || belief.approved) {
+                belief.gone = true;
+            }
+        }
+        for (channel, belief) in &mut self.beliefs {
+            if !tree.files.contains_key(channel) && is_closed(tree, channel) && !belief.gone {
+                belief.scans = 0;
+                belief.absent = false;
+            }
+        }
+        if missing.is_empty() {
+            self.suspicious = false;
+        }
+    }
+
+    /// A person let held removals go.
+    pub fn confirmed(&mut self) {
+        for belief in self.beliefs.values_mut().filter(|belief| belief.held) {
+            belief.approved = true;
+        }
+    }
+
+    /// A person suspended the channel.
+    pub fn overridden(&mut self, channel: &str) {
+        self.keys.entry(channel.to_owned()).or_default().overridden = true;
+    }
+
+    /// What the last scan proved to be absent.
+    pub fn file_is_absent(&self, channel: &str) -> bool {
+        !self.known_files.contains(channel)
+    }
+
+    /// A new process: what was not durable is not known.
+    pub fn restarted(&mut self, loaded: &Loaded) {
+        self.pinned = None;
+        self.suspicious = false;
+        self.looks.clear();
+        self.made_here.clear();
+        self.creating.clear();
+        self.listed = None;
+        self.beliefs.retain(|channel, belief| {
+            let Ok(name) = ResourceName::parse(channel) else { return false };
+            let object = ObjectRef::channel(name);
+            let row = loaded.inventory.get(&object);
+            let source = loaded.sources.contains_key(&path_of(channel));
+            belief.scans = 0;
+            belief.held = row.is_some_and(|row| row.held);
+            belief.approved = false;
+            // An end that was not written down is proved again.
+            belief.gone =
+                belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
+            row.is_some() || source || belief.gone
+        });
+        self.keys.retain(|_, key| {
+            *key = Key { overridden: key.overridden, ..Key::default() };
+            key.overridden
+        });
+    }
+
+    // Calls.
+
+    /// The core sends a call.
+    pub fn sent(
+        &mut self,
+        number: u64,
+        now: Duration,
+        channel: Option<&ResourceName>,
+        call: &Call,
+        engine: &Engine,
+        settings: &Settings,
+    ) {
+        let Some(channel) = channel else { return };
+        let text = channel.to_string();
+        let name = ContainerName::shell(&settings.instance, channel);
+        let absent = self.listed.as_ref().is_some_and(|listed| !listed.contains(&name));
+        let key = self.keys.entry(text.clone()).or_insert_with(|| Key { absent, ..Key::default() });
+        if let Some(other) = key.in_flight {
+            self.fail(format!("S12: {text}: {} while call {other} is on its way", call.word()));
+            return;
+        }
+        key.in_flight = Some(number);
+        if !call.mutates() {
+            return;
+        }
+        if key.unknown.is_some() {
+            self.fail(format!(
+                "S12: {text}: {} after an unknown outcome, without a read",
+                call.word()
+            ));
+        }
+        match call {
+            Call::Create { .. } => {
+                if !self.keys.get(&text).is_some_and(|key| key.absent) {
+                    self.fail(format!("S11: {text}: create though absence was not seen"));
+                }
+                if let Some(spec) = self.beliefs.get(&text).and_then(|b| b.spec.clone()) {
+                    self.creating.insert(number, spec);
+                }
+            }
+            Call::Start(id) if self.made_here.remove(id) => {}
+            Call::Start(id) => self.with_open_eyes(&text, call.word(), id, now),
+            Call::Stop { id, .. } | Call::Remove { id, .. } => {
+                self.with_open_eyes(&text, call.word(), id, now);
+                self.is_justified(&text, call.word(), id, engine, settings);
+            }
+            Call::Update { id, .. } => self.with_open_eyes(&text, call.word(), id, now),
+            _ => {}
+        }
+    }
+
+    fn with_open_eyes(&mut self, channel: &str, word: &str, id: &ContainerId, now: Duration) {
+        let Some(look) = self.looks.get(id).copied() else {
+            return self.fail(format!("S11: {channel}: {word} of {} unseen", id.short()));
+        };
+        if now.saturating_sub(look.at) > OPEN_EYES {
+            self.fail(format!("S11: {channel}: {word} of {} seen too long ago", id.short()));
+        }
+        if !look.ours {
+            self.fail(format!("S1: {channel}: {word} of {}, which is not ours", id.short()));
+        }
+        if look.state == ContainerState::Paused {
+            self.fail(format!("S20: {channel}: {word} of {}, which is paused", id.short()));
+        }
+    }
+
+    fn is_justified(
+        &mut self,
+        channel: &str,
+        word: &str,
+        id: &ContainerId,
+        engine: &Engine,
+        settings: &Settings,
+    ) {
+        let Some(container) = engine.containers.get(id) else { return };
+        let never_ran = container.starts == 0;
+        let tampered = self.tampered.contains(id) || container.maker == Maker::Person;
+        let odd = matches!(container.state, ContainerState::Dead | ContainerState::Restarting);
+        if tampered
+            || odd
+            || (word == "remove" && never_ran)
+            || !is_ours(&settings.instance, container)
+        {
+            return;
+        }
+        let file_there = self.known_files.contains(channel);
+        let overridden = self.keys.get(channel).is_some_and(|key| key.overridden);
+        let made_from = self.made_from.get(id);
+        let why_not = match self.beliefs.get(channel) {
+            Some(belief) if belief.gone => return,
+            Some(belief) => {
+                let Some(spec) = &belief.spec else { return };
+                let wants_it = !spec.suspend && spec.enabled && spec.zone.is_none() && !overridden;
+                let changed = made_from.is_none_or(|old| {
+                    let memory = spec.memory;
+                    Spec { memory, ..old.clone() }.container() != spec.container()
+                });
+                if !wants_it || changed {
+                    return;
+                }
+                "its file wants it as it is"
+            }
+            None if file_there => "its file is there, though it could not be used",
+            None => return,
+        };
+        self.fail(format!("S9: {channel}: {word} of {}: {why_not}", id.short()));
+    }
+
+    /// Something happened on the engine.
+    pub fn executed(&mut self, engine: &Engine) {
+        let mut names: BTreeSet<&ContainerName> = BTreeSet::new();
+        for container in engine.containers.values() {
+            if !names.insert(&container.name) {
+                let text = format!("S2: two containers are named {}", container.name);
+                if self.broken.is_none() {
+                    self.broken = Some(text);
+                }
+                return;
+            }
+        }
+    }
+
+    /// A call is answered.
+    #[expect(clippy::too_many_arguments, reason = "all of one answer, taken apart once")]
+    pub fn answered(
+        &mut self,
+        number: u64,
+        now: Duration,
+        sent: Duration,
+        channel: Option<&ResourceName>,
+        call: &Call,
+        answer: &Result<Answer, Failure>,
+        settings: &Settings,
+    ) {
+        if let (Call::List, Ok(Answer::Listed(all))) = (call, answer) {
+            for (name, key) in &mut self.keys {
+                if key.last_write >= sent || key.in_flight.is_some() {
+                    continue;
+                }
+                if key.unknown.is_some_and(|unknown| unknown < sent) {
+                    key.unknown = None;
+                }
+                let name =
+                    ResourceName::parse(name).map(|n| ContainerName::shell(&settings.instance, &n));
+                key.absent = name.is_ok_and(|name| all.iter().all(|found| found.name != name));
+            }
+            self.listed = Some(all.iter().map(|found| found.name.clone()).collect());
+            return;
+        }
+        let Some(channel) = channel else { return };
+        let text = channel.to_string();
+        let shell = ContainerName::shell(&settings.instance, channel);
+        let key = self.keys.entry(text).or_default();
+        if key.in_flight == Some(number) {
+            key.in_flight = None;
+        }
+        if call.mutates() {
+            key.last_write = now;
+        }
+        match (call, answer) {
+            (_, Err(Failure::Unknown(_))) if call.mutates() => {
+                key.unknown = Some(now);
+                key.absent = false;
+            }
+            (Call::Create { .. }, Ok(Answer::Created(id))) => {
+                key.absent = false;
+                self.made_here.insert(id.clone());
+            }
+            (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
+            (Call::Remove { .. }, Ok(_)) => key.absent = true,
+            (Call::Inspect(_) | Call::InspectName(_), Ok(Answer::Inspected(found))) => {
+                key.unknown = None;
+                let ours = matches!(
+                    Identity::of(&settings.instance, &found.labels, &found.name),
+                    Ownership::Ours(_)
+                );
+                key.absent = found.name != shell;
+                self.looks.insert(found.id.clone(), Look { at: now, ours, state: found.state });
+            }
+            (_, Err(Failure::NotFound(_))) => {
+                if !matches!(call, Call::Create { .. }) {
+                    key.unknown = None;
+                    key.absent = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A create was carried out: what it was made from.
+    pub fn created(&mut self, number: u64, id: &ContainerId) {
+        if let Some(spec) = self.creating.remove(&number) {
+            self.made_from.insert(id.clone(), spec);
+        }
+    }
+
+    // Wake-ups.
+
+    /// L3: whoever wants something has a call on its way or a time to look again.
+    pub fn no_lost_wake(&mut self, core: &Controller, view: &View, blocked: bool, now: Now) {
+        if blocked || self.broken.is_some() {
+            return;
+        }
+        for (name, channel) in &view.channels {
+            if channel.in_flight.is_some() || channel.next_look.is_some() {
+                continue;
+            }
+            let key = self.keys.get(name.as_str());
+            if key.is_some_and(|key| key.in_flight.is_some()) {
+                continue;
+            }
+            let step = plan_channel(core.world(), name, now);
+            if let Some(want) = step.want {
+                self.fail(format!(
+                    "L3: {name} wants {} ({}) and nothing will wake it",
+                    want.action.verb(),
+                    want.cause
+                ));
+            }
+        }
+    }
+}
+
+fn is_closed(tree: &Tree, channel: &str) -> bool {
+    let path = path_of(channel);
+    tree.closed.contains(path.split_once('/').map_or("", |(folder, _)| folder))
+}

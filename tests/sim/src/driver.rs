@@ -1,0 +1,807 @@
+//! The scheduler: carries out effects late, twice or not at all, and keeps virtual time.
+//!
+//! Whatever the core asks for becomes a happening in the future; the order of what falls on one instant is the order of
+//! asking. A crash takes the core and every answer on its way; what the engine was asked, it may still do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chanop::controller::effect::{Call, Effect};
+use chanop::controller::input::{Answer, Failure, Input, Seq, StreamEvent};
+use chanop::controller::request::{Reply, Request};
+use chanop::controller::view::{ChannelView, View};
+use chanop::controller::{Beginning, Controller};
+use chanop::resource::condition::Reason;
+use chanop::resource::{Now, ResourceName};
+use chanop::world::Settings;
+use chanop::world::record::Write;
+use jiff::Timestamp;
+
+use crate::check::Check;
+use crate::engine::{Container, Engine, Event, wall};
+use crate::host::{Host, name, settings};
+use crate::rng::Rng;
+use crate::store::Store;
+use crate::tree::{Spec, Tree};
+
+/// What becomes of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done and answered.
+    Fine,
+    /// It never arrives; nobody knows.
+    Lost,
+    /// It is done, and its answer is lost.
+    AnswerLost,
+    /// Given up now, done after so long.
+    Zombie(Duration),
+    /// Nothing is heard until its time is up; it is never done.
+    Hangs,
+    /// The engine cannot be reached.
+    Unreachable,
+    /// The engine refuses.
+    Refused(Reason),
+    /// Its disk is full.
+    NoSpace,
+    /// Its state does not allow it.
+    Conflict,
+}
+
+/// How often what goes wrong, in thousandths.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Luck {
+    /// A call never arrives, or its answer does not.
+    pub unknown: u64,
+    /// Of a call that was given up, that it is done later.
+    pub zombie: u64,
+    /// A call is refused, out of space, in conflict.
+    pub refused: u64,
+    /// An event is not delivered.
+    pub event_lost: u64,
+    /// An event is delivered twice.
+    pub event_twice: u64,
+    /// The operator crashes after an input.
+    pub crash: u64,
+    /// A commit fails.
+    pub commit: u64,
+    /// Nobody hears that a file changed.
+    pub doorbell_lost: u64,
+    /// How slow everything may be, in milliseconds.
+    pub slow: u64,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Execute { call: u64 },
+    Answer { generation: u32, call: u64, answer: Result<Answer, Failure> },
+    Durable { generation: u32, seq: Seq, writes: Vec<Write>, fails: bool },
+    Committed { generation: u32, seq: Seq, result: Result<(), String> },
+    Opened { generation: u32, epoch: Seq },
+    Subscribe { generation: u32, epoch: Seq },
+    Ring { generation: u32, epoch: Seq, event: Event },
+    Ended { generation: u32, epoch: Seq },
+    Look,
+    Periodic { generation: u32 },
+    Restart,
+    EngineUp,
+}
+
+#[derive(Debug)]
+struct OnItsWay {
+    generation: u32,
+    seq: Seq,
+    channel: Option<ResourceName>,
+    call: Call,
+    sent: Duration,
+    answers: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    epoch: Seq,
+    since: Timestamp,
+    subscribed: bool,
+}
+
+/// A call as the log has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// When it was sent.
+    pub at: Duration,
+    /// For which channel.
+    pub channel: Option<String>,
+    /// What.
+    pub word: &'static str,
+    /// Does it change something?
+    pub mutates: bool,
+}
+
+/// The world and the core in it.
+#[derive(Debug)]
+pub struct Sim {
+    /// Chance.
+    pub rng: Rng,
+    /// Virtual time.
+    pub now: Duration,
+    /// Docker.
+    pub engine: Engine,
+    /// The spec directory.
+    pub tree: Tree,
+    /// The database.
+    pub store: Store,
+    /// The file system.
+    pub host: Host,
+    /// The flags.
+    pub settings: Settings,
+    /// What the specs directory, instance and labels are.
+    pub scope: String,
+    /// `--takeover`.
+    pub takeover: bool,
+    /// The promises.
+    pub check: Check,
+    /// How it goes.
+    pub luck: Luck,
+    /// The fates of the next calls of a word.
+    pub fates: VecDeque<(&'static str, Fate)>,
+    /// The event stream is open and says nothing.
+    pub deaf: bool,
+    /// What was last published.
+    pub view: Arc<View>,
+    /// Answers to requests.
+    pub replies: BTreeMap<u64, Reply>,
+    /// Every call.
+    pub calls: Vec<Logged>,
+    /// Everything, in plain words.
+    pub log: Vec<String>,
+    /// The core said that it cannot go on.
+    pub fatal: Option<String>,
+    /// Inputs taken.
+    pub inputs: u64,
+    core: Option<Controller>,
+    born: Duration,
+    generation: u32,
+    happenings: BTreeMap<(Duration, u64), Happening>,
+    counter: u64,
+    wake: Option<Duration>,
+    flying: BTreeMap<u64, OnItsWay>,
+    stream: Option<Stream>,
+    restarts_at: Option<Duration>,
+    looking: Option<Duration>,
+    here: (Duration, u32),
+}
+
+impl Sim {
+    /// A world without a file or container, and an operator that begins.
+    pub fn new(seed: u64) -> Self {
+        let mut sim = Self {
+            rng: Rng::new(seed),
+            now: Duration::ZERO,
+            engine: Engine::new(),
+            tree: Tree::default(),
+            store: Store::default(),
+            host: Host::default(),
+            settings: settings(),
+            scope: "specs".to_owned(),
+            takeover: false,
+            check: Check::default(),
+            luck: Luck { slow: 20, ..Luck::default() },
+            fates: VecDeque::new(),
+            deaf: false,
+            view: Arc::default(),
+            replies: BTreeMap::new(),
+            calls: Vec::new(),
+            log: Vec::new(),
+            fatal: None,
+            inputs: 0,
+            core: None,
+            born: Duration::ZERO,
+            generation: 0,
+            happenings: BTreeMap::new(),
+            counter: 0,
+            wake: None,
+            flying: BTreeMap::new(),
+            stream: None,
+            restarts_at: None,
+            looking: None,
+            here: (Duration::ZERO, 0),
+        };
+        sim.at(Duration::ZERO, Happening::Restart);
+        sim
+    }
+
+    /// A world in which these channels have a file each.
+    pub fn with_channels(seed: u64, channels: &[&str]) -> Self {
+        let mut sim = Self::new(seed);
+        for channel in channels {
+            sim.tree.write(channel, Spec::default());
+        }
+        sim
+    }
+
+    /// Writes a line of the trace.
+    pub fn note(&mut self, line: impl AsRef<str>) {
+        let line = format!("{:>10.3}s  {}", self.now.as_secs_f64(), line.as_ref());
+        self.log.push(line);
+    }
+
+    fn at(&mut self, time: Duration, happening: Happening) {
+        self.counter += 1;
+        self.happenings.insert((time.max(self.now), self.counter), happening);
+    }
+
+    fn soon(&mut self) -> Duration {
+        let slow = self.luck.slow.max(1);
+        self.now + self.rng.millis(1, slow)
+    }
+
+    /// The core, while it lives.
+    pub const fn core(&self) -> Option<&Controller> {
+        self.core.as_ref()
+    }
+
+    /// The core's time.
+    pub fn core_now(&self) -> Now {
+        Now { mono: self.now.saturating_sub(self.born), wall: wall(self.now) }
+    }
+
+    // Time.
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+        self.engine.pass(end);
+    }
+
+    /// Lets time pass until it is so; true when it came to be within the limit.
+    pub fn run_until(&mut self, limit: Duration, mut so: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            if so(self) {
+                return true;
+            }
+            if !self.step(end) {
+                self.now = end;
+                self.engine.pass(end);
+                return so(self);
+            }
+        }
+    }
+
+    /// The next thing that happens, unless it lies beyond `end`.
+    pub fn step(&mut self, end: Duration) -> bool {
+        let happening = self.happenings.first_key_value().map(|((at, _), _)| *at);
+        let next = [happening, self.wake, self.engine.next_time()].into_iter().flatten().min();
+        let Some(at) = next.filter(|at| *at <= end) else { return false };
+        self.now = at.max(self.now);
+        self.engine.pass(self.now);
+        self.spread_news();
+        if self.engine.next_time().is_some_and(|time| time <= self.now) {
+            return true;
+        }
+        if happening.is_some_and(|time| time <= self.now) {
+            if let Some((_, happening)) = self.happenings.pop_first() {
+                self.happen(happening);
+            }
+        } else if self.wake.is_some_and(|time| time <= self.now) {
+            self.wake = None;
+            self.feed(Input::Tick);
+        }
+        self.spread_news();
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Execute { call } => self.execute(call),
+            Happening::Answer { generation, call, answer } if generation == self.generation => {
+                self.answer(call, answer);
+            }
+            Happening::Durable { generation, seq, writes, fails } => {
+                if generation != self.generation {
+                    return;
+                }
+                let failed = fails || self.store.failing;
+                let result = if failed {
+                    Err("disk I/O error".to_owned())
+                } else {
+                    self.store.commit(writes);
+                    Ok(())
+                };
+                let at = self.soon();
+                self.at(at, Happening::Committed { generation, seq, result });
+            }
+            Happening::Committed { generation, seq, result } if generation == self.generation => {
+                self.feed(Input::Committed { seq, result });
+            }
+            Happening::Opened { generation, epoch } if generation == self.generation => {
+                self.feed(Input::Stream { epoch, event: StreamEvent::Opened });
+            }
+            Happening::Subscribe { generation, epoch } if generation == self.generation => {
+                self.subscribe(epoch);
+            }
+            Happening::Ring { generation, epoch, event } if generation == self.generation => {
+                if let Some(doorbell) = event.doorbell {
+                    self.feed(Input::Stream { epoch, event: StreamEvent::Container(doorbell) });
+                }
+            }
+            Happening::Ended { generation, epoch } if generation == self.generation => {
+                let event = StreamEvent::Ended("connection closed".to_owned());
+                self.feed(Input::Stream { epoch, event });
+            }
+            Happening::Look => {
+                self.looking = None;
+                self.look();
+            }
+            Happening::Periodic { generation } if generation == self.generation => {
+                self.look();
+                self.at(self.now + Duration::from_secs(30), Happening::Periodic { generation });
+            }
+            Happening::Restart => self.begin(),
+            Happening::EngineUp => {
+                self.note("the engine is back");
+                self.engine.come_up();
+            }
+            _ => {}
+        }
+    }
+
+    // The operator.
+
+    fn begin(&mut self) {
+        if self.core.is_some() {
+            return;
+        }
+        self.restarts_at = None;
+        let (loaded, sources) = self.store.load();
+        self.check.restarted(&loaded);
+        let beginning = Beginning {
+            settings: self.settings.clone(),
+            loaded,
+            sources,
+            scope: self.scope.clone(),
+            takeover: self.takeover,
+            seed: u64::from(self.generation) + 7,
+        };
+        self.born = self.now;
+        self.core = Some(Controller::new(beginning));
+        self.note("the operator begins");
+        let generation = self.generation;
+        let first = self.now + self.rng.millis(1, 200 + self.luck.slow);
+        self.at(first, Happening::Periodic { generation });
+        self.feed(Input::Tick);
+    }
+
+    /// `kill -9`, and a new one after a while.
+    pub fn crash(&mut self, back_after: Duration) {
+        if self.core.take().is_none() {
+            return;
+        }
+        self.note("the operator is killed");
+        self.generation += 1;
+        self.wake = None;
+        self.stream = None;
+        // Its requests may be in the engine's socket still.
+        let flying: Vec<u64> = self.flying.keys().copied().collect();
+        for call in flying {
+            let chance = self.rng.permille(500);
+            if chance {
+                self.flying.remove(&call);
+            } else if let Some(flight) = self.flying.get_mut(&call) {
+                flight.answers = false;
+            }
+        }
+        // A commit on its way is durable or not.
+        let commits: Vec<(Duration, u64)> = self
+            .happenings
+            .iter()
+            .filter(|(_, happening)| matches!(happening, Happening::Durable { .. }))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in commits {
+            if let Some(Happening::Durable { writes, fails, .. }) = self.happenings.remove(&at) {
+                if self.rng.permille(500) && !fails && !self.store.failing {
+                    self.store.commit(writes);
+                }
+            }
+        }
+        let at = self.now + back_after;
+        self.restarts_at = Some(at);
+        self.at(at, Happening::Restart);
+    }
+
+    /// Asks the core; the answer will be in `replies`.
+    pub fn request(&mut self, request: Request) -> u64 {
+        let id = self.replies.len() as u64 + 1_000 + self.inputs;
+        self.note(format!("a person asks: {request:?}"));
+        if let Request::Suspend { target, .. } = &request {
+            self.check.overridden(target.name.as_str());
+        }
+        if let Request::ConfirmPrune(_) = &request {
+            self.feed(Input::Requested { id, request });
+            if matches!(self.replies.get(&id), Some(Reply::Accepted(_))) {
+                self.check.confirmed();
+            }
+            return id;
+        }
+        self.feed(Input::Requested { id, request });
+        id
+    }
+
+    /// Gives the core an input, and carries out what it wants.
+    pub fn feed(&mut self, input: Input) {
+        let now = self.core_now();
+        let Some(core) = &mut self.core else { return };
+        self.inputs += 1;
+        let effects = core.on(now, input);
+        self.watch_for_storms();
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        if let Some(core) = &self.core {
+            let blocked = self.view.blocked.is_some();
+            self.check.no_lost_wake(core, &self.view, blocked, now);
+        }
+        if self.rng.permille(self.luck.crash) {
+            let back = self.rng.millis(1, 3_000);
+            self.crash(back);
+        }
+    }
+
+    fn watch_for_storms(&mut self) {
+        self.here =
+            if self.here.0 == self.now { (self.now, self.here.1 + 1) } else { (self.now, 0) };
+        if self.here.1 == 2_000 {
+            self.check.fail("2,000 inputs at one instant: the core wakes itself without end");
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let generation = self.generation;
+        match effect {
+            Effect::Call { seq, channel, call, timeout, cause } => {
+                self.send(seq, channel, call, timeout, &cause);
+            }
+            Effect::Commit { seq, writes } => {
+                let fails = self.rng.permille(self.luck.commit);
+                let at = self.soon();
+                self.at(at, Happening::Durable { generation, seq, writes, fails });
+            }
+            Effect::Follow { epoch, since } => {
+                self.note("core: follow events");
+                self.stream = Some(Stream { epoch, since, subscribed: false });
+                let opened = self.soon();
+                if self.engine.down {
+                    self.at(opened, Happening::Ended { generation, epoch });
+                    return;
+                }
+                // The engine answers before it subscribes.
+                let later = opened + self.rng.millis(0, self.luck.slow);
+                self.at(opened, Happening::Opened { generation, epoch });
+                self.at(later, Happening::Subscribe { generation, epoch });
+            }
+            Effect::Scan => {
+                let at = self.soon();
+                self.look_at(at);
+            }
+            Effect::WakeAt(at) => self.wake = Some((self.born + at).max(self.now)),
+            Effect::Publish(view) => self.view = view,
+            Effect::Reply { id, reply } => {
+                self.note(format!("core answers: {reply:?}"));
+                if self.replies.insert(id, reply).is_some() {
+                    self.check.fail("a request was answered twice");
+                }
+            }
+            Effect::Fatal(why) => {
+                self.note(format!("core gives up: {why}"));
+                self.fatal = Some(why);
+            }
+        }
+    }
+
+    // Calls.
+
+    fn roll(&mut self, call: &Call) -> Fate {
+        if let Some(at) = self.fates.iter().position(|(word, _)| *word == call.word()) {
+            return self.fates.remove(at).map_or(Fate::Fine, |(_, fate)| fate);
+        }
+        if matches!(call, Call::Probe(_)) {
+            return Fate::Fine;
+        }
+        if self.engine.down {
+            return Fate::Unreachable;
+        }
+        if self.rng.permille(self.luck.unknown) {
+            return match self.rng.below(4) {
+                0 => Fate::Lost,
+                1 | 2 => Fate::AnswerLost,
+                _ => Fate::Hangs,
+            };
+        }
+        if self.rng.permille(self.luck.zombie) {
+            return Fate::Zombie(self.rng.millis(1, 20_000));
+        }
+        if call.mutates() && self.rng.permille(self.luck.refused) {
+            return match self.rng.below(4) {
+                0 => Fate::NoSpace,
+                1 => Fate::Conflict,
+                2 => Fate::Refused(Reason::HostFailed),
+                _ => Fate::Unreachable,
+            };
+        }
+        Fate::Fine
+    }
+
+    fn send(
+        &mut self,
+        seq: Seq,
+        channel: Option<ResourceName>,
+        call: Call,
+        timeout: Duration,
+        cause: &str,
+    ) {
+        self.counter += 1;
+        let number = self.counter;
+        let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
+        let fate = self.roll(&call);
+        if !matches!(call, Call::Ping | Call::Probe(_)) {
+            self.note(format!("core: {}{target} ({cause}) [{fate:?}]", call.word()));
+        }
+        self.calls.push(Logged {
+            at: self.now,
+            channel: channel.as_ref().map(ToString::to_string),
+            word: call.word(),
+            mutates: call.mutates(),
+        });
+        self.check.sent(number, self.now, channel.as_ref(), &call, &self.engine, &self.settings);
+        let generation = self.generation;
+        let flight = OnItsWay {
+            generation,
+            seq,
+            channel,
+            call,
+            sent: self.now,
+            answers: fate == Fate::Fine,
+        };
+        self.flying.insert(number, flight);
+        let unknown = || Err(Failure::Unknown("timed out".to_owned()));
+        let done = self.soon();
+        match fate {
+            Fate::Fine => return self.at(done, Happening::Execute { call: number }),
+            Fate::Lost => self.later(done, number, unknown()),
+            Fate::AnswerLost => {
+                self.at(done, Happening::Execute { call: number });
+                let answered = done + self.rng.millis(0, 50);
+                self.later(answered, number, unknown());
+            }
+            Fate::Zombie(after) => {
+                self.at(done + after, Happening::Execute { call: number });
+                self.later(done, number, unknown());
+            }
+            Fate::Hangs => self.later(self.now + timeout, number, unknown()),
+            Fate::Unreachable => {
+                self.later(
+                    done,
+                    number,
+                    Err(Failure::Unreachable("connection refused".to_owned())),
+                );
+            }
+            Fate::Refused(reason) => {
+                self.later(done, number, Err(Failure::Refused(reason, "refused".to_owned())));
+            }
+            Fate::NoSpace => {
+                self.later(done, number, Err(Failure::NoSpace("no space left".to_owned())));
+            }
+            Fate::Conflict => {
+                self.later(done, number, Err(Failure::Conflict("conflict".to_owned())));
+            }
+        }
+    }
+
+    fn later(&mut self, at: Duration, call: u64, answer: Result<Answer, Failure>) {
+        let generation = self.generation;
+        self.at(at, Happening::Answer { generation, call, answer });
+    }
+
+    fn execute(&mut self, number: u64) {
+        let Some(flight) = self.flying.get(&number) else { return };
+        let (call, answers) = (flight.call.clone(), flight.answers);
+        if let Call::Probe(wanted) = &call {
+            let facts = self.host.probe(wanted);
+            let at = self.soon();
+            return self.later(at, number, Ok(Answer::Facts(facts)));
+        }
+        let answer = if self.engine.down {
+            Err(Failure::Unknown("connection reset".to_owned()))
+        } else {
+            self.engine.execute(&self.settings.instance, &call)
+        };
+        if let Ok(Answer::Created(id)) = &answer {
+            self.check.created(number, id);
+        }
+        self.check.executed(&self.engine);
+        if call.mutates() && !answers {
+            self.note(format!("engine: does {} all the same: {}", call.word(), answer.is_ok()));
+        }
+        if answers {
+            let at = self.soon();
+            self.later(at, number, answer);
+        } else if flight_is_over(&self.flying, number, self.generation) {
+            self.flying.remove(&number);
+        }
+    }
+
+    fn answer(&mut self, number: u64, answer: Result<Answer, Failure>) {
+        let Some(flight) = self.flying.get(&number) else { return };
+        if flight.generation != self.generation {
+            return;
+        }
+        let (seq, channel, call) = (flight.seq, flight.channel.clone(), flight.call.clone());
+        let (sent, answers) = (flight.sent, flight.answers);
+        if let Err(failure) = &answer {
+            let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
+            self.note(format!("answer: {}{target}: {failure:?}", call.word()));
+        }
+        self.check.answered(
+            number,
+            self.now,
+            sent,
+            channel.as_ref(),
+            &call,
+            &answer,
+            &self.settings,
+        );
+        // A zombie is still to be done.
+        if answers {
+            self.flying.remove(&number);
+        }
+        self.feed(Input::Answered { seq, answer });
+    }
+
+    // Events.
+
+    fn subscribe(&mut self, epoch: Seq) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.epoch == epoch) else {
+            return;
+        };
+        stream.subscribed = true;
+        let since = stream.since;
+        let replay: Vec<Event> =
+            self.engine.ring.iter().filter(|event| event.at >= since).cloned().collect();
+        for event in replay {
+            self.deliver(epoch, event);
+        }
+    }
+
+    fn spread_news(&mut self) {
+        let news = std::mem::take(&mut self.engine.news);
+        let Some(stream) = self.stream.filter(|stream| stream.subscribed) else { return };
+        for event in news {
+            self.deliver(stream.epoch, event);
+        }
+    }
+
+    fn deliver(&mut self, epoch: Seq, event: Event) {
+        if self.deaf || event.doorbell.is_none() || self.rng.permille(self.luck.event_lost) {
+            return;
+        }
+        let generation = self.generation;
+        if self.rng.permille(self.luck.event_twice) {
+            let again = self.soon();
+            self.at(again, Happening::Ring { generation, epoch, event: event.clone() });
+        }
+        let at = self.soon();
+        self.at(at, Happening::Ring { generation, epoch, event });
+    }
+
+    /// The event stream breaks.
+    pub fn cut_stream(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.note("the event stream breaks");
+            let generation = self.generation;
+            self.at(self.now, Happening::Ended { generation, epoch: stream.epoch });
+        }
+    }
+
+    /// The daemon goes, and comes back.
+    pub fn restart_engine(&mut self, live_restore: bool, back_after: Duration) {
+        if self.engine.down {
+            return;
+        }
+        self.note(format!("the engine goes down (live restore: {live_restore})"));
+        self.engine.go_down(live_restore);
+        self.cut_stream();
+        self.at(self.now + back_after, Happening::EngineUp);
+    }
+
+    // The spec directory.
+
+    /// Something in the directory changed: somebody may hear of it.
+    pub fn files_changed(&mut self) {
+        if self.rng.permille(self.luck.doorbell_lost) {
+            return;
+        }
+        let at = self.now + self.rng.millis(100, 100 + 2 * self.luck.slow);
+        self.look_at(at);
+    }
+
+    fn look_at(&mut self, at: Duration) {
+        if self.looking.is_none_or(|other| at < other) {
+            self.looking = Some(at);
+            self.at(at, Happening::Look);
+        }
+    }
+
+    fn look(&mut self) {
+        if self.core.is_none() {
+            return;
+        }
+        let scan = self.tree.scan(self.core_now());
+        self.check.scanned(&self.tree, self.now, self.settings.prune_delay);
+        self.feed(Input::Scanned(scan));
+    }
+
+    /// Writes a channel's file.
+    pub fn write(&mut self, channel: &str, spec: Spec) {
+        self.note(format!("file of {channel}: {spec:?}"));
+        self.tree.write(channel, spec);
+        self.files_changed();
+    }
+
+    /// Changes a channel's file.
+    pub fn edit(&mut self, channel: &str, change: impl FnOnce(&mut Spec)) {
+        let mut spec = self.tree.files.get(channel).map_or_else(Spec::default, |f| f.spec.clone());
+        change(&mut spec);
+        self.write(channel, spec);
+    }
+
+    /// Deletes a channel's file.
+    pub fn delete(&mut self, channel: &str) {
+        self.note(format!("file of {channel}: deleted"));
+        self.tree.delete(channel);
+        self.files_changed();
+    }
+
+    // What is.
+
+    /// The channel's own shell container.
+    pub fn shell(&self, channel: &str) -> Option<&Container> {
+        self.engine.shell(&self.settings.instance, &name(channel))
+    }
+
+    /// The channel as published.
+    pub fn channel(&self, channel: &str) -> Option<&ChannelView> {
+        self.view.channels.get(&name(channel)).map(AsRef::as_ref)
+    }
+
+    /// Is it published as ready, and does its shell run?
+    pub fn is_ready(&self, channel: &str) -> bool {
+        self.channel(channel).is_some_and(|view| view.ready)
+            && self.shell(channel).is_some_and(Container::is_live)
+    }
+
+    /// Are all channels of the directory ready?
+    pub fn all_ready(&self) -> bool {
+        self.tree.files.keys().all(|channel| self.is_ready(channel))
+    }
+
+    /// Calls of a word sent since, for all or one channel.
+    pub fn count(&self, since: Duration, word: &str, channel: Option<&str>) -> usize {
+        self.calls
+            .iter()
+            .filter(|call| call.at >= since && call.word == word)
+            .filter(|call| channel.is_none() || call.channel.as_deref() == channel)
+            .count()
+    }
+
+    /// Changing calls sent since.
+    pub fn mutations(&self, since: Duration) -> usize {
+        self.calls.iter().filter(|call| call.at >= since && call.mutates).count()
+    }
+}
+
+fn flight_is_over(flying: &BTreeMap<u64, OnItsWay>, number: u64, generation: u32) -> bool {
+    flying.get(&number).is_some_and(|flight| flight.generation != generation)
+}

@@ -1,0 +1,613 @@
+//! Docker as the core meets it, with the traps that were read in its sources.
+//!
+//! Kept: names are an atomic test-and-set, and may be reserved by nobody (a phantom); a start of an exited container runs it
+//! again; a failed start leaves `created` with an error; a list lags behind exits, an inspect does not; the ring of events
+//! has 256 places for everything that happens, and is gone with the daemon; stop and kill of a paused container conflict.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use chanop::container::config::{ContainerConfig, Limits, NetworkMode};
+use chanop::container::label;
+use chanop::container::label::Ownership;
+use chanop::container::snapshot::Details;
+use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
+use chanop::controller::effect::Call;
+use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
+use chanop::resource::ResourceName;
+use chanop::resource::condition::Reason;
+use jiff::Timestamp;
+
+/// An image that the engine has.
+pub const IMAGES: [&str; 4] = ["img-a:1", "img-b:1", "img-bad:1", "img-crash:1"];
+/// An image that it has not.
+pub const IMAGE_MISSING: &str = "img-missing:1";
+/// An image whose containers cannot be started.
+pub const IMAGE_BAD: &str = "img-bad:1";
+/// An image whose process ends by itself soon.
+pub const IMAGE_CRASHES: &str = "img-crash:1";
+/// How long the ring of events is.
+const RING: usize = 256;
+
+/// Who made a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// The operator.
+    Operator,
+    /// A person.
+    Person,
+}
+
+/// A container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Its ID.
+    pub id: ContainerId,
+    /// Its name now.
+    pub name: ContainerName,
+    /// What it was made from, labels and limits as they are now.
+    pub config: ContainerConfig,
+    /// Its state.
+    pub state: ContainerState,
+    /// Made when.
+    pub created: Timestamp,
+    /// Last started.
+    pub started_at: Option<Timestamp>,
+    /// Last ended.
+    pub finished_at: Option<Timestamp>,
+    /// Last exit code.
+    pub exit_code: i64,
+    /// Of the last start.
+    pub error: String,
+    /// `no` unless somebody meddled.
+    pub restart_policy: String,
+    /// Exec sessions that run.
+    pub execs: Vec<String>,
+    /// How often a process of it began.
+    pub starts: u32,
+    /// By whom.
+    pub maker: Maker,
+    /// Until then a list still says that it runs.
+    lags_until: Duration,
+}
+
+impl Container {
+    /// Does a process of it live?
+    pub const fn is_live(&self) -> bool {
+        self.state.is_live()
+    }
+
+    fn snapshot(&self, details: bool) -> Snapshot {
+        Snapshot {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            labels: self.config.labels.clone(),
+            state: self.state,
+            created: self.created,
+            details: details.then(|| {
+                Box::new(Details {
+                    started_at: self.started_at,
+                    finished_at: self.finished_at,
+                    exit_code: self.exit_code,
+                    oom_killed: false,
+                    error: self.error.clone(),
+                    pid: i64::from(self.is_live()),
+                    image_id: format!("sha256:{}", self.config.image),
+                    restart_count: 0,
+                    restart_policy: self.restart_policy.clone(),
+                    limits: self.config.limits,
+                    config: self.config.clone(),
+                    exec_ids: self.execs.clone(),
+                    networks: Vec::new(),
+                })
+            }),
+        }
+    }
+}
+
+/// One event; containers' only are told, all take a place in the ring.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What is told; `None`: of a network or image.
+    pub doorbell: Option<Doorbell>,
+}
+
+/// The engine.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// Everything it has.
+    pub containers: BTreeMap<ContainerId, Container>,
+    /// Names that nobody has and nobody can take, until then.
+    pub phantoms: BTreeMap<ContainerName, Duration>,
+    /// Does it answer?
+    pub down: bool,
+    /// No space for new containers.
+    pub full: bool,
+    /// The instance's network.
+    pub network: bool,
+    /// Images.
+    pub images: BTreeSet<String>,
+    /// The anchor volume's label.
+    pub anchor: Option<String>,
+    /// The ring.
+    pub ring: VecDeque<Event>,
+    /// What has happened since the driver last took it.
+    pub news: Vec<Event>,
+    /// Which of them will end by themselves, and when.
+    pub ends: Vec<(Duration, ContainerId)>,
+    /// Which of them will be gone, and when.
+    pub removals: Vec<(Duration, ContainerId)>,
+    /// How long a list lags.
+    pub lag: Duration,
+    made: u64,
+    at: Duration,
+}
+
+/// The wall clock at an instant of virtual time.
+pub fn wall(at: Duration) -> Timestamp {
+    let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
+    jiff::SignedDuration::try_from(at)
+        .ok()
+        .and_then(|at| start.checked_add(at).ok())
+        .unwrap_or(start)
+}
+
+impl Engine {
+    /// One that has images and nothing else.
+    pub fn new() -> Self {
+        Self { images: IMAGES.iter().map(|&image| image.to_owned()).collect(), ..Self::default() }
+    }
+
+    /// Time passes: processes end, removals complete.
+    pub fn pass(&mut self, now: Duration) {
+        self.at = now;
+        let due: Vec<ContainerId> = take_due(&mut self.ends, now);
+        for id in due {
+            self.end(&id, 1);
+        }
+        for id in take_due(&mut self.removals, now) {
+            if let Some(gone) = self.containers.remove(&id) {
+                self.tell_labels(&id, "destroy", None, Some(gone.config.labels));
+            }
+        }
+        self.phantoms.retain(|_, until| *until > now);
+    }
+
+    /// When something will happen by itself.
+    pub fn next_time(&self) -> Option<Duration> {
+        self.ends.iter().chain(&self.removals).map(|(at, _)| *at).min()
+    }
+
+    fn new_id(&mut self) -> Option<ContainerId> {
+        self.made += 1;
+        let mut words = String::new();
+        let mut rng = crate::rng::Rng::new(self.made);
+        for _ in 0..4 {
+            words.push_str(&format!("{:016x}", rng.next()));
+        }
+        ContainerId::parse(&words).ok()
+    }
+
+    fn push(&mut self, doorbell: Option<Doorbell>) {
+        let event = Event { at: wall(self.at), doorbell };
+        self.ring.push_back(event.clone());
+        while self.ring.len() > RING {
+            self.ring.pop_front();
+        }
+        self.news.push(event);
+    }
+
+    /// Something else happens on the engine: it takes places in the ring.
+    pub fn noise(&mut self, count: usize) {
+        for _ in 0..count {
+            self.push(None);
+        }
+    }
+
+    fn tell(&mut self, id: &ContainerId, action: &str, exit_code: Option<i64>) {
+        let channel = self.containers.get(id).map(|c| c.config.labels.clone());
+        self.tell_labels(id, action, exit_code, channel);
+    }
+
+    fn tell_labels(
+        &mut self,
+        id: &ContainerId,
+        action: &str,
+        exit_code: Option<i64>,
+        labels: Option<BTreeMap<String, String>>,
+    ) {
+        let doorbell = Doorbell {
+            id: id.clone(),
+            channel: labels.and_then(|labels| labels.get(label::CHANNEL).cloned()),
+            action: action.to_owned(),
+            exit_code,
+            time_nano: i64::try_from(wall(self.at).as_nanosecond()).unwrap_or_default(),
+        };
+        self.push(Some(doorbell));
+    }
+
+    /// Who has this name.
+    pub fn named(&self, name: &ContainerName) -> Option<&Container> {
+        self.containers.values().find(|container| container.name == *name)
+    }
+
+    /// The channel's own shell: label and name.
+    pub fn shell(&self, instance: &ResourceName, channel: &ResourceName) -> Option<&Container> {
+        let name = ContainerName::shell(instance, channel);
+        self.named(&name).filter(|found| is_ours(instance, found))
+    }
+
+    /// Carries a call out.
+    pub fn execute(&mut self, instance: &ResourceName, call: &Call) -> Result<Answer, Failure> {
+        let lost =
+            |id: &ContainerId| Failure::NotFound(format!("no such container: {}", id.short()));
+        match call {
+            Call::Ping => Ok(Answer::Pong),
+            Call::Info => Ok(Answer::Engine(EngineFacts {
+                id: "ENGINE".to_owned(),
+                version: "20.10.24".to_owned(),
+                api_version: "1.41".to_owned(),
+                cpus: 4,
+            })),
+            Call::Anchor { state_id, takeover } => {
+                if *takeover {
+                    self.anchor = Some(state_id.clone());
+                }
+                let holder = self.anchor.get_or_insert_with(|| state_id.clone());
+                Ok(Answer::Anchor { state_id: holder.clone() })
+            }
+            Call::Network => {
+                self.network = true;
+                Ok(Answer::NetworkReady)
+            }
+            Call::List => Ok(Answer::Listed(self.list(instance))),
+            Call::Inspect(id) => {
+                let found = self.containers.get(id).ok_or_else(|| lost(id))?;
+                Ok(Answer::Inspected(Box::new(found.snapshot(true))))
+            }
+            Call::InspectName(name) => {
+                let nobody = || Failure::NotFound(format!("no such container: {name}"));
+                let found = self.named(name).ok_or_else(nobody)?;
+                Ok(Answer::Inspected(Box::new(found.snapshot(true))))
+            }
+            Call::Create { name, target } => self.create(name, &target.config, Maker::Operator),
+            Call::Start(id) => self.start(id),
+            Call::Stop { id, .. } => {
+                let state = self.containers.get(id).ok_or_else(|| lost(id))?.state;
+                match state {
+                    ContainerState::Paused => Err(Failure::Conflict("it is paused".to_owned())),
+                    ContainerState::Running | ContainerState::Restarting => {
+                        self.tell(id, "kill", None);
+                        self.end(id, 143);
+                        self.tell(id, "stop", None);
+                        Ok(Answer::Done)
+                    }
+                    _ => Ok(Answer::Done),
+                }
+            }
+            Call::Remove { id, force } => self.remove(id, *force),
+            Call::Update { id, limits } => {
+                let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
+                found.config.limits = *limits;
+                "no".clone_into(&mut found.restart_policy);
+                if found.state == ContainerState::Restarting {
+                    found.state = ContainerState::Exited;
+                }
+                self.tell(id, "update", None);
+                Ok(Answer::Done)
+            }
+            Call::Probe(_) => {
+                Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
+            }
+        }
+    }
+
+    fn list(&self, instance: &ResourceName) -> Vec<Snapshot> {
+        let label = |c: &Container| c.config.labels.get(label::INSTANCE).cloned();
+        self.containers
+            .values()
+            .filter(|c| label(c).as_deref() == Some(instance.as_str()))
+            .map(|c| {
+                let mut snapshot = c.snapshot(false);
+                if c.state == ContainerState::Exited && self.at < c.lags_until {
+                    snapshot.state = ContainerState::Running;
+                }
+                snapshot
+            })
+            .collect()
+    }
+
+    fn create(
+        &mut self,
+        name: &ContainerName,
+        config: &ContainerConfig,
+        maker: Maker,
+    ) -> Result<Answer, Failure> {
+        if self.phantoms.contains_key(name) || self.named(name).is_some() {
+            return Err(Failure::NameTaken(format!("the name {name} is in use")));
+        }
+        if !self.images.contains(&config.image) {
+            let message = format!("no such image: {}", config.image);
+            return Err(Failure::Refused(Reason::ImageMissing, message));
+        }
+        if self.full {
+            return Err(Failure::NoSpace("no space left on device".to_owned()));
+        }
+        let Some(id) = self.new_id() else {
+            return Err(Failure::Unknown("no ID".to_owned()));
+        };
+        let container = Container {
+            id: id.clone(),
+            name: name.clone(),
+            config: config.clone(),
+            state: ContainerState::Created,
+            created: wall(self.at),
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            error: String::new(),
+            restart_policy: "no".to_owned(),
+            execs: Vec::new(),
+            starts: 0,
+            maker,
+            lags_until: Duration::ZERO,
+        };
+        self.containers.insert(id.clone(), container);
+        self.tell(&id, "create", None);
+        Ok(Answer::Created(id))
+    }
+
+    fn start(&mut self, id: &ContainerId) -> Result<Answer, Failure> {
+        let at = wall(self.at);
+        let lost = || Failure::NotFound(format!("no such container: {}", id.short()));
+        let network = self.network;
+        let found = self.containers.get_mut(id).ok_or_else(lost)?;
+        match found.state {
+            ContainerState::Running | ContainerState::Restarting => return Ok(Answer::Done),
+            ContainerState::Paused | ContainerState::Removing | ContainerState::Dead => {
+                return Err(Failure::Conflict(format!("it is {}", found.state.as_str())));
+            }
+            _ => {}
+        }
+        let needs_network = matches!(found.config.network, NetworkMode::Named(_));
+        if found.config.image == IMAGE_BAD || (needs_network && !network) {
+            found.error = "exec: not found".to_owned();
+            found.exit_code = 127;
+            let message = found.error.clone();
+            return Err(Failure::Refused(Reason::StartFailed, message));
+        }
+        found.state = ContainerState::Running;
+        found.started_at = Some(at);
+        found.error = String::new();
+        found.starts += 1;
+        let crashes = found.config.image == IMAGE_CRASHES;
+        self.push(None);
+        self.tell(id, "start", None);
+        if crashes {
+            self.ends.push((self.at + Duration::from_secs(1), id.clone()));
+        }
+        Ok(Answer::Done)
+    }
+
+    fn end(&mut self, id: &ContainerId, code: i64) {
+        let (at, lag) = (self.at, self.lag);
+        let Some(found) = self.containers.get_mut(id).filter(|c| c.is_live()) else { return };
+        found.state = ContainerState::Exited;
+        found.finished_at = Some(wall(at));
+        found.exit_code = code;
+        found.execs.clear();
+        found.lags_until = at + lag;
+        let again = !matches!(found.restart_policy.as_str(), "" | "no");
+        self.tell(id, "die", Some(code));
+        if again && code != 143 {
+            if let Some(found) = self.containers.get_mut(id) {
+                found.state = ContainerState::Running;
+                found.started_at = Some(wall(at));
+                found.starts += 1;
+            }
+            self.tell(id, "start", None);
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId, force: bool) -> Result<Answer, Failure> {
+        let lost = || Failure::NotFound(format!("no such container: {}", id.short()));
+        let found = self.containers.get_mut(id).ok_or_else(lost)?;
+        if found.state == ContainerState::Removing {
+            return Err(Failure::Conflict("removal is in progress already".to_owned()));
+        }
+        if found.is_live() && !force {
+            return Err(Failure::Conflict("it runs".to_owned()));
+        }
+        if found.is_live() {
+            self.end(id, 137);
+        }
+        let labels = self.containers.remove(id).map(|found| found.config.labels);
+        self.tell_labels(id, "destroy", None, labels);
+        Ok(Answer::Done)
+    }
+
+    // What people do.
+
+    /// `docker kill`, or the process ends by itself.
+    pub fn kill(&mut self, id: &ContainerId, code: i64) {
+        if self.containers.get(id).is_some_and(|c| c.state == ContainerState::Running) {
+            self.tell(id, "kill", None);
+            self.end(id, code);
+        }
+    }
+
+    /// `docker stop`.
+    pub fn stop_by_hand(&mut self, id: &ContainerId) {
+        if self.containers.get(id).is_some_and(|c| c.state == ContainerState::Running) {
+            self.tell(id, "kill", None);
+            self.end(id, 143);
+            self.tell(id, "stop", None);
+        }
+    }
+
+    /// `docker start`.
+    pub fn start_by_hand(&mut self, id: &ContainerId) {
+        let _refused = self.start(id);
+    }
+
+    /// `docker rm -f`.
+    pub fn remove_by_hand(&mut self, id: &ContainerId) {
+        let _refused = self.remove(id, true);
+    }
+
+    /// A removal that takes its time.
+    pub fn remove_slowly(&mut self, id: &ContainerId, until: Duration) {
+        if let Some(found) = self.containers.get_mut(id) {
+            if found.is_live() {
+                found.state = ContainerState::Exited;
+            }
+            found.state = ContainerState::Removing;
+            self.removals.push((until, id.clone()));
+            self.tell(id, "die", Some(137));
+        }
+    }
+
+    /// The engine fails half-way through a removal.
+    pub fn leave_dead(&mut self, id: &ContainerId) {
+        if let Some(found) = self.containers.get_mut(id) {
+            found.state = ContainerState::Dead;
+            self.tell(id, "die", Some(137));
+        }
+    }
+
+    /// `docker pause`.
+    pub fn pause(&mut self, id: &ContainerId) {
+        if let Some(found) =
+            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)
+        {
+            found.state = ContainerState::Paused;
+            self.tell(id, "pause", None);
+        }
+    }
+
+    /// `docker unpause`.
+    pub fn unpause(&mut self, id: &ContainerId) {
+        if let Some(found) =
+            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Paused)
+        {
+            found.state = ContainerState::Running;
+            self.tell(id, "unpause", None);
+        }
+    }
+
+    /// `docker rename`.
+    pub fn rename(&mut self, id: &ContainerId, name: &ContainerName) {
+        if self.named(name).is_some() {
+            return;
+        }
+        if let Some(found) = self.containers.get_mut(id) {
+            found.name = name.clone();
+            self.tell(id, "rename", None);
+        }
+    }
+
+    /// `docker update`: limits, and perhaps a restart policy.
+    pub fn update_by_hand(
+        &mut self,
+        id: &ContainerId,
+        limits: Option<Limits>,
+        policy: Option<&str>,
+    ) {
+        if let Some(found) = self.containers.get_mut(id) {
+            if let Some(limits) = limits {
+                found.config.limits = limits;
+            }
+            if let Some(policy) = policy {
+                policy.clone_into(&mut found.restart_policy);
+            }
+            self.tell(id, "update", None);
+        }
+    }
+
+    /// `docker exec -it`: somebody is in it.
+    pub fn enter(&mut self, id: &ContainerId) {
+        if let Some(found) =
+            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)
+        {
+            let session = format!("exec{}", found.execs.len());
+            found.execs.push(session);
+            self.tell(id, "exec_start: sh", None);
+        }
+    }
+
+    /// Everybody leaves.
+    pub fn leave(&mut self, id: &ContainerId) {
+        if let Some(found) = self.containers.get_mut(id) {
+            if !found.execs.is_empty() {
+                found.execs.clear();
+                self.tell(id, "exec_die", Some(0));
+            }
+        }
+    }
+
+    /// A person's own container, with whatever labels.
+    pub fn create_by_hand(
+        &mut self,
+        name: &ContainerName,
+        labels: BTreeMap<String, String>,
+    ) -> Option<ContainerId> {
+        let config =
+            ContainerConfig { image: "img-a:1".to_owned(), labels, ..ContainerConfig::default() };
+        match self.create(name, &config, Maker::Person) {
+            Ok(Answer::Created(id)) => {
+                self.start_by_hand(&id);
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// The daemon ends.
+    pub fn go_down(&mut self, live_restore: bool) {
+        self.down = true;
+        self.ring.clear();
+        self.phantoms.clear();
+        if !live_restore {
+            let live: Vec<ContainerId> =
+                self.containers.values().filter(|c| c.is_live()).map(|c| c.id.clone()).collect();
+            for id in live {
+                if let Some(found) = self.containers.get_mut(&id) {
+                    found.state = ContainerState::Exited;
+                    found.exit_code = 255;
+                    found.finished_at = Some(wall(self.at));
+                    found.execs.clear();
+                }
+            }
+        }
+        self.ring.clear();
+        self.news.clear();
+    }
+
+    /// The daemon is back.
+    pub fn come_up(&mut self) {
+        self.down = false;
+        let again: Vec<ContainerId> = self
+            .containers
+            .values()
+            .filter(|c| c.restart_policy == "always" && !c.is_live())
+            .map(|c| c.id.clone())
+            .collect();
+        for id in again {
+            self.start_by_hand(&id);
+        }
+    }
+}
+
+/// Label and name together.
+pub fn is_ours(instance: &ResourceName, container: &Container) -> bool {
+    let ownership = Identity::of(instance, &container.config.labels, &container.name);
+    matches!(ownership, Ownership::Ours(_))
+}
+
+fn take_due(list: &mut Vec<(Duration, ContainerId)>, now: Duration) -> Vec<ContainerId> {
+    let due = list.iter().filter(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect();
+    list.retain(|(at, _)| *at > now);
+    due
+}

@@ -1,0 +1,56 @@
+//! The host's file system, as far as the core asks about it.
+
+use std::collections::BTreeSet;
+
+use chanop::resource::{Owner, ResourceName};
+use chanop::world::Settings;
+use chanop::world::facts::{Facts, FactsWanted, PathFact, PathKind};
+use chanop::world::preparation::HostPaths;
+
+/// What is there, which is all that is asked for but these.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Paths that are not there.
+    pub missing: BTreeSet<String>,
+}
+
+impl Host {
+    /// Answers a probe.
+    pub fn probe(&self, wanted: &FactsWanted) -> Facts {
+        let fact = |path: &String| {
+            if self.missing.contains(path) {
+                return PathFact::Missing;
+            }
+            PathFact::Present {
+                real: path.clone(),
+                kind: PathKind::Directory,
+                uid: 1000,
+                identity: (1, 2),
+            }
+        };
+        let paths = wanted.paths.iter().map(|path| (path.clone(), fact(path))).collect();
+        Facts { paths, ..Facts::default() }
+    }
+}
+
+/// The flags of the simulated operator.
+pub fn settings() -> Settings {
+    Settings {
+        instance: name("default"),
+        owner: Owner { user: "u".to_owned(), uid: 1000, gid: 1000, home: "/home/u".to_owned() },
+        host_labels: std::collections::BTreeMap::new(),
+        protected: vec!["/home/u/specs".to_owned()],
+        environment: Vec::new(),
+        paths: HostPaths {
+            state: "/var/lib/chanop".to_owned(),
+            secrets: "/run/chanop/secrets".to_owned(),
+        },
+        prune_delay: std::time::Duration::from_secs(10),
+        stray_grace: std::time::Duration::from_secs(60),
+    }
+}
+
+/// A name that is one.
+pub fn name(text: &str) -> ResourceName {
+    ResourceName::parse(text).expect("a name")
+}
