@@ -106,6 +106,26 @@ impl Environment {
         self.no_color.is_none() && self.term.as_deref() != Some("dumb")
     }
 
+    /// What containers get of it too: the time zone, and the proxies under both spellings, since programs read either.
+    pub fn for_containers(&self) -> Vec<(String, String)> {
+        let proxies = &self.proxies;
+        let named = [
+            ("HTTP_PROXY", &proxies.http),
+            ("HTTPS_PROXY", &proxies.https),
+            ("ALL_PROXY", &proxies.all),
+            ("NO_PROXY", &proxies.none),
+        ];
+        let mut variables = Vec::new();
+        for (name, value) in named {
+            if let Some(value) = value {
+                variables.push((name.to_owned(), value.clone()));
+                variables.push((name.to_ascii_lowercase(), value.clone()));
+            }
+        }
+        variables.extend(self.tz.iter().map(|zone| ("TZ".to_owned(), zone.clone())));
+        variables
+    }
+
     /// The path in `value` with `below` appended. XDG says that a relative one counts as not set.
     fn directory(value: Option<&str>, below: &str) -> Option<PathBuf> {
         let dir = PathBuf::from(value?);

@@ -17,4 +17,5 @@ pub mod specs;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;
+pub mod wiring;
 pub mod world;

@@ -1,3 +1,7 @@
 //! The `chanop` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chanop::cli::main().into()
+}

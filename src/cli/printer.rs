@@ -29,10 +29,22 @@ impl Printer {
         let _closed_pipe = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     }
 
+    /// A line of an answer that goes on; false when nobody reads it any more.
+    pub fn told(self, line: impl Display) -> bool {
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
+    }
+
     /// Part of the answer, as it is.
     pub fn raw(self, bytes: &[u8]) {
         let mut stdout = std::io::stdout().lock();
         let _closed_pipe = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+
+    /// What a command in a container wrote to its standard error, as it is.
+    pub fn raw_err(self, bytes: &[u8]) {
+        let mut stderr = std::io::stderr().lock();
+        let _closed_pipe = stderr.write_all(bytes).and_then(|()| stderr.flush());
     }
 
     /// A line for the person: progress, a hint, an error.

@@ -222,8 +222,8 @@ pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> 
         note(field, want == have, want.join(","), have.join(","));
     };
     lists("group_add", &want.group_add, &have.group_add);
-    lists("cap_drop", &want.cap_drop, &have.cap_drop);
-    lists("cap_add", &want.cap_add, &have.cap_add);
+    lists("cap_drop", &capabilities(&want.cap_drop), &capabilities(&have.cap_drop));
+    lists("cap_add", &capabilities(&want.cap_add), &capabilities(&have.cap_add));
     lists("extra_hosts", &want.extra_hosts, &have.extra_hosts);
     let mounts = |config: &ContainerConfig| {
         let mut lines: Vec<String> = config.mounts.iter().map(describe_mount).collect();
@@ -257,6 +257,15 @@ pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> 
     found
 }
 
+/// One spelling of the many: engines differ in whether they give back `CAP_KILL`, `KILL` or `kill`.
+fn capabilities(names: &[String]) -> Vec<String> {
+    let plain = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        name.strip_prefix("CAP_").unwrap_or(&name).to_owned()
+    };
+    names.iter().map(plain).collect()
+}
+
 fn describe_mount(mount: &MountConfig) -> String {
     match mount {
         MountConfig::Bind { source, target, read_only } => {
@@ -281,6 +290,16 @@ mod tests {
         have.labels.insert("vendor".to_owned(), "x".to_owned());
         have.cmd = vec!["sh".to_owned()];
         assert_eq!(drift(&want, &have), vec![]);
+    }
+
+    #[test]
+    fn a_capability_spelled_otherwise_is_no_drift() {
+        let with = |name: &str| ContainerConfig {
+            cap_add: vec![name.to_owned()],
+            ..ContainerConfig::default()
+        };
+        assert_eq!(drift(&with("KILL"), &with("CAP_KILL")), vec![]);
+        assert_eq!(drift(&with("KILL"), &with("CAP_CHOWN")).len(), 1);
     }
 
     #[test]

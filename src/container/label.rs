@@ -104,6 +104,18 @@ impl Identity {
         Some(Self { instance: name(INSTANCE)?, channel: name(CHANNEL)?, role })
     }
 
+    /// The channel whose container this is, by the rule of ownership, for one who has the instance's name as text.
+    pub fn channel_of(
+        instance: &str,
+        labels: &BTreeMap<String, String>,
+        name: &ContainerName,
+    ) -> Option<String> {
+        match Self::of(&ResourceName::parse(instance).ok()?, labels, name) {
+            Ownership::Ours(identity) => Some(identity.channel.to_string()),
+            Ownership::Impostor | Ownership::Foreign => None,
+        }
+    }
+
     /// The rule of ownership.
     pub fn of(
         instance: &ResourceName,

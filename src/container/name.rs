@@ -172,9 +172,13 @@ impl ImageRef {
         let is_host = path.contains('/')
             && (first.contains('.') || first.contains(':') || first == "localhost");
         if is_host {
-            let host_ok =
-                first.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
-            if first.is_empty() || !host_ok {
+            let (host, port) = first.split_once(':').unwrap_or((first, "0"));
+            // Label by label: `..` would be a host of dots only, and climb out of the URL's path.
+            let label_ok = |label: &str| {
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            let port_ok = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            if !port_ok || !host.split('.').all(label_ok) {
                 return Err(bad());
             }
             parts.next();
@@ -248,6 +252,11 @@ mod tests {
             "a:",
             "a:-x",
             "../x",
+            "./x",
+            ".:5/x",
+            "h..i/x",
+            "h:/x",
+            "h:x/x",
             "a@sha256:12",
             "a b",
             "a/../b",

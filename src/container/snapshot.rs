@@ -86,7 +86,8 @@ pub struct Snapshot {
 /// What only an inspect tells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Details {
-    /// When its process last began; `None`: never.
+    /// When its process last began; `None`: never. Of a process that ended at once, some engines write this down after
+    /// the end, so it may lie after `finished_at`.
     pub started_at: Option<Timestamp>,
     /// When its process last ended; `None`: never.
     pub finished_at: Option<Timestamp>,

@@ -60,6 +60,7 @@ mod tests {
     #[test]
     fn the_hash_of_a_given_config_never_changes() {
         let config = ContainerConfig { image: "a".to_owned(), ..ContainerConfig::default() };
-        expect_test::expect!["h1:"].assert_eq(&spec_hash(&config, &()));
+        expect_test::expect!["h1:4d6c5e1cf975902520d6cdc39cf63814"]
+            .assert_eq(&spec_hash(&config, &()));
     }
 }

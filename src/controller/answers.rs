@@ -18,7 +18,7 @@ use crate::world::record::Write;
 use crate::world::{Crashes, Trouble};
 
 /// A conflict that lasts longer than this will not go away by itself.
-const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
@@ -81,7 +81,7 @@ impl Controller {
                 self.unsaved.push(Write::Applied(id, Some(target.config.limits)));
                 self.tell(now, name, "Created", cause);
             }
-            (Call::Start(id), _) => {
+            (Call::Start { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Running, done, now);
                 self.keys.entry(name.clone()).or_default().stopped_by_us = None;
                 self.clear_trouble(name);
@@ -250,7 +250,7 @@ impl Controller {
         self.stats.failures += 1;
         let id = match call {
             Call::Inspect(id)
-            | Call::Start(id)
+            | Call::Start { id, .. }
             | Call::Stop { id, .. }
             | Call::Remove { id, .. }
             | Call::Update { id, .. } => Some(id.clone()),
@@ -264,7 +264,7 @@ impl Controller {
         key.echo.clear();
         key.echo_due = None;
         // What the start left behind decides now, and not that it was made just before.
-        if let (Call::Start(id), false) = (call, matches!(failure, Failure::Unreachable(_))) {
+        if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_))) {
             if let Some(seen) = self.world.observed.get_mut(id) {
                 seen.made_here = false;
             }
@@ -309,6 +309,10 @@ impl Controller {
                     self.network_in_doubt(now, name);
                 }
             }
+            Failure::Failed(reason, message) => {
+                key.must_read = Some(must_read);
+                self.trouble(now, name, reason, message, Class::Spec);
+            }
             Failure::NoSpace(message) => {
                 key.must_read = Some(must_read);
                 self.trouble(now, name, Reason::NoSpace, message, Class::Space);
@@ -347,7 +351,7 @@ impl Controller {
     }
 
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
-        let jitter = self.jitter.next();
+        let jitter = self.jitter.draw();
         let key = self.keys.entry(name.clone()).or_default();
         key.gate = Some(after_failure(key.gate, class, now.mono, jitter));
     }
@@ -368,9 +372,11 @@ impl Controller {
 
     /// A conflict that does not end is said, and tried more slowly.
     fn patience(&mut self, now: Now, name: &ResourceName, message: &str) {
-        let lasts = self.keys.get(name).and_then(|key| key.gate).is_some_and(|gate| {
-            now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE
-        });
+        let lasts = self
+            .keys
+            .get(name)
+            .and_then(|key| key.gate)
+            .is_some_and(|gate| now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE);
         if lasts {
             self.trouble(now, name, Reason::Stuck, message.to_owned(), Class::Spec);
         }

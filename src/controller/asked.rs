@@ -11,14 +11,14 @@ use crate::world::desired::Verdict;
 use crate::world::record::{Override, Write};
 
 /// How long an asker waits for a shell: a slow engine's create and start together.
-const ENSURE_WITHIN: Duration = Duration::from_secs(60);
+const ENSURE_WITHIN: Duration = Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn asked(&mut self, now: Now, id: u64, request: Request) {
         match request {
             Request::Ensure(channel) => self.ask_ensure(now, id, channel),
             Request::Suspend { target, duration, reason } => {
-                self.ask_suspend(now, id, target, duration, reason);
+                self.ask_suspend(now, id, &target, duration, reason);
             }
             Request::Resume(target) => self.ask_resume(id, &target),
             Request::Reconcile(target) => self.ask_reconcile(now, id, target),
@@ -86,7 +86,10 @@ impl Controller {
             _ => false,
         };
         let refused = |why: &str| {
-            Reply::Refused(format!("channel/{name} has no running shell: {} ({why})", status.reason))
+            Reply::Refused(format!(
+                "channel/{name} has no running shell: {} ({why})",
+                status.reason
+            ))
         };
         if hopeless {
             return Some(refused(&status.message));
@@ -102,7 +105,7 @@ impl Controller {
         &mut self,
         now: Now,
         id: u64,
-        target: ObjectRef,
+        target: &ObjectRef,
         duration: Option<Duration>,
         reason: String,
     ) {
@@ -117,7 +120,8 @@ impl Controller {
         self.unsaved.push(Write::Override(target.clone(), Some(set.clone())));
         self.world.overrides.insert(target.clone(), set);
         self.enqueue(&target.name);
-        let until = until.map_or_else(|| "until `chanop resume`".to_owned(), |at| format!("until {at}"));
+        let until =
+            until.map_or_else(|| "until `chanop resume`".to_owned(), |at| format!("until {at}"));
         self.reply(id, Reply::Accepted(format!("{target} is suspended {until}")));
     }
 
@@ -145,33 +149,35 @@ impl Controller {
 
     fn ask_reconcile(&mut self, now: Now, id: u64, target: Option<ObjectRef>) {
         self.rescan_at = Some(now.mono);
-        let reply = match target {
-            None => {
-                self.look_again(now);
-                let names: Vec<ResourceName> = self.keys.keys().cloned().collect();
-                for name in names {
-                    self.open_gate(&name);
+        let reply =
+            match target {
+                None => {
+                    self.look_again(now);
+                    let names: Vec<ResourceName> = self.keys.keys().cloned().collect();
+                    for name in names {
+                        self.open_gate(&name);
+                    }
+                    self.enqueue_all();
+                    Reply::Accepted("everything is looked at again".to_owned())
                 }
-                self.enqueue_all();
-                Reply::Accepted("everything is looked at again".to_owned())
-            }
-            Some(target) => {
-                let known = self.world.desired.channels.contains_key(&target.name)
-                    || self.world.inventory.contains_key(&target);
-                if target.kind != Kind::Channel || !known {
-                    Reply::NotFound(format!("there is no {target}"))
-                } else {
-                    self.open_gate(&target.name);
-                    self.doubt(&target.name);
-                    self.enqueue(&target.name);
-                    let held = self.world.desired.channels.get(&target.name).is_some_and(
-                        |desired| matches!(desired.verdict, Verdict::Held { .. }),
-                    );
-                    let hint = if held { "; it is held, see `chanop describe`" } else { "" };
-                    Reply::Accepted(format!("{target} is looked at again{hint}"))
+                Some(target) => {
+                    let known = self.world.desired.channels.contains_key(&target.name)
+                        || self.world.inventory.contains_key(&target);
+                    if target.kind != Kind::Channel || !known {
+                        Reply::NotFound(format!("there is no {target}"))
+                    } else {
+                        self.open_gate(&target.name);
+                        self.doubt(&target.name);
+                        self.enqueue(&target.name);
+                        let held =
+                            self.world.desired.channels.get(&target.name).is_some_and(|desired| {
+                                matches!(desired.verdict, Verdict::Held { .. })
+                            });
+                        let hint = if held { "; it is held, see `chanop describe`" } else { "" };
+                        Reply::Accepted(format!("{target} is looked at again{hint}"))
+                    }
                 }
-            }
-        };
+            };
         self.reply(id, reply);
     }
 
@@ -198,7 +204,9 @@ impl Controller {
                     "PruneConfirmed",
                     &format!("removal of {held} channels was confirmed"),
                 );
-                Reply::Accepted(format!("{held} channels are let go: stopped when idle, then removed"))
+                Reply::Accepted(format!(
+                    "{held} channels are let go: stopped when idle, then removed"
+                ))
             }
             Some(expected) => Reply::Refused(format!(
                 "{held} removals are held at revision {expected}, not {revision}: look at `chanop plan`, then \

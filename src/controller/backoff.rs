@@ -23,8 +23,8 @@ impl Class {
         match self {
             Self::Engine => (Duration::from_millis(200), Duration::from_secs(30)),
             Self::Conflict => (Duration::from_millis(50), Duration::from_secs(2)),
-            Self::Spec => (Duration::from_secs(5), Duration::from_secs(300)),
-            Self::Space => (Duration::from_secs(30), Duration::from_secs(600)),
+            Self::Spec => (Duration::from_secs(5), Duration::from_mins(5)),
+            Self::Space => (Duration::from_secs(30), Duration::from_mins(10)),
         }
     }
 }
@@ -59,12 +59,12 @@ pub fn crash_wait(count: u32) -> Duration {
         0 | 1 => Duration::ZERO,
         more => Duration::from_secs(10)
             .saturating_mul(1_u32 << (more - 2).min(10))
-            .min(Duration::from_secs(300)),
+            .min(Duration::from_mins(5)),
     }
 }
 
 /// A shell that ran so long is no longer in a loop.
-pub const CRASH_RESET: Duration = Duration::from_secs(600);
+pub const CRASH_RESET: Duration = Duration::from_mins(10);
 
 /// Random numbers that are the same for the same seed: the core has no other chance in it.
 #[derive(Debug, Clone)]
@@ -77,13 +77,12 @@ impl Jitter {
     }
 
     /// At least 0, less than 1 (splitmix64).
-    pub fn next(&mut self) -> f64 {
+    pub fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half is wanted")]
         let upper = (z >> 32) as u32;
         f64::from(upper) / (f64::from(u32::MAX) + 1.0)
     }
@@ -98,7 +97,7 @@ mod tests {
         let mut jitter = Jitter::new(1);
         let (mut now, mut gate, mut tries) = (Duration::ZERO, None, 0);
         while now < Duration::from_secs(300) {
-            let next = after_failure(gate, Class::Spec, now, jitter.next());
+            let next = after_failure(gate, Class::Spec, now, jitter.draw());
             now = next.until;
             gate = Some(next);
             tries += 1;

@@ -1,5 +1,6 @@
 //! The queue: which channel is planned next, and whether what its plan wants goes out now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,12 +15,13 @@ use crate::planner::action::Want;
 use crate::planner::{Action, Step, Wake, plan_channel};
 use crate::resource::condition::ConditionStatus;
 use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::world::desired::Target;
 use crate::world::record::Write;
 
 /// What was read so long ago is no longer looked at with open eyes.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// Whatever happens, a key that is not as it should be is planned again after this.
-const SAFETY_NET: Duration = Duration::from_secs(60);
+const SAFETY_NET: Duration = Duration::from_mins(1);
 
 impl Controller {
     pub(super) fn enqueue(&mut self, name: &ResourceName) {
@@ -135,9 +137,10 @@ impl Controller {
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
         let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
-        let stopping = step.want.as_ref().is_some_and(|want| {
-            matches!(want.action, Action::Inspect(_) | Action::Stop { .. })
-        });
+        let stopping = step
+            .want
+            .as_ref()
+            .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
         if waits {
             row.pending_since.get_or_insert(now.wall);
         } else if !stopping {
@@ -199,13 +202,17 @@ impl Controller {
         }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
-            Action::Start(id) => Call::Start(id),
+            Action::Start(id) => Call::Start { id, target: self.target_of(name) },
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
             Action::Remove { id, force } => Call::Remove { id, force },
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
         self.dispatch(name, call, want.cause);
+    }
+
+    fn target_of(&self, name: &ResourceName) -> Option<Arc<Target>> {
+        self.world.desired.channels.get(name).and_then(|desired| desired.target.clone())
     }
 
     /// A container of the right hash is to be made anew for these fields: should the next one show them too, it is the
@@ -273,10 +280,10 @@ impl Controller {
         self.unsaved.push(Write::Override(object.clone(), None));
         self.unsaved.push(Write::Conditions(object.clone(), None));
         self.record(now, &object.to_string(), false, "Removed", "nothing of it is left in Docker");
-        if let Some(key) = self.keys.remove(name) {
-            if let Some(at) = key.wake_at {
-                self.wakes.remove(&(at, name.clone()));
-            }
+        if let Some(key) = self.keys.remove(name)
+            && let Some(at) = key.wake_at
+        {
+            self.wakes.remove(&(at, name.clone()));
         }
         self.touch(name);
     }

@@ -93,8 +93,13 @@ pub enum Call {
         /// What from.
         target: Arc<Target>,
     },
-    /// Start it.
-    Start(ContainerId),
+    /// Prepare the host again (its memory may have been emptied by a reboot), then start it.
+    Start {
+        /// Which.
+        id: ContainerId,
+        /// What it is made from.
+        target: Option<Arc<Target>>,
+    },
     /// Stop it.
     Stop {
         /// Which.
@@ -131,7 +136,7 @@ impl Call {
             Self::List => "list",
             Self::Inspect(_) | Self::InspectName(_) => "inspect",
             Self::Create { .. } => "create",
-            Self::Start(_) => "start",
+            Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
@@ -144,7 +149,7 @@ impl Call {
         matches!(
             self,
             Self::Create { .. }
-                | Self::Start(_)
+                | Self::Start { .. }
                 | Self::Stop { .. }
                 | Self::Remove { .. }
                 | Self::Update { .. }

@@ -124,6 +124,8 @@ pub enum Failure {
     Conflict(String),
     /// It will not work until something changes; the reason in a word and a sentence.
     Refused(Reason, String),
+    /// The engine failed at this one, and perhaps not before it was done.
+    Failed(Reason, String),
     /// The engine's disk is full.
     NoSpace(String),
     /// It may have happened, or may yet: read before anything else.
@@ -140,10 +142,10 @@ impl Failure {
             | Self::NameTaken(text)
             | Self::Conflict(text)
             | Self::Refused(_, text)
+            | Self::Failed(_, text)
             | Self::NoSpace(text)
             | Self::Unknown(text)
             | Self::Unreachable(text) => text,
         }
     }
 }
-

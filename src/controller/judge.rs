@@ -11,6 +11,7 @@ use super::scan::{Object, Sources};
 use crate::planner::template;
 use crate::resource::condition::Reason;
 use crate::resource::merge::{self, FieldOrigin};
+use crate::resource::text::hex;
 use crate::resource::{Channel, ChannelClass, Effective, ObjectRef, Resource, ResourceName};
 use crate::world::Settings;
 use crate::world::admission::{self, Admission, AdmissionContext};
@@ -100,8 +101,7 @@ impl<'a> Draft<'a> {
                     Ok(Arc::new(merged.effective))
                 }
                 Err(violations) => {
-                    let lines: Vec<String> =
-                        violations.iter().map(ToString::to_string).collect();
+                    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
                     Err((Reason::InvalidSpec, lines.join("; ")))
                 }
             }
@@ -126,7 +126,10 @@ impl<'a> Draft<'a> {
                 Admission::NotProbed => (Verdict::Admitted, None),
                 Admission::Denied(denials) => {
                     let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
-                    let lines: Vec<String> = denials.iter().map(|denial| format!("{}: {}", denial.path, denial.message)).collect();
+                    let lines: Vec<String> = denials
+                        .iter()
+                        .map(|denial| format!("{}: {}", denial.path, denial.message))
+                        .collect();
                     (Verdict::Held { reason, message: lines.join("; ") }, None)
                 }
                 Admission::Admitted => {
@@ -181,7 +184,7 @@ fn fingerprint(channel: &Channel, effective: Option<&Effective>) -> String {
     let restart = channel.meta.annotations.get(crate::resource::meta::RESTARTED_AT);
     let canonical = serde_json::json!({ "effective": effective, "restartedAt": restart });
     let digest = Sha256::digest(canonical.to_string().as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..8).unwrap_or_default())
 }
 
 /// Which file each object was in, for the tracker's restart.

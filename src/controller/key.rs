@@ -95,7 +95,7 @@ impl KeyState {
 fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
     match call {
         Call::Create { .. } => (None, &["create"]),
-        Call::Start(id) => (Some(id.clone()), &["start"]),
+        Call::Start { id, .. } => (Some(id.clone()), &["start"]),
         Call::Stop { id, .. } => (Some(id.clone()), &["kill", "die", "stop"]),
         Call::Remove { id, .. } => (Some(id.clone()), &["kill", "die", "destroy"]),
         Call::Update { id, .. } => (Some(id.clone()), &["update"]),

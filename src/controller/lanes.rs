@@ -32,7 +32,7 @@ impl Lane {
         match call {
             Call::Inspect(_) | Call::InspectName(_) => Self::Inspect,
             Call::Create { .. } => Self::Create,
-            Call::Start(_) | Call::Update { .. } => Self::Start,
+            Call::Start { .. } | Call::Update { .. } => Self::Start,
             Call::Stop { .. } => Self::Stop,
             Call::Remove { .. } => Self::Remove,
             Call::Ping
@@ -54,8 +54,8 @@ pub const fn timeout_of(call: &Call) -> Duration {
         Call::List | Call::Anchor { .. } | Call::Network | Call::Probe(_) => {
             Duration::from_secs(30)
         }
-        Call::Create { .. } | Call::Start(_) | Call::Remove { .. } | Call::Update { .. } => {
-            Duration::from_secs(120)
+        Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
+            Duration::from_mins(2)
         }
         Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
     }

@@ -87,6 +87,10 @@ struct Ensuring {
 
 /// The core.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent facts, not the states of one thing"
+)]
 pub struct Controller {
     world: World,
     sources: Sources,
@@ -127,15 +131,12 @@ impl Controller {
     /// A core that begins where the last one ended.
     pub fn new(beginning: Beginning) -> Self {
         let Beginning { settings, loaded, sources, scope, takeover, seed } = beginning;
-        let channels = || {
-            loaded.inventory.iter().filter(|(_, row)| row.gone_since.is_none())
-        };
+        let channels = || loaded.inventory.iter().filter(|(_, row)| row.gone_since.is_none());
         let held: BTreeSet<ObjectRef> =
             channels().filter(|(_, row)| row.held).map(|(object, _)| object.clone()).collect();
         let old_scope = loaded.meta.get(crate::world::record::meta_key::SCOPE);
         let suspicious = old_scope.is_some_and(|old| *old != scope);
-        let tracker =
-            Sources::restore(sources, &judge::owners(channels()), &held, suspicious);
+        let tracker = Sources::restore(sources, &judge::owners(channels()), &held, suspicious);
         let mut world = World::new(settings);
         let instance = world.settings.instance.to_string();
         world.inventory = loaded.inventory;
@@ -249,8 +250,8 @@ impl Controller {
 
     fn on_scan(&mut self, now: Now, scan: crate::world::scan::RawScan) {
         let revision = scan.revision.as_ref().map(|revision| revision.text.clone());
-        let complete = matches!(scan.root, crate::world::scan::Root::Present(_))
-            && scan.incomplete.is_none();
+        let complete =
+            matches!(scan.root, crate::world::scan::Root::Present(_)) && scan.incomplete.is_none();
         let first = !self.sources.scanned();
         let outcome = self.sources.absorb(scan, self.world.settings.prune_delay);
         self.unsaved.extend(outcome.writes);
@@ -283,8 +284,7 @@ impl Controller {
 
     /// Judges everything anew, and plans what changed.
     fn rebuild(&mut self, now: Now) {
-        let (desired, wanted) =
-            judge::desired(&self.sources, &self.facts, &self.world.settings);
+        let (desired, wanted) = judge::desired(&self.sources, &self.facts, &self.world.settings);
         if wanted != self.facts_wanted {
             self.facts_wanted = wanted;
             self.probe();

@@ -11,9 +11,8 @@ use super::Controller;
 use super::effect::Effect;
 use super::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, View};
 use crate::container::ContainerState;
-use crate::resource::condition::{
-    self, Condition, ConditionStatus, ConditionType, Reason,
-};
+use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
+use crate::resource::text::hex;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
 use crate::world::record::Write;
@@ -57,8 +56,7 @@ impl Controller {
         view.specs.invalid.clone_from(self.sources.invalid());
         view.specs.held = held;
         view.specs.hold_revision = hold_revision;
-        view.specs.classes =
-            self.world.desired.classes.iter().map(ToString::to_string).collect();
+        view.specs.classes = self.world.desired.classes.iter().map(ToString::to_string).collect();
         view.specs.not_for_this_host = self
             .world
             .desired
@@ -73,8 +71,7 @@ impl Controller {
             api_version: self.engine.api_version.clone(),
             id: self.engine.id.clone(),
         };
-        view.impostors =
-            self.world.observed.impostors().map(|(_, name)| name.clone()).collect();
+        view.impostors = self.world.observed.impostors().map(|(_, name)| name.clone()).collect();
         if *view.events != self.events {
             view.events = Arc::new(self.events.clone());
         }
@@ -109,7 +106,7 @@ impl Controller {
             return Some(revision.clone());
         }
         let digest = Sha256::digest(held.into_iter().collect::<Vec<_>>().join("\n").as_bytes());
-        Some(digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(digest.get(..4).unwrap_or_default()))
     }
 
     fn view_of(&mut self, now: Now, name: &ResourceName) -> Option<ChannelView> {
@@ -251,7 +248,7 @@ impl Controller {
 
 fn uid(instance: &ResourceName, name: &ResourceName) -> String {
     let digest = Sha256::digest(format!("{instance}/Channel/{name}").as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..16).unwrap_or_default())
 }
 
 fn wall(now: Now, at: Duration) -> Option<Timestamp> {

@@ -158,8 +158,9 @@ impl Sources {
         self.scanned = true;
         let place = match (&scan.root, &scan.incomplete) {
             (Root::Present(place), None) => place.clone(),
-            (Root::Present(_), Some(reason)) => return self.freeze(reason.clone()),
-            (Root::Unavailable { reason }, _) => return self.freeze(reason.clone()),
+            (Root::Present(_), Some(reason)) | (Root::Unavailable { reason }, _) => {
+                return self.freeze(reason.clone());
+            }
         };
         let thawed = self.unavailable.take().is_some();
         // Absence under another directory proves nothing of what was in the first one.
@@ -201,19 +202,18 @@ impl Sources {
             let why = match state {
                 FileState::Parsed(parsed) => {
                     let error = parsed.violations.iter().find(|violation| violation.is_error());
-                    match error {
-                        Some(violation) => violation.to_string(),
-                        None => {
-                            let old = self.good.get(file);
-                            if old.is_none_or(|old| old.text != parsed.text) {
-                                let row = SourceRow { text: parsed.text.to_string() };
-                                outcome.writes.push(Write::Source(file.clone(), Some(row)));
-                            }
-                            if old.is_none_or(|old| !Arc::ptr_eq(old, parsed)) {
-                                self.good.insert(file.clone(), Arc::clone(parsed));
-                            }
-                            continue;
+                    if let Some(violation) = error {
+                        violation.to_string()
+                    } else {
+                        let old = self.good.get(file);
+                        if old.is_none_or(|old| old.text != parsed.text) {
+                            let row = SourceRow { text: parsed.text.to_string() };
+                            outcome.writes.push(Write::Source(file.clone(), Some(row)));
                         }
+                        if old.is_none_or(|old| !Arc::ptr_eq(old, parsed)) {
+                            self.good.insert(file.clone(), Arc::clone(parsed));
+                        }
+                        continue;
                     }
                 }
                 FileState::Unreadable(why) | FileState::Refused(why) => format!("{file}: {why}"),
@@ -342,9 +342,9 @@ impl Sources {
         }
         outcome.changed |= !outcome.gone.is_empty()
             || before.len() != self.objects.len()
-            || before.iter().any(|(name, old)| {
-                self.objects.get(name).is_none_or(|new| !new.is_same(old))
-            });
+            || before
+                .iter()
+                .any(|(name, old)| self.objects.get(name).is_none_or(|new| !new.is_same(old)));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::resource::{Now, ResourceName};
 /// Between two pings.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Between two lists, give or take a fifth: the net under all that events may miss.
-const LIST_EVERY: Duration = Duration::from_secs(60);
+const LIST_EVERY: Duration = Duration::from_mins(1);
 /// The engine must open its event stream within this.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
@@ -218,10 +218,10 @@ impl Controller {
         if !mine {
             return;
         }
-        if let Failure::Refused(_, message) = failure {
-            if matches!(self.session, Session::Anchoring { .. }) {
-                self.out.push(Effect::Fatal(message.clone()));
-            }
+        if let Failure::Refused(_, message) = failure
+            && matches!(self.session, Session::Anchoring { .. })
+        {
+            self.out.push(Effect::Fatal(message.clone()));
         }
         self.go_down(now, failure.message());
     }
@@ -311,8 +311,8 @@ impl Controller {
         let pending = self.keys.get(&name).is_some_and(|key| key.pending.is_some());
         let key = self.keys.entry(name.clone()).or_default();
         let relevant = match doorbell.action.as_str() {
-            "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause" | "rename"
-            | "update" | "destroy" | "restart" => true,
+            "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause"
+            | "rename" | "update" | "destroy" | "restart" => true,
             // Somebody left: a change that waits for that may go ahead.
             "exec_die" => pending,
             _ => false,
@@ -358,7 +358,7 @@ impl Controller {
             _ => return,
         };
         self.merge_list(now, seq, listed);
-        let spread = 0.8 + 0.4 * self.jitter.next();
+        let spread = 0.8 + 0.4 * self.jitter.draw();
         let ping_at = match &self.session {
             Session::Live(live) => live.ping_at,
             _ => now.mono + PING_EVERY,

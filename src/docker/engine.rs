@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::error::EngineResult;
+use super::error::{EngineError, EngineResult};
 use crate::container::config::Limits;
 use crate::container::{
     ContainerConfig, ContainerId, ContainerName, ImageRef, ObjectName, Snapshot, WaitResponse,
@@ -69,7 +69,8 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         force: bool,
     ) -> impl Future<Output = EngineResult<()>> + Send;
 
-    /// Changes limits in place, and puts the restart policy back to `no`.
+    /// Changes limits in place, and puts the restart policy back to `no`. Memory or CPUs of 0 stay as they are: no engine
+    /// takes such a limit away from a container that exists.
     fn update(
         &self,
         id: &ContainerId,
@@ -79,10 +80,11 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// Waits until it does not run. A hint, never truth: 0 for one that never started, an error when the engine restarts.
     fn wait(&self, id: &ContainerId) -> impl Future<Output = EngineResult<WaitResponse>> + Send;
 
-    /// Its output, both streams, demultiplexed; `follow` goes on until it ends.
+    /// Its output, both streams, demultiplexed; `follow` goes on until it ends. (Two calls: how output is framed depends on
+    /// the container.)
     fn logs(&self, id: &ContainerId, follow: bool) -> BoxStream<'static, EngineResult<LogChunk>>;
 
-    /// Puts a tar archive into it at `path`, an absolute path inside.
+    /// Puts a tar archive into it at `path`, an absolute path inside, of a directory that exists. Owners are kept.
     fn copy_to(
         &self,
         id: &ContainerId,
@@ -90,8 +92,13 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         archive: Bytes,
     ) -> impl Future<Output = EngineResult<()>> + Send;
 
-    /// Container events from `since` on, without end. The first item is `Opened`.
-    fn events(&self, since: Timestamp) -> BoxStream<'static, EngineResult<EngineEvent>>;
+    /// Events of containers with the label `key=value`, from `since` on, without end. The first item is `Opened`.
+    fn events(
+        &self,
+        key: &str,
+        value: &str,
+        since: Timestamp,
+    ) -> BoxStream<'static, EngineResult<EngineEvent>>;
 
     /// The image's ID and configuration, `None` when the engine has none of that reference.
     fn image(
@@ -165,14 +172,15 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         exec: &ExecConfig,
     ) -> impl Future<Output = EngineResult<ExecId>> + Send;
 
-    /// Runs it, connected to us.
+    /// Runs it, connected to us. Of a command that cannot be run, Docker 20.10 says so *in the output*, and the session ends
+    /// with code 126 or 127: only [`Self::exec_inspect`] tells that apart from a command that wrote such words.
     fn exec_start(
         &self,
         exec: &ExecId,
         tty: bool,
     ) -> impl Future<Output = EngineResult<ExecStream>> + Send;
 
-    /// Tells a terminal's size.
+    /// Tells a terminal's size; before the session runs, an error.
     fn exec_resize(
         &self,
         exec: &ExecId,
@@ -307,6 +315,15 @@ pub struct ExecConfig {
 pub struct ExecId(pub(super) String);
 
 impl ExecId {
+    /// Parses an ID: hexadecimal digits and nothing else.
+    pub fn parse(text: &str) -> Result<Self, EngineError> {
+        let hex = |b: u8| b.is_ascii_hexdigit();
+        if (1..=64).contains(&text.len()) && text.bytes().all(hex) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(EngineError::Unreadable(format!("`{text}` is no ID of an exec session")))
+    }
+
     /// The ID.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,1 +1,150 @@
-//! Carries out effects: one arm for each, with its timeout.
+//! Carries out effects: one arm for each call, with its timeout. It decides nothing and queues nothing.
+//!
+//! A call that was given up may still be carried out by the engine: its answer says that its outcome is unknown, and the
+//! core reads before it does anything else.
+
+mod calls;
+mod failure;
+mod follow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use crate::clock::Clock;
+use crate::controller::effect::Call;
+use crate::controller::input::{Answer, Failure, Input, Seq};
+use crate::docker::Engine;
+use crate::host::Host;
+use crate::resource::ResourceName;
+use crate::store::{StateKey, StoreHandle};
+use crate::world::record::Write;
+
+pub use follow::follow;
+
+/// Hears how each call went: operation, outcome, seconds.
+pub type Observer = Arc<dyn Fn(&'static str, &'static str, f64) + Send + Sync>;
+
+/// What calls are carried out with.
+#[derive(Clone)]
+pub struct Means<E> {
+    /// The engine.
+    pub engine: E,
+    /// The host.
+    pub host: Host,
+    /// Keys the hashes of secrets.
+    pub key: StateKey,
+    /// Whose containers are ours.
+    pub instance: ResourceName,
+    /// Tells the time that calls take.
+    pub clock: Clock,
+    /// Hears of each call.
+    pub observer: Observer,
+}
+
+impl<E: std::fmt::Debug> std::fmt::Debug for Means<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Means").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// The calls and commits that are on their way.
+#[derive(Debug)]
+pub struct Executor<E> {
+    means: Means<E>,
+    store: StoreHandle,
+    on_their_way: JoinSet<Input>,
+}
+
+impl<E: Engine> Executor<E> {
+    /// One that has nothing to do yet.
+    pub fn new(means: Means<E>, store: StoreHandle) -> Self {
+        Self { means, store, on_their_way: JoinSet::new() }
+    }
+
+    /// Sends a call.
+    pub fn call(
+        &mut self,
+        seq: Seq,
+        channel: Option<ResourceName>,
+        call: Call,
+        timeout: Duration,
+        cause: String,
+    ) {
+        let means = self.means.clone();
+        self.on_their_way.spawn(async move {
+            let answer = carry_out(&means, channel, &call, timeout, &cause).await;
+            Input::Answered { seq, answer }
+        });
+    }
+
+    /// Sends writes.
+    pub fn commit(&mut self, seq: Seq, writes: Vec<Write>) {
+        let store = self.store.clone();
+        let observer = Arc::clone(&self.means.observer);
+        let clock = self.means.clock;
+        self.on_their_way.spawn(async move {
+            let began = clock.now().mono;
+            let result = store.commit(writes).await;
+            let seconds = clock.now().mono.saturating_sub(began).as_secs_f64();
+            let code = if result.is_ok() { "ok" } else { "error" };
+            observer("commit", code, seconds);
+            if let Err(error) = &result {
+                warn!(error = error as &dyn std::error::Error, "the store cannot be written");
+            }
+            Input::Committed { seq, result: result.map_err(|error| error.to_string()) }
+        });
+    }
+
+    /// The next answer; `None` when nothing is on its way.
+    pub async fn next(&mut self) -> Option<Input> {
+        loop {
+            match self.on_their_way.join_next().await? {
+                Ok(input) => return Some(input),
+                // A panic in an arm: its answer would never come, so the process must not go on as if it would.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_cancelled) => {}
+            }
+        }
+    }
+
+    /// Is nothing on its way?
+    pub fn is_idle(&self) -> bool {
+        self.on_their_way.is_empty()
+    }
+}
+
+async fn carry_out<E: Engine>(
+    means: &Means<E>,
+    channel: Option<ResourceName>,
+    call: &Call,
+    timeout: Duration,
+    cause: &str,
+) -> Result<Answer, Failure> {
+    let began = means.clock.now().mono;
+    let outcome = tokio::time::timeout(timeout, calls::carry_out(means, call)).await;
+    let took = means.clock.now().mono.saturating_sub(began);
+    let answer = outcome.unwrap_or_else(|_elapsed| {
+        Err(Failure::Unknown(format!("no answer to {} within {timeout:?}", call.word())))
+    });
+    let code = answer.as_ref().err().map_or("ok", failure::word);
+    (means.observer)(call.word(), code, took.as_secs_f64());
+    let subject = channel.map_or_else(|| "engine".to_owned(), |name| format!("channel/{name}"));
+    let milliseconds = took.as_millis();
+    match &answer {
+        Ok(_) if call.mutates() => {
+            info!(milliseconds, cause, "{subject}: {} done", call.word());
+        }
+        Ok(_) => debug!(milliseconds, cause, "{subject}: {}", call.word()),
+        Err(Failure::NotFound(_)) if !call.mutates() => {
+            debug!(milliseconds, cause, "{subject}: {} found nothing", call.word());
+        }
+        Err(failure) => {
+            let error = failure.message();
+            warn!(milliseconds, cause, error, "{subject}: {} failed", call.word());
+        }
+    }
+    answer
+}

@@ -42,10 +42,24 @@ pub(super) fn of_files(entries: &[Entry], home: &str, owner: Ids) -> io::Result<
     archive.into_inner().map(Bytes::from)
 }
 
-/// An archive of nothing but the directory itself: put at a mount's target, it gives an empty volume to the user.
-pub(super) fn of_ownership(owner: Ids) -> io::Result<Bytes> {
+/// An archive of nothing but the directory itself: put at a mount's target, it gives a new volume to the user.
+///
+/// The engine passes over an entry `.` (it must not change the directory that it extracts into), but compares only that
+/// text: `/` is, to it, the same directory under another name. Seen on Docker 20.10.
+pub(super) fn of_ownership((uid, gid): Ids) -> io::Result<Bytes> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    if let Some(first) = header.as_old_mut().name.first_mut() {
+        *first = b'/';
+    }
+    header.set_mode(0o755);
+    header.set_uid(uid.into());
+    header.set_gid(gid.into());
+    header.set_mtime(0);
+    header.set_size(0);
+    header.set_cksum();
     let mut archive = Builder::new(Vec::new());
-    append(&mut archive, "./", EntryType::Directory, 0o755, owner, &[])?;
+    archive.append(&header, io::empty())?;
     archive.into_inner().map(Bytes::from)
 }
 

@@ -4,7 +4,7 @@
 //! directory for a link meanwhile gets an error, never another file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
@@ -156,7 +156,7 @@ pub(super) fn give(fd: impl AsFd, mode: u32, (uid, gid): Ids) -> Result<(), Errn
 pub(super) fn replace_file(
     parent: impl AsFd,
     name: &str,
-    content: &[u8],
+    mut content: impl io::Read,
     mode: u32,
     owner: Ids,
 ) -> io::Result<()> {
@@ -169,7 +169,7 @@ pub(super) fn replace_file(
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(parent, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
-    file.write_all(content)?;
+    io::copy(&mut content, &mut file)?;
     give(&file, mode, owner)?;
     Ok(renameat(parent, &temporary, parent, name)?)
 }
@@ -251,7 +251,7 @@ mod tests {
         std::fs::write(&victim, "kept").unwrap();
         symlink(&victim, dir.path().join("f")).unwrap();
         symlink(&victim, dir.path().join(".f.new")).unwrap();
-        replace_file(&base, "f", b"new", 0o444, own()).unwrap();
+        replace_file(&base, "f", &b"new"[..], 0o444, own()).unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "new");
         assert_eq!(std::fs::read_to_string(victim).unwrap(), "kept");
         assert!(matches!(read_file(&base, Path::new("f"), 2), Ok((_, None))));

@@ -1,6 +1,6 @@
 //! The host: its paths, owners, and what a container needs prepared on it.
 //!
-//! [`probe`] looks and changes nothing; [`prepare`] makes, right before a container is created or started, what
+//! [`fn@probe`] looks and changes nothing; [`fn@prepare`] makes, right before a container is created or started, what
 //! [`crate::world::preparation`] says. Both block: the executor calls them where blocking is allowed.
 //!
 //! An agent may write to its channel's home and workspace, and the operator may be root. So nothing here follows a link
@@ -16,6 +16,6 @@ mod git;
 mod secret;
 mod users;
 
-pub use prepare::{Host, Occasion, PrepareError, Prepared, VolumeGrant, prepare};
+pub use prepare::{Host, Occasion, PrepareError, Prepared, VolumeGrant, install_init, prepare};
 pub use probe::probe;
 pub use secrets_root::SecretsRoot;

@@ -6,6 +6,7 @@
 //!
 //! Nothing is ever removed, and nothing of the owner's is changed; a workspace is made only where the spec says so.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -278,7 +279,13 @@ impl Work<'_> {
             let directory = beneath::make_directories(&root, name, 0o500, self.user)?;
             // Ours for the moment: without root one cannot write into a directory of mode 0500.
             beneath::give(&directory, 0o700, self.user)?;
-            beneath::replace_file(&directory, layout::SECRETS_FILE, &bytes, 0o400, self.user)?;
+            beneath::replace_file(
+                &directory,
+                layout::SECRETS_FILE,
+                bytes.as_slice(),
+                0o400,
+                self.user,
+            )?;
             Ok(beneath::give(&directory, 0o500, self.user)?)
         };
         write().map_err(|cause| io_failed("write secrets to", &path, cause))
@@ -345,13 +352,28 @@ impl Work<'_> {
     }
 }
 
-/// Puts the init that came with this operator where containers mount it from, unless it is there.
-fn install_init(host: &Host) -> Result<(), PrepareError> {
-    let path = host.paths.init();
-    let source = host.init_source.display().to_string();
-    let content = std::fs::read(&host.init_source)
-        .map_err(|cause| io_failed("read the init from", &source, cause))?;
-    write_private(&path, &content, 0o555, operator())
+/// Puts the init that came with this operator where containers mount it from, unless it is there: same length, same
+/// time of change, which the copy takes over. Running containers keep the one that they have.
+/// Puts the init where containers mount it from. The operator does so once at its start, before channels that are prepared
+/// side by side could get in each other's way; before a container is made it is only looked whether it is still there.
+pub fn install_init(host: &Host) -> Result<(), PrepareError> {
+    let (path, source) = (host.paths.init(), host.init_source.display().to_string());
+    let failed = |cause| io_failed("read the init from", &source, cause);
+    let wanted = std::fs::metadata(&host.init_source).map_err(failed)?;
+    let changed = wanted.modified().map_err(failed)?;
+    let is_there = std::fs::metadata(&path).is_ok_and(|found| {
+        found.len() == wanted.len() && found.modified().is_ok_and(|time| time == changed)
+    });
+    if is_there {
+        return Ok(());
+    }
+    let content = File::open(&host.init_source).map_err(failed)?;
+    let directory = private_directory(&format!("{}/bin", host.paths.state))?;
+    beneath::replace_file(&directory, "chanop-init", content, 0o555, operator())
+        .map_err(|cause| io_failed("install the init as", &path, cause))?;
+    File::open(&path)
+        .and_then(|file| file.set_modified(changed))
+        .map_err(|cause| io_failed("install the init as", &path, cause))
 }
 
 /// Reads a file to copy: the policy judged its path, and nothing may have moved since.

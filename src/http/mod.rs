@@ -1,1 +1,32 @@
-//! The HTTP faces: control socket and TCP listener.
+//! The HTTP faces: the control socket and the TCP listener.
+//!
+//! Both speak the same API in Kubernetes' shapes. Who may connect to the socket may do everything: its directory decides.
+//! The TCP listener gives metrics and health to anyone and asks all others for a token. The room knows the core only by
+//! [`CoreHandle`]: a snapshot to read and a mailbox to ask. What goes over the wire is in [`views`] and [`table`]; the
+//! accept loops with their limits are in [`server`]; no type of hyper or axum leaves.
+
+pub mod auth;
+mod body;
+mod collection;
+mod core;
+mod discovery;
+mod first_byte;
+mod guard;
+mod health;
+mod routes;
+pub mod selector;
+pub mod server;
+pub mod socket;
+mod spec_view;
+mod status;
+pub mod table;
+pub mod views;
+mod watch;
+
+pub use auth::{Role, TokenFileError, Tokens};
+pub use core::{CoreHandle, CoreUnavailable, Question};
+pub use server::{Door, Faces, Limits, serve};
+pub use socket::{Bound, SocketError};
+
+/// Where all of the API but metrics and health lies.
+pub const BASE: &str = "/apis/chanop.dev/v1alpha1";

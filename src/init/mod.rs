@@ -1,8 +1,8 @@
 //! What `chanop-init` does: the entrypoint of every container, and of every command that is exec'd into one.
 //!
 //! ```text
-//! init idle [--mounts FILE]                 PID 1 of a shell: reaps, ends at TERM
-//! init run  [--mounts FILE] -- CMD…         PID 1 of a command: exports secrets, forwards signals, reaps, passes the code on
+//! init idle                                 PID 1 of a shell: compares mounts, reaps, ends at TERM
+//! init run -- CMD…                          PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
 //! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
 //! init enter -- [CMD…]                      second half of --login, called by the login shell
 //! ```
@@ -10,6 +10,10 @@
 //! It runs inside any image, even an empty one, so it needs nothing but the kernel: it is linked statically, opens no
 //! library, looks up no user. It holds no privilege and needs none: it runs as the container's user, on a read-only root
 //! file system, with every capability dropped.
+//!
+//! An exec'd command outlives the client that vanishes: the engine has no kill for an exec, keeps its terminal open, and a
+//! pipe's end of file is an ordinary end of input. So init cannot tell, and does not guess; the command ends by itself or
+//! with its container.
 //!
 //! A container outlives an upgrade of chanop and is started again with the newer init, so these words stay: what is
 //! added must be optional.
@@ -70,7 +74,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
 
 fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure> {
     let mode = arguments.next().unwrap_or_default();
-    let mut list = None;
+    let mut list = OsString::from(layout::MOUNTS);
     let mut login = false;
     let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -79,7 +83,8 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
                 command.extend(arguments);
                 break;
             }
-            Some("--mounts") => list = Some(arguments.next().unwrap_or_default()),
+            // For tests, and for looking at a list by hand.
+            Some("--mounts") => list = arguments.next().unwrap_or_default(),
             Some("--login") => login = true,
             _ => {
                 let text = argument.to_string_lossy().into_owned();
@@ -88,8 +93,8 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         }
     }
     match mode.to_str() {
-        Some("idle") if command.is_empty() => supervise::idle(list.as_deref()),
-        Some("run") if !command.is_empty() => supervise::run(list.as_deref(), &command),
+        Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
+        Some("run") if !command.is_empty() => supervise::run(list.as_ref(), &command),
         Some("exec") if login => login::start(&command),
         Some("exec") if !command.is_empty() => command::become_command(&command),
         Some("enter") => login::enter(&command),

@@ -7,7 +7,6 @@
 //!
 //! Form: `dev ino target`, each ended by a NUL.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -77,11 +76,14 @@ pub fn decode(text: &str) -> Option<Vec<Identity>> {
     text.strip_suffix('\0')?.split('\0').map(identity).collect()
 }
 
-/// Compares every mount of the list with what stands there. Without a list there is nothing to compare.
-pub fn verify(list: Option<&OsStr>) -> Result<(), MountsError> {
-    let Some(path) = list.map(Path::new) else { return Ok(()) };
-    let unusable = |cause| MountsError::List { path: path.to_owned(), cause };
-    let text = std::fs::read_to_string(path).map_err(unusable)?;
+/// Compares every mount of the list with what stands there. No file, nothing to compare: an image may have its own
+/// init and no chanop.
+pub fn verify(list: &Path) -> Result<(), MountsError> {
+    let unusable = |cause| MountsError::List { path: list.to_owned(), cause };
+    let text = match std::fs::read_to_string(list) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(unusable)?,
+    };
     let identities =
         decode(&text).ok_or_else(|| unusable(std::io::ErrorKind::InvalidData.into()))?;
     for identity in identities {

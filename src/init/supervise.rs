@@ -4,8 +4,9 @@
 //! and that line a signal is lost, some tenths of a millisecond. Handlers (unlike a blocked mask) do not outlive exec, so the
 //! command starts with the signals as the engine left them. When PID 1 ends, the kernel kills what is left.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
@@ -21,7 +22,7 @@ const STOPPING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
 const FORWARDED: [i32; 7] = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH];
 
 /// Idles until told to stop.
-pub(super) fn idle(list: Option<&OsStr>) -> Result<u8, Failure> {
+pub(super) fn idle(list: &Path) -> Result<u8, Failure> {
     let mut signals = listen(&STOPPING)?;
     mounts::verify(list)?;
     reap(None);
@@ -35,7 +36,7 @@ pub(super) fn idle(list: Option<&OsStr>) -> Result<u8, Failure> {
 }
 
 /// Runs a command, passes signals on to it and its exit code back. Orphans are reaped meanwhile.
-pub(super) fn run(list: Option<&OsStr>, command: &[OsString]) -> Result<u8, Failure> {
+pub(super) fn run(list: &Path, command: &[OsString]) -> Result<u8, Failure> {
     let mut signals = listen(&FORWARDED)?;
     mounts::verify(list)?;
     let (program, mut command) = command::build(command)?;

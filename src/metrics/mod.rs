@@ -1,1 +1,196 @@
 //! Every metric family, in one place.
+//!
+//! [`Metrics`] is fed from three sides: the executor tells the time of each call and commit, and each scrape reads the
+//! newest [`View`]. No label takes a name, an ID or an error's text: values are words of closed sets, so that the number
+//! of series has a bound whatever people write into their files. The one exception, the spec revision, is a single series
+//! whose old value goes when a new one comes. No type of the metrics library leaves this room.
+
+mod families;
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use prometheus::{Encoder, IntCounter, IntGauge, TextEncoder};
+
+use crate::controller::view::View;
+use crate::resource::condition::ConditionType;
+use families::Families;
+
+/// The content type of [`Metrics::scrape`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A family whose name or labels the library refuses: a mistake in this room.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to register a metric family: {0}")]
+pub struct InvalidFamily(String);
+
+/// All figures of one operator.
+#[derive(Debug)]
+pub struct Metrics {
+    families: Families,
+    /// One scrape at a time: copying the view's counters over is a read and a write.
+    scrape: Mutex<()>,
+}
+
+impl Metrics {
+    /// Registers every family; what is counted begins at nought.
+    pub fn new() -> Result<Self, InvalidFamily> {
+        let families = Families::new().map_err(|error| InvalidFamily(error.to_string()))?;
+        Ok(Self { families, scrape: Mutex::new(()) })
+    }
+
+    /// One call to the engine ended. `op` and `code` are words of the program, never of the engine or of a person.
+    pub fn observe_call(&self, op: &'static str, code: &'static str, seconds: f64) {
+        let it = &self.families;
+        if let Ok(calls) = it.engine_calls.get_metric_with_label_values(&[op, code]) {
+            calls.inc();
+        }
+        if let Ok(duration) = it.engine_call_duration.get_metric_with_label_values(&[op]) {
+            duration.observe(seconds);
+        }
+    }
+
+    /// One commit of the store ended.
+    pub fn observe_commit(&self, seconds: f64) {
+        self.families.store_commit_duration.observe(seconds);
+    }
+
+    /// The exposition text, with the view's figures as of `now`.
+    pub fn scrape(&self, view: &View, now: Timestamp) -> String {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.observe_view(view, now);
+        self.render()
+    }
+
+    fn observe_view(&self, view: &View, now: Timestamp) {
+        let it = &self.families;
+        self.observe_channels(view);
+
+        it.spec_revision.reset();
+        let revision = view.specs.revision.as_deref().unwrap_or("none");
+        set(&it.spec_revision, revision, 1);
+        if let Some(scanned_at) = view.specs.scanned_at {
+            it.spec_age.set((now - scanned_at).total(jiff::Unit::Second).unwrap_or(0.0).max(0.0));
+        }
+        set(&it.spec_files, "ok", count(view.specs.files_ok));
+        set(&it.spec_files, "invalid", count(view.specs.invalid.len()));
+        it.specs_readable.set(i64::from(view.specs.unavailable.is_none()));
+        it.prune_held.set(count(view.specs.held.len()));
+        it.not_for_this_host.set(count(view.specs.not_for_this_host));
+
+        it.engine_up.set(i64::from(view.engine.live));
+        it.blocked.set(i64::from(view.blocked.is_some()));
+        it.foreign.set(count(view.impostors.len()));
+
+        let stats = &view.stats;
+        it.channels_running.set(count(stats.shells_running));
+        it.policy_violations.set(count(stats.policy_violations));
+        it.queue_depth.set(count(stats.queue_depth));
+        it.in_flight.set(count(stats.in_flight));
+        it.breaker_open.set(i64::from(stats.breaker_open));
+        raise(&it.events, stats.events);
+        raise(&it.event_gaps, stats.event_gaps);
+        raise(&it.relists, stats.relists);
+        raise(&it.reconciles, stats.reconciles);
+        raise(&it.actions, stats.actions);
+        raise(&it.action_failures, stats.failures);
+        raise(&it.unknown_outcomes, stats.unknown_outcomes);
+    }
+
+    fn observe_channels(&self, view: &View) {
+        let it = &self.families;
+        let ready = view.channels.values().filter(|channel| channel.ready).count();
+        set(&it.channels, "true", count(ready));
+        set(&it.channels, "false", count(view.channels.len() - ready));
+
+        it.channel_status.reset();
+        for channel in view.channels.values() {
+            let reason = channel.conditions.iter().find(|it| it.kind == ConditionType::Ready);
+            let word = reason.map_or_else(|| "Waiting".to_owned(), |it| it.reason.as_str());
+            if let Ok(gauge) = it.channel_status.get_metric_with_label_values(&[&word]) {
+                gauge.inc();
+            }
+        }
+        it.channels_pending
+            .set(count(view.channels.values().filter(|channel| channel.pending.is_some()).count()));
+        it.channels_suspended.set(count(
+            view.channels
+                .values()
+                .filter(|it| it.overridden.as_ref().is_some_and(|it| it.suspend))
+                .count(),
+        ));
+    }
+
+    fn render(&self) -> String {
+        let mut text = vec![];
+        // A family without a series is left out by the library, and writing to memory does not fail.
+        let _written = TextEncoder::new().encode(&self.families.registry.gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn set(gauges: &prometheus::IntGaugeVec, label: &str, value: i64) {
+    if let Ok(gauge) = gauges.get_metric_with_label_values(&[label]) {
+        IntGauge::set(&gauge, value);
+    }
+}
+
+/// The view holds totals and a counter takes steps. A total that fell belongs to a new core: nothing is taken back.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::view::Stats;
+
+    fn view(revision: &str, events: u64) -> View {
+        let mut view = View { stats: Stats { events, ..Stats::default() }, ..View::default() };
+        view.specs.revision = Some(revision.to_owned());
+        view
+    }
+
+    #[test]
+    fn an_old_revision_leaves_no_series_behind() {
+        let metrics = Metrics::new().unwrap();
+        metrics.scrape(&view("aaa", 0), Timestamp::UNIX_EPOCH);
+        let text = metrics.scrape(&view("bbb", 0), Timestamp::UNIX_EPOCH);
+        assert!(text.contains(r#"chanop_spec_revision_info{revision="bbb"} 1"#), "{text}");
+        assert!(!text.contains("aaa"), "{text}");
+    }
+
+    #[test]
+    fn totals_of_the_view_are_counted_once_however_often_it_is_scraped() {
+        let metrics = Metrics::new().unwrap();
+        for (total, shown) in [(3, 3), (3, 3), (5, 5), (1, 5)] {
+            let text = metrics.scrape(&view("a", total), Timestamp::UNIX_EPOCH);
+            assert!(text.contains(&format!("\nchanop_events_total {shown}\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_the_specs_is_measured_at_the_scrape() {
+        let metrics = Metrics::new().unwrap();
+        let mut view = view("a", 0);
+        view.specs.scanned_at = Some(Timestamp::from_second(100).unwrap());
+        let text = metrics.scrape(&view, Timestamp::from_second(142).unwrap());
+        assert!(text.contains("\nchanop_spec_age_seconds 42\n"), "{text}");
+    }
+
+    #[test]
+    fn calls_are_counted_by_operation_and_outcome() {
+        let metrics = Metrics::new().unwrap();
+        metrics.observe_call("create", "ok", 0.2);
+        metrics.observe_call("create", "name_taken", 0.1);
+        metrics.observe_commit(0.003);
+        let text = metrics.scrape(&View::default(), Timestamp::UNIX_EPOCH);
+        assert!(text.contains(r#"chanop_engine_calls_total{code="name_taken",op="create"} 1"#));
+        assert!(text.contains(r#"chanop_engine_call_duration_seconds_count{op="create"} 2"#));
+        assert!(text.contains("chanop_store_commit_duration_seconds_count 1"));
+    }
+}

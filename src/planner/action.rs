@@ -53,8 +53,10 @@ impl Action {
     /// Is something changed by it that a look must come before?
     pub fn is_read_through(&self) -> Option<&ContainerId> {
         match self {
-            Self::Start(id) | Self::Stop { id, .. } | Self::Remove { id, .. } => Some(id),
-            Self::Update { id, .. } => Some(id),
+            Self::Start(id)
+            | Self::Stop { id, .. }
+            | Self::Remove { id, .. }
+            | Self::Update { id, .. } => Some(id),
             Self::Create { .. } | Self::Inspect(_) | Self::Forget => None,
         }
     }
@@ -104,7 +106,7 @@ pub enum Wake {
     After(Duration),
 }
 
-/// What is said of the object: the Ready condition and the UpToDate one.
+/// What is said of the object: the Ready condition and the `UpToDate` one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Ready?

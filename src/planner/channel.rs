@@ -21,7 +21,7 @@ use crate::world::record::{Farewell, InventoryRow};
 
 /// How often it is checked whether a shell that somebody is in has become idle. The end of a session is an event too; this
 /// is for the event that was lost.
-const IDLE_CHECK: Duration = Duration::from_secs(60);
+const IDLE_CHECK: Duration = Duration::from_mins(1);
 /// How often a container on its way out is looked at.
 const REMOVING_CHECK: Duration = Duration::from_secs(2);
 /// Between TERM and KILL of a shell. The init ends at once; what else runs in it has this long.
@@ -189,7 +189,7 @@ impl<'a> Context<'a> {
             return self.create(target);
         };
         let id = seen.snapshot.id.clone();
-        let same = self.hash_of(seen) == Some(target.hash.as_str());
+        let same = hash_of(seen) == Some(target.hash.as_str());
         match seen.state() {
             ContainerState::Running => self.running(desired, target, seen, same),
             ContainerState::Paused => Step::rest(
@@ -512,9 +512,9 @@ impl<'a> Context<'a> {
                 verb: "remove",
                 cause: cause.to_owned(),
                 waits: "a file may still claim it".to_owned(),
-                forced_at: add(self.now.wall, (grace - age).as_secs()),
+                forced_at: add(self.now.wall, grace.saturating_sub(age).as_secs()),
             });
-            return step.wake_after(grace - age);
+            return step.wake_after(grace.saturating_sub(age));
         }
         self.take_away(seen, STRAY_FAREWELL, cause, Reason::Deleting)
     }
@@ -543,10 +543,6 @@ impl<'a> Context<'a> {
         };
         step.status.ready = ConditionStatus::False;
         step
-    }
-
-    fn hash_of<'b>(&self, seen: &'b Seen) -> Option<&'b str> {
-        seen.snapshot.labels.get(label::SPEC_HASH).map(String::as_str)
     }
 }
 
@@ -586,28 +582,23 @@ fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
+fn hash_of(seen: &Seen) -> Option<&str> {
+    seen.snapshot.labels.get(label::SPEC_HASH).map(String::as_str)
+}
+
 /// The first differences in words: two are enough to know which change it is.
 fn describe(found: &[FieldDrift]) -> String {
-    let mut text = String::new();
-    for (at, field) in found.iter().take(2).enumerate() {
-        if at > 0 {
-            text.push_str(", ");
-        }
-        match field.field {
-            "env" => text.push_str(&format!("env {}", field.want)),
-            "image" => text.push_str(&format!("image {} → {}", field.have, field.want)),
-            name if field.want.len() + field.have.len() > 60 => text.push_str(name),
-            name => text.push_str(&format!(
-                "{name} {} → {}",
-                or_none(&field.have),
-                or_none(&field.want)
-            )),
-        }
-    }
-    if found.len() > 2 {
-        text.push_str(&format!(" and {} more", found.len() - 2));
-    }
-    text
+    let words = |field: &FieldDrift| match field.field {
+        "env" => format!("env {}", field.want),
+        name if field.want.len() + field.have.len() > 60 => name.to_owned(),
+        name => format!("{name} {} → {}", or_none(&field.have), or_none(&field.want)),
+    };
+    let named: Vec<String> = found.iter().take(2).map(words).collect();
+    let more = match found.len() {
+        0..=2 => String::new(),
+        count => format!(" and {} more", count - 2),
+    };
+    format!("{}{more}", named.join(", "))
 }
 
 fn or_none(text: &str) -> &str {

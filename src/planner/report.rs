@@ -1,4 +1,4 @@
-//! What would be done, and why: the fold of [`plan_channel`](super::plan_channel) over all channels.
+//! What would be done, and why: the fold of [`plan_channel`] over all channels.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -78,10 +78,10 @@ fn line(world: &World, name: &ResourceName, now: Now) -> Option<Line> {
     let desired = world.desired.channels.get(name);
     if let Some(desired) = desired.filter(|desired| desired.removal_held) {
         let cause = format!("{} gone", desired.source.file);
-        return new(Sign::Held, "held", cause, "until `chanop prune --confirm`".to_owned(), true);
+        return new(Sign::Held, "held", cause, "until `chanop prune --confirm`".to_owned(), false);
     }
     if let Some(Verdict::Held { reason, message }) = desired.map(|desired| &desired.verdict) {
-        return new(Sign::Held, "held", message.clone(), reason.to_string(), true);
+        return new(Sign::Held, "held", message.clone(), reason.to_string(), false);
     }
     if let Some(pending) = &step.pending {
         let sign = if step.recreate { Sign::Replace } else { Sign::Remove };
@@ -99,7 +99,7 @@ fn line(world: &World, name: &ResourceName, now: Now) -> Option<Line> {
         Reason::Paused | Reason::CrashLoopBackOff | Reason::Removing
             if step.status.ready == ConditionStatus::False =>
         {
-            new(Sign::Held, "held", step.status.message, step.status.reason.to_string(), true)
+            new(Sign::Held, "held", step.status.message, step.status.reason.to_string(), false)
         }
         _ => None,
     }
@@ -144,8 +144,7 @@ fn wanted(step: &Step, world: &World, name: &ResourceName, object: &str) -> Opti
 
 /// A span in at most two units: `23h40m`, `8s`.
 fn short(from: Timestamp, to: Timestamp) -> String {
-    let seconds =
-        Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
+    let seconds = Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),

@@ -81,9 +81,10 @@ pub fn shell_container(
                 host_port: port.host_port,
             })
             .collect(),
-        extra_hosts: match reaches_host {
-            true => vec![format!("{HOST_ALIAS}:host-gateway")],
-            false => Vec::new(),
+        extra_hosts: if reaches_host {
+            vec![format!("{HOST_ALIAS}:host-gateway")]
+        } else {
+            Vec::new()
         },
         stop_timeout_seconds: STOP_TIMEOUT_SECONDS,
         log: LogConfig::default(),
@@ -181,11 +182,7 @@ struct Resolved {
 }
 
 impl Resolved {
-    fn of(
-        effective: &Effective,
-        facts: &Facts,
-        annotations: &BTreeMap<String, String>,
-    ) -> Self {
+    fn of(effective: &Effective, facts: &Facts, annotations: &BTreeMap<String, String>) -> Self {
         let secrets = effective.env.iter().filter_map(|variable| match &variable.value {
             EnvValue::Plain(_) => None,
             EnvValue::Secret(key) => match facts.secrets.get(key) {
@@ -195,9 +192,9 @@ impl Resolved {
         });
         let credentials = effective.agent.credentials.as_ref().and_then(|name| {
             match facts.credentials.get(name) {
-                Some(
-                    CredentialsFact::OauthToken { hash } | CredentialsFact::ApiKey { hash },
-                ) => Some(format!("{name}={hash}")),
+                Some(CredentialsFact::OauthToken { hash } | CredentialsFact::ApiKey { hash }) => {
+                    Some(format!("{name}={hash}"))
+                }
                 _ => None,
             }
         });

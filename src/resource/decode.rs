@@ -1,7 +1,7 @@
 //! From nodes to types: strict, and to the end.
 //!
 //! A [`Decoder`] walks a document once and writes down everything that is wrong; it never stops at the first. A blank value
-//! is as if its key were absent. [`fields!`](fields) makes the decoder of a struct from the list of its keys; rules between
+//! is as if its key were absent. `fields!` makes the decoder of a struct from the list of its keys; rules between
 //! fields are a function named behind `check`, which sees the value and the nodes it came from.
 
 use std::collections::BTreeMap;
@@ -362,6 +362,9 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
 
 /// Implements [`Decode`] for a struct from its fields and their keys; `required` marks those that must be there.
 ///
+/// Behind the list, `check` names a function of the value and its node; `judge` one of the node alone, which is called even
+/// when a field that must be there is not.
+///
 /// The struct literal below makes the compiler ask for every field; a test holds the keys against the schema's.
 macro_rules! fields {
     ($type:ident $($body:tt)+) => {
@@ -378,7 +381,7 @@ macro_rules! fields {
 }
 /// The same as a function of its own, for types that have another form beside the map.
 macro_rules! map_fields {
-    ($type:ident { $($field:ident = $key:literal $($required:ident)?),+ $(,)? } $(check $check:path)?) => {
+    ($type:ident { $($field:ident = $key:literal $($required:ident)?),+ $(,)? } $(check $check:path)? $(, judge $judge:path)?) => {
         impl $type {
             /// The keys of its map.
             pub(crate) const KEYS: &'static [&'static str] = &[$($key),+];
@@ -397,6 +400,7 @@ macro_rules! map_fields {
                 decoder: &mut $crate::resource::decode::Decoder,
             ) -> Option<Self> {
                 $(let $field = $crate::resource::decode::read!(decoder, node, $key $($required)?);)+
+                $($judge(node, decoder);)?
                 let value = Self {
                     $($field: $crate::resource::decode::got!($field $($required)?)),+
                 };

@@ -69,10 +69,10 @@ pub fn effective(
     };
     let effective = merge.all();
     merge.judge(&effective);
-    match merge.violations.is_empty() {
-        true => Ok(Merged { effective, origins: merge.origins }),
-        false => Err(merge.violations),
+    if merge.violations.is_empty() {
+        return Ok(Merged { effective, origins: merge.origins });
     }
+    Err(merge.violations)
 }
 
 struct Merge<'a> {
@@ -238,8 +238,8 @@ impl<'a> Merge<'a> {
         ports
             .into_iter()
             .map(|port| Port {
-                container_port: port.container_port,
-                host_port: port.host_port.unwrap_or(port.container_port),
+                container_port: port.container_port.0,
+                host_port: port.host_port.unwrap_or(port.container_port).0,
             })
             .collect()
     }

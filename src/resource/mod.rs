@@ -21,6 +21,7 @@ mod object;
 pub mod quantity;
 pub mod run;
 pub mod schedule;
+pub mod schema;
 pub mod text;
 pub mod time;
 pub mod validate;

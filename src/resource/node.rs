@@ -137,10 +137,12 @@ fn number(text: &str) -> Option<Number> {
     text.parse().ok().and_then(Number::from_f64)
 }
 
-/// `text` short enough for a message.
+/// `text` short enough for a message, and without what looks like a secret: that is masked before the cut, since half of a
+/// secret has no shape and is one all the same.
 pub fn shown(text: &str) -> String {
     /// A message is read on one line.
     const SHOWN_MAX: usize = 60;
+    let text = &super::validate::token::redact(text);
     let line = text.lines().next().unwrap_or_default();
     if line.len() == text.len() && text.chars().count() <= SHOWN_MAX {
         return text.to_owned();

@@ -110,6 +110,13 @@ pub fn decode_object(file: &str, node: &Node) -> (Option<Resource>, Vec<Violatio
 
 fn object(node: &Node, file: &str, decoder: &mut Decoder) -> Option<Resource> {
     secrets(node, decoder);
+    if !matches!(node.value, Value::Map(_)) {
+        let words = Words::new(format!("expected an object, found {}", node.described()))
+            .label("not an object")
+            .help("a document is a map with apiVersion, kind, metadata and spec");
+        decoder.report(Code::WrongType, node.place, words);
+        return None;
+    }
     let node = decoder.fields(node, &["apiVersion", "kind", "metadata", "spec"])?;
     let version = decoder.required::<String>(node, "apiVersion");
     if let (Some(version), Some(at)) = (version, node.get("apiVersion"))
@@ -122,7 +129,8 @@ fn object(node: &Node, file: &str, decoder: &mut Decoder) -> Option<Resource> {
     }
     let kind = kind(node, decoder);
     let meta = metadata(node, kind, decoder);
-    let (kind, spec) = (kind?, spec(node, decoder));
+    let spec = spec(node, decoder);
+    let kind = kind?;
     let source = SourceRef { file: file.to_owned(), line: first_line(node) };
     // A document without a readable name is judged all the same: all that is wrong comes in one go.
     decoder.within("spec", |decoder| match kind {
@@ -202,12 +210,11 @@ fn metadata(node: &Node, kind: Option<Kind>, decoder: &mut Decoder) -> Option<Ob
     decoder.within("metadata", |decoder| {
         let meta = decoder.fields(meta, &["name", "labels", "annotations"])?;
         let max = if kind == Some(Kind::Channel) { NAME_MAX } else { LABEL_MAX };
-        let name = match meta.get("name") {
-            Some(node) => decoder.within("name", |decoder| name_at_most(node, max, decoder)),
-            None => {
-                let _missing: Option<String> = decoder.required(meta, "name");
-                None
-            }
+        let name = if let Some(node) = meta.get("name") {
+            decoder.within("name", |decoder| name_at_most(node, max, decoder))
+        } else {
+            let _missing: Option<String> = decoder.required(meta, "name");
+            None
         };
         if let (Some(kind), Some(name)) = (kind, &name) {
             decoder.set_object(ObjectRef { kind, name: name.clone() });

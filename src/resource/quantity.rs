@@ -98,7 +98,7 @@ impl Quantity {
             return Err(bad());
         }
         let (family, scale) = scale(suffix)?;
-        let nano = scaled(whole, fraction, scale)
+        let nano = scaled(whole, fraction, &scale)
             .filter(|nano| *nano <= WHOLE_MAX * NANO)
             .ok_or_else(|| QuantityError::TooLarge(shown(text)))?;
         Ok(Self { nano: if negative { -nano } else { nano }, family })
@@ -154,7 +154,7 @@ fn scale(suffix: &str) -> Result<(Family, Scale), QuantityError> {
 }
 
 /// `whole.fraction` times the scale, in billionths, rounded up; `None` when it is too large.
-fn scaled(whole: &str, fraction: &str, scale: Scale) -> Option<i128> {
+fn scaled(whole: &str, fraction: &str, scale: &Scale) -> Option<i128> {
     /// More digits behind the point than this cannot change the result but by rounding up.
     const FRACTION_MAX: usize = 18;
     let kept = fraction.get(..FRACTION_MAX.min(fraction.len()))?;
@@ -166,7 +166,7 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> Option<i128> {
     if mantissa == 0 {
         return Some(i128::from(lost));
     }
-    match scale {
+    match *scale {
         Scale::Factor(factor) => {
             let nano = mantissa.checked_mul(factor)?.checked_mul(NANO);
             // Large numbers with many digits: divide first, what is lost is far below a billionth of them.

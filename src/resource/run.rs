@@ -109,7 +109,7 @@ impl RunOrder {
         if self.prompt.as_ref().is_some_and(|prompt| prompt.trim().is_empty()) {
             refuse("prompt", Code::InvalidText, Words::new("the prompt is empty").label("empty"));
         }
-        if self.messages.as_ref().is_some_and(Vec::is_empty) {
+        if node.get("messages").is_some_and(|all| all.value == Value::List(Vec::new())) {
             refuse(
                 "messages",
                 Code::InvalidText,

@@ -78,15 +78,19 @@ fields!(ScheduleSpec {
     successful_runs_history_limit = "successfulRunsHistoryLimit",
     failed_runs_history_limit = "failedRunsHistoryLimit",
     run_template = "runTemplate" required,
-} check ScheduleSpec::check);
+}, judge ScheduleSpec::judge);
 
 impl ScheduleSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        /// A run takes a second to start; more often than this is a mistake.
+        const EVERY_SECONDS_MIN: u64 = 10;
         exactly_one(node, &["schedule", "every", "at"], decoder);
-        if let (Some(every), Some(at)) = (self.every, node.get("every"))
-            && every.0.as_secs() < 10
+        if let Some(at) = node.get("every")
+            && let Some(every) = at.as_str().and_then(|text| Span::parse(text).ok())
+            && every.0.as_secs() < EVERY_SECONDS_MIN
         {
-            let words = Words::new(format!("every {every} is too often")).label("at least 10s");
+            let words = Words::new(format!("every {every} is too often"))
+                .label(format!("at least {EVERY_SECONDS_MIN}s"));
             decoder.within("every", |decoder| decoder.report(Code::OutOfRange, at.place, words));
         }
     }

@@ -10,13 +10,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decode, Decoder, Words};
-use super::meta::{LABEL_MAX, ResourceName};
+use super::meta::{LABEL_MAX, NameError, ResourceName};
 use super::node::{Node, shown};
 use super::validate::Code;
 
 /// Declares a text type: its name, its pattern in the schema, its code, and the function that judges and normalises.
 macro_rules! text {
-    ($(#[doc = $doc:literal])+ $name:ident, $pattern:literal, $code:ident, $parse:path) => {
+    ($(#[doc = $doc:literal])+ $name:ident, $pattern:literal, $code:ident $label:literal, $parse:path) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(String);
@@ -63,7 +63,7 @@ macro_rules! text {
             fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
                 let text = String::decode(node, decoder)?;
                 Self::parse(&text)
-                    .map_err(|why| decoder.report(Code::$code, node.place, Words::new(why)))
+                    .map_err(|why| decoder.report(Code::$code, node.place, Words::new(why).label($label)))
                     .ok()
             }
         }
@@ -72,27 +72,27 @@ macro_rules! text {
 
 text! {
     /// An absolute path, or one below the owner's home (`~`, `~/…`); no `..`, no doubled or trailing `/`.
-    HostPath, r"^(/|~$|~/)", InvalidPath, host_path
+    HostPath, r"^(/|~$|~/)", InvalidPath "not such a path", host_path
 }
 text! {
     /// A relative path that stays beneath its directory.
-    RelativePath, r"^[^/~]", InvalidPath, relative_path
+    RelativePath, r"^[^/~]", InvalidPath "not such a path", relative_path
 }
 text! {
     /// The name of an environment variable.
-    EnvName, r"^[A-Za-z_][A-Za-z0-9_]*$", InvalidName, env_name
+    EnvName, r"^[A-Za-z_][A-Za-z0-9_]*$", InvalidName "not a name", env_name
 }
 text! {
     /// The name of a file or directory in the secrets directory.
-    SecretName, r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", InvalidName, secret_name
+    SecretName, r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", InvalidName "not a name", secret_name
 }
 text! {
     /// A reference to an image: `node:22`, `registry.example/team/agent@sha256:…`.
-    ImageRef, r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", InvalidText, image_ref
+    ImageRef, r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", InvalidText "not an image", image_ref
 }
 text! {
     /// A Linux capability without its `CAP_`, or `ALL`.
-    Capability, r"^(CAP_)?[A-Z][A-Z_]*$", InvalidText, capability
+    Capability, r"^(CAP_)?[A-Z][A-Z_]*$", InvalidText "not a capability", capability
 }
 
 impl HostPath {
@@ -108,13 +108,14 @@ impl HostPath {
 }
 
 /// A path with empty and `.` parts left out; `..` is refused.
-fn parts(text: &str) -> Result<String, String> {
+fn parts(path: &str) -> Result<String, String> {
+    let text = path.strip_prefix('~').unwrap_or(path);
     if text.chars().any(char::is_control) {
         return Err("a path must not hold control characters".to_owned());
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
-        return Err(format!("the path `{}` has `..`; write where it leads to", shown(text)));
+        return Err(format!("the path `{}` has `..`; write where it leads to", shown(path)));
     }
     Ok(parts.join("/"))
 }
@@ -126,7 +127,7 @@ fn host_path(text: &str) -> Result<String, String> {
         return Err(format!("a path has at most {PATH_MAX} bytes, this one has {}", text.len()));
     }
     if text == "~" || text.starts_with("~/") {
-        let rest = parts(text.strip_prefix('~').unwrap_or_default())?;
+        let rest = parts(text)?;
         return Ok(if rest.is_empty() { "~".to_owned() } else { format!("~/{rest}") });
     }
     if text.starts_with('~') {
@@ -142,6 +143,9 @@ fn host_path(text: &str) -> Result<String, String> {
 fn relative_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') || text.starts_with('~') {
         return Err(format!("the path `{}` must be relative to the spec directory", shown(text)));
+    }
+    if text.is_empty() {
+        return Err("a path must not be empty".to_owned());
     }
     let path = parts(text)?;
     Ok(if path.is_empty() { ".".to_owned() } else { path })
@@ -233,18 +237,23 @@ pub(crate) fn name_at_most(node: &Node, max: usize, decoder: &mut Decoder) -> Op
     let text = String::decode(node, decoder)?;
     match ResourceName::parse_at_most(&text, max) {
         Ok(name) => Some(name),
-        Err(error) => {
+        Err(NameError::BadCharacters(_)) => {
             let fixed: String = text
                 .to_lowercase()
                 .chars()
                 .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
-                .take(max)
                 .collect();
             let fixed = fixed.trim_matches('-');
-            let words = Words::new(shown(&error.to_string()).replace('\n', " "))
+            let words = Words::new(format!("invalid name `{}`", shown(&text)))
                 .label("not a DNS-1123 label")
-                .suggest((!fixed.is_empty() && text.len() <= max).then_some(fixed))
-                .help(error.to_string());
+                .suggest((!fixed.is_empty()).then_some(fixed))
+                .help("lower-case letters, digits and `-`, a letter or digit first and last");
+            decoder.report(Code::InvalidName, node.place, words);
+            None
+        }
+        Err(error @ (NameError::Empty | NameError::TooLong { .. })) => {
+            let label = if error == NameError::Empty { "empty" } else { "too long" };
+            let words = Words::new(error.to_string()).label(label);
             decoder.report(Code::InvalidName, node.place, words);
             None
         }
@@ -267,4 +276,13 @@ impl JsonSchema for ResourceName {
             "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
         })
     }
+}
+/// Bytes in lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -91,8 +91,9 @@ impl Beneath {
         Self { root: Rc::new(root), directories: BTreeMap::new(), links: BTreeMap::new() }
     }
 
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    /// Opens the root, whose entries will be read.
+    pub(super) fn open_root(&mut self) -> Result<OwnedFd, NotFollowed> {
+        self.open_listed(Rc::clone(&self.root), OsStr::new("."), Path::new(""))
     }
 
     /// Every directory passed, without links.

@@ -5,8 +5,8 @@
 //! twice a minute though nobody rang.
 //!
 //! In reading order: `limits` (what is read at all), `read` (one file), `beneath` (links), `tree` (one walk), `place` (the way
-//! to the root), `scan` (walks until one is whole), `cache` (what need not be parsed again), `revision`, `watch` (the doorbell,
-//! the only user of `notify`), [`SpecTree`] (the task).
+//! to the root), [`parse`] (a file to its objects; the only user of YAML), `scan` (walks until one is whole), `cache` (what
+//! need not be parsed again), `revision`, `watch` (the doorbell, the only user of `notify`), [`SpecTree`] (the task).
 
 mod beneath;
 mod cache;

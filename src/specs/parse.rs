@@ -8,7 +8,7 @@ mod yaml;
 
 use crate::resource::Resource;
 use crate::resource::decode_object;
-use crate::resource::node::{Node, Value};
+use crate::resource::node::{Node, Place, Value};
 use crate::resource::validate::{Code, Violation, token};
 
 /// The largest file that is read. The API server's bound on an object, and far above what a person writes.
@@ -36,13 +36,13 @@ impl ParsedFile {
 /// Parses the bytes of `file`.
 pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
     if bytes.len() > FILE_BYTES_MAX {
-        return too_large(file, bytes.len());
+        return too_large(file);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse_file(file, text),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
             let message = if utf16 { "the file is UTF-16" } else { "the file is not UTF-8" };
             let mut violation = Violation::of_file(Code::NotUtf8, file, message);
@@ -57,7 +57,7 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
 /// Parses the text of `file`; the name is for the places.
 pub fn parse_file(file: &str, text: &str) -> ParsedFile {
     if text.len() > FILE_BYTES_MAX {
-        return too_large(file, text.len());
+        return too_large(file);
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parsed = ParsedFile::default();
@@ -92,8 +92,24 @@ pub fn parse_file(file: &str, text: &str) -> ParsedFile {
     parsed
 }
 
-fn too_large(file: &str, bytes: usize) -> ParsedFile {
-    let message = format!("the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read");
+/// Where the field `path` of the document that begins at or before `line` stands: its key, or that of the nearest field
+/// above it that is there.
+pub fn locate(text: &str, line: u32, path: &str) -> Option<Place> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document = documents(text).into_iter().rfind(|document| document.first_line <= line)?;
+    let mut node =
+        yaml::document(document.text, document.first_line, &mut yaml::Budget::new()).ok()?;
+    let mut found = None;
+    for key in path.split('.').filter_map(|part| part.split('[').next()) {
+        let Some(entry) = node.entry(key).cloned() else { break };
+        found = Some(entry.place);
+        node = entry.value;
+    }
+    found
+}
+
+fn too_large(file: &str) -> ParsedFile {
+    let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
     let violation = Violation::of_file(Code::TooLarge, file, message);
     ParsedFile { resources: Vec::new(), violations: vec![violation] }
 }
@@ -161,6 +177,8 @@ fn is_blank(document: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CHANNEL: &str = "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {name: a}\nspec: {workspace: {path: ~/a}}\n";
@@ -227,7 +245,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(",");
-            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
         }
         let deep = |open: &str| open.repeat(FILE_BYTES_MAX / open.len());
         let lists = "- ".repeat(FILE_BYTES_MAX / 2);
@@ -251,5 +269,18 @@ mod tests {
             assert!(["E0124", "E0101"].contains(&codes(text)[0]), "{text}: {:?}", codes(text));
         }
         assert_eq!(codes(&CHANNEL.replace("spec:", "spec: &s")), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_no_place_lies_outside(
+            text in "([-?:,{}&*!|>%@`'\"#a-zé \\[\\]\t\r\n]|---\n|kind: Channel\n|spec:\n|  mounts: |: |\n  - ){0,60}"
+        ) {
+            let lines = u32::try_from(text.lines().count()).unwrap();
+            for violation in parse_file("a.yaml", &text).violations {
+                prop_assert!(violation.line <= lines + 1, "{violation}");
+                let _either = locate(&text, violation.line, "spec.mounts[0]");
+            }
+        }
     }
 }

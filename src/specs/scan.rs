@@ -176,3 +176,86 @@ fn parse(file: &str, bytes: Vec<u8>) -> ParsedFile {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     ParsedFile { text: text.into(), resources, violations }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A file that, when it is parsed, does what it says, a step a line: so the tree changes at a known point of a scan.
+    fn obey(_: &str, bytes: Vec<u8>) -> ParsedFile {
+        let text = String::from_utf8(bytes).unwrap();
+        for line in text.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["rename", from, to] => fs::rename(from, to).unwrap(),
+                ["write", path, text] => fs::write(path, text).unwrap(),
+                // Each time another tree behind the link, whose file does the same again.
+                ["swap", link] => {
+                    let old = fs::read_link(link).unwrap();
+                    let new = format!("{}x", old.display());
+                    let root = Path::new(link).parent().unwrap();
+                    fs::create_dir(root.join(&new)).unwrap();
+                    fs::write(root.join(&new).join("a.yaml"), format!("swap {link}\n# {new}"))
+                        .unwrap();
+                    fs::remove_file(link).unwrap();
+                    symlink(&new, link).unwrap();
+                }
+                _ => {}
+            }
+        }
+        ParsedFile { text: text.into(), resources: Vec::new(), violations: Vec::new() }
+    }
+
+    fn scan(root: &Path) -> (RawScan, Listen) {
+        let mut scanner = Scanner::new(root.to_path_buf(), Limits::default());
+        scanner.parse = obey;
+        let now = Now { mono: std::time::Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH };
+        scanner.scan(&move || now)
+    }
+
+    #[test]
+    fn a_file_that_moves_behind_the_back_of_a_scan_is_not_missed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).display().to_string();
+        for directory in ["a", "b", "c"] {
+            fs::create_dir(path(directory)).unwrap();
+        }
+        fs::write(path("c/y.yaml"), "y").unwrap();
+        // When `b` is read, `a` has been and `c` has not.
+        fs::write(path("b/x.yaml"), format!("rename {} {}", path("c/y.yaml"), path("a/y.yaml")))
+            .unwrap();
+        let (scan, listen) = scan(root.path());
+        assert_eq!(scan.files.keys().collect::<Vec<_>>(), ["a/y.yaml", "b/x.yaml"]);
+        assert!(scan.proves_absence_of("c/y.yaml") && !listen.unsettled);
+    }
+
+    #[test]
+    fn a_link_swapped_after_it_was_followed_is_followed_again() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).display().to_string();
+        fs::create_dir(path(".old")).unwrap();
+        fs::create_dir(path(".new")).unwrap();
+        symlink(".old", path(".data")).unwrap();
+        symlink(".new", path(".next")).unwrap();
+        symlink(".data/a.yaml", path("a.yaml")).unwrap();
+        fs::write(path(".old/a.yaml"), format!("rename {} {}", path(".next"), path(".data")))
+            .unwrap();
+        fs::write(path(".new/a.yaml"), "new").unwrap();
+        let (scan, _) = scan(root.path());
+        assert!(matches!(&scan.files["a.yaml"], FileState::Parsed(file) if &*file.text == "new"));
+    }
+
+    #[test]
+    fn a_tree_swapped_each_time_shows_no_file_and_proves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).display().to_string();
+        fs::create_dir(path(".0")).unwrap();
+        symlink(".0", path(".data")).unwrap();
+        symlink(".data/a.yaml", path("a.yaml")).unwrap();
+        fs::write(path(".0/a.yaml"), format!("swap {}", path(".data"))).unwrap();
+        let (scan, listen) = scan(root.path());
+        assert!(scan.files.is_empty() && !scan.proves_absence_of("a.yaml") && listen.unsettled);
+    }
+}

@@ -46,6 +46,16 @@ enum Halt {
     Full,
 }
 
+/// A directory that is being read.
+struct Here<'a> {
+    fd: &'a OwnedFd,
+    /// Where it is: relative to the root, without links.
+    path: &'a Path,
+    /// What it is called, with the links that led to it: relative to the root too.
+    name: &'a str,
+    depth: usize,
+}
+
 /// One walk.
 pub(super) struct Walk<'a> {
     limits: &'a Limits,
@@ -94,13 +104,11 @@ impl<'a> Walk<'a> {
     }
 
     fn everything(&mut self) -> Result<(), Halt> {
-        let root = self.beneath.root().try_clone_to_owned().map_err(|_| Halt::Changed)?;
-        match self.beneath.open_listed(&root, OsStr::new("."), Path::new("")) {
-            Ok(fd) => self.directory(&fd, Path::new(""), "", 0)?,
+        match self.beneath.open_root() {
+            Ok(fd) => self.directory(&Here { fd: &fd, path: Path::new(""), name: "", depth: 0 })?,
             Err(NotFollowed::Changed) => return Err(Halt::Changed),
-            Err(why) => {
-                self.tree.unreadable.insert(String::new(), why.reason());
-            }
+            Err(NotFollowed::Failed(errno)) => self.unreadable("", errno.to_string()),
+            Err(why) => self.unreadable("", why.reason()),
         }
         while let Some((name, (directory, link))) = self.links.pop_first() {
             self.link(&name, &directory, &link)?;
@@ -108,86 +116,91 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes the directory that lies at `path` and is called `name`.
-    fn directory(
-        &mut self,
-        fd: &OwnedFd,
-        path: &Path,
-        name: &str,
-        depth: usize,
-    ) -> Result<(), Halt> {
-        let stamp = self.beneath.note(&fd, path, true).map_err(|_| Halt::Changed)?;
+    /// Takes one opened directory.
+    fn directory(&mut self, here: &Here<'_>) -> Result<(), Halt> {
+        let stamp = self.beneath.note(here.fd, here.path, true).map_err(|_| Halt::Changed)?;
         if !self.seen.insert(stamp.identity) {
             return Ok(());
         }
-        let entries = match entries(&fd) {
+        let entries = match entries(here.fd) {
             Ok(entries) => entries,
             Err(errno) => {
-                self.tree.unreadable.insert(name.to_owned(), errno.to_string());
+                self.unreadable(here.name, errno.to_string());
                 return Ok(());
             }
         };
-        self.tree.directories.insert(name.to_owned(), stamp.identity);
+        self.tree.directories.insert(here.name.to_owned(), stamp.identity);
         self.entries += entries.len();
         if self.entries > self.limits.entries {
             return Err(self.full(&format!("more than {} names", self.limits.entries)));
         }
         for (entry, kind) in entries {
-            let text = printable(&entry);
-            if is_passed_over(&text) {
-                continue;
-            }
-            let entry_name = if name.is_empty() { text } else { format!("{name}/{text}") };
-            let kind = match kind {
-                FileType::Unknown => match statat(&fd, &entry, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => return Err(Halt::Changed),
-                },
-                kind => kind,
-            };
-            match kind {
-                FileType::Directory => {
-                    self.subdirectory(&fd, &entry, &path.join(&entry), &entry_name, depth + 1)?
-                }
-                FileType::Symlink => {
-                    self.links.insert(entry_name, (path.to_path_buf(), entry));
-                }
-                _ if !is_spec_name(last(&entry_name)) => {}
-                _ => match statat(&fd, &entry, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => self.file(&fd, &entry, &stat, entry_name)?,
-                    Err(Errno::NOENT) => return Err(Halt::Changed),
-                    Err(errno) => self.put(entry_name, FileState::Unreadable(errno.to_string()))?,
-                },
-            }
+            self.entry(here, entry, kind)?;
         }
         Ok(())
     }
 
-    fn subdirectory(
-        &mut self,
-        parent: &OwnedFd,
-        entry: &OsStr,
-        path: &Path,
-        name: &str,
-        depth: usize,
-    ) -> Result<(), Halt> {
-        if depth > self.limits.depth {
-            let reason = format!("lies more than {} directories deep", self.limits.depth);
-            self.tree.unreadable.insert(name.to_owned(), reason);
+    /// Takes one name in a directory; a link is put off until all directories are known.
+    fn entry(&mut self, here: &Here<'_>, entry: OsString, kind: FileType) -> Result<(), Halt> {
+        let text = printable(&entry);
+        if is_passed_over(&text) {
             return Ok(());
         }
-        match self.beneath.open_listed(parent, entry, path) {
-            Ok(fd) => self.directory(&fd, path, name, depth),
+        let is_spec = is_spec_name(&text);
+        let name = if here.name.is_empty() { text } else { format!("{}/{text}", here.name) };
+        let look = || statat(here.fd, &entry, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = match kind {
+            // Some file systems do not say it with the name.
+            FileType::Unknown => {
+                look().map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+            }
+            kind => kind,
+        };
+        match kind {
+            FileType::Directory => self.subdirectory(here, &entry, &name),
+            FileType::Symlink => {
+                self.links.insert(name, (here.path.to_path_buf(), entry));
+                Ok(())
+            }
+            _ if !is_spec => Ok(()),
+            _ => match look() {
+                Ok(stat) => self.file(here.fd, &entry, &stat, name),
+                Err(Errno::NOENT) => Err(Halt::Changed),
+                Err(errno) => self.put(name, FileState::Unreadable(errno.to_string())),
+            },
+        }
+    }
+
+    fn subdirectory(&mut self, here: &Here<'_>, entry: &OsStr, name: &str) -> Result<(), Halt> {
+        let (path, depth) = (here.path.join(entry), here.depth + 1);
+        if self.is_too_deep(name, depth) {
+            return Ok(());
+        }
+        match self.beneath.open_listed(here.fd, entry, &path) {
+            Ok(fd) => self.directory(&Here { fd: &fd, path: &path, name, depth }),
             Err(NotFollowed::Changed) => Err(Halt::Changed),
             Err(NotFollowed::Failed(errno)) => {
-                self.tree.unreadable.insert(name.to_owned(), errno.to_string());
+                self.unreadable(name, errno.to_string());
                 Ok(())
             }
             Err(why) => {
-                self.tree.unreadable.insert(name.to_owned(), why.reason());
+                self.unreadable(name, why.reason());
                 Ok(())
             }
         }
+    }
+
+    fn is_too_deep(&mut self, name: &str, depth: usize) -> bool {
+        let is_too_deep = depth > self.limits.depth;
+        if is_too_deep {
+            let reason = format!("lies more than {} directories deep", self.limits.depth);
+            self.unreadable(name, reason);
+        }
+        is_too_deep
+    }
+
+    fn unreadable(&mut self, name: &str, reason: String) {
+        self.tree.unreadable.insert(name.to_owned(), reason);
     }
 
     /// Takes what the link called `name` leads to.
@@ -196,12 +209,10 @@ impl<'a> Walk<'a> {
         match self.beneath.follow(directory, link) {
             Ok(Target::Directory { fd, path }) => {
                 let depth = name.split('/').count();
-                if depth > self.limits.depth {
-                    let reason = format!("lies more than {} directories deep", self.limits.depth);
-                    self.tree.unreadable.insert(name.to_owned(), reason);
+                if self.is_too_deep(name, depth) {
                     return Ok(());
                 }
-                self.directory(&fd, &path, name, depth)
+                self.directory(&Here { fd: &fd, path: &path, name, depth })
             }
             Ok(Target::File { directory, name: entry, stat }) if is_spec => {
                 if self.seen.contains(&Stamp::of(&stat).identity) {
@@ -216,7 +227,7 @@ impl<'a> Walk<'a> {
             }
             Err(why) if is_spec => self.put(name.to_owned(), FileState::Unreadable(why.reason())),
             Err(why) => {
-                self.tree.unreadable.insert(name.to_owned(), why.reason());
+                self.unreadable(name, why.reason());
                 Ok(())
             }
         }

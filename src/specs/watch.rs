@@ -140,7 +140,7 @@ impl Watches {
             }
             keep
         });
-        let grew = self.add(&mut watcher, wanted, listen);
+        let grew = self.add(&mut watcher, wanted);
         self.watcher = Some(watcher);
         grew
     }
@@ -149,7 +149,6 @@ impl Watches {
         &mut self,
         watcher: &mut RecommendedWatcher,
         wanted: BTreeMap<PathBuf, Identity>,
-        listen: &Listen,
     ) -> bool {
         let mut grew = false;
         self.state = Watch::Active;
@@ -162,9 +161,7 @@ impl Watches {
                     self.armed.insert(path, identity);
                     grew = true;
                 }
-                // It went away meanwhile, or it is a directory on the way that may be passed but not read.
-                Err(error)
-                    if is_missing(&error) || listen.way.iter().any(|(way, _)| *way == path) => {}
+                Err(error) if is_of_one_place(&error) => {}
                 Err(error) => {
                     self.state = degraded(&error);
                     // With no more watches to be had, each further one would be refused as well.
@@ -197,10 +194,12 @@ impl Watches {
     }
 }
 
-fn is_missing(error: &notify::Error) -> bool {
+/// Did this directory go away meanwhile, or may it only be passed and not read? The others can be watched all the same.
+fn is_of_one_place(error: &notify::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
     match &error.kind {
         notify::ErrorKind::PathNotFound => true,
-        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        notify::ErrorKind::Io(error) => matches!(error.kind(), NotFound | PermissionDenied),
         _ => false,
     }
 }
@@ -247,23 +246,21 @@ mod tests {
         rung.as_mut().poll(&mut context).is_ready()
     }
 
-    fn at(kind: EventKind, path: &str) -> notify::Result<Event> {
-        Ok(Event::new(kind).add_path(path.into()))
+    fn at(kind: EventKind, path: &str) -> Event {
+        Event::new(kind).add_path(path.into())
     }
 
     #[test]
     fn what_changes_in_the_tree_rings_and_what_is_only_read_does_not() {
-        assert!(rings(at(EventKind::Create(CreateKind::File), "/srv/specs/..data")));
-        assert!(!rings(at(
-            EventKind::Access(AccessKind::Open(AccessMode::Any)),
-            "/srv/specs/a.yaml"
-        )));
+        assert!(rings(Ok(at(EventKind::Create(CreateKind::File), "/srv/specs/..data"))));
+        let read = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        assert!(!rings(Ok(at(read, "/srv/specs/a.yaml"))));
     }
 
     #[test]
     fn on_the_way_only_the_name_that_leads_on_rings() {
-        assert!(rings(at(EventKind::Create(CreateKind::Folder), "/srv/specs")));
-        assert!(!rings(at(EventKind::Create(CreateKind::Folder), "/srv/other")));
+        assert!(rings(Ok(at(EventKind::Create(CreateKind::Folder), "/srv/specs"))));
+        assert!(!rings(Ok(at(EventKind::Create(CreateKind::Folder), "/srv/other"))));
     }
 
     #[test]
@@ -275,7 +272,7 @@ mod tests {
     #[test]
     fn a_directory_that_went_is_armed_anew() {
         let bell = bell();
-        bell.hear(at(EventKind::Remove(RemoveKind::Folder), "/srv/specs"));
+        bell.hear(Ok(at(EventKind::Remove(RemoveKind::Folder), "/srv/specs")));
         assert!(bell.hearing().lost.contains(Path::new("/srv/specs")));
     }
 }

@@ -39,6 +39,13 @@ impl StateKey {
         text
     }
 
+    /// Reads the key of a state directory that an operator may be using: the plan without an operator compares by it.
+    pub fn read(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join("key");
+        let file = File::open(&path).map_err(|error| StoreError::io("read", &path, error))?;
+        Self::load(&path, file)
+    }
+
     /// Reads the key, or makes it. `expected`: there is a store already, so a missing key was lost.
     pub(super) fn load_or_make(path: &Path, expected: bool) -> Result<Self, StoreError> {
         match File::open(path) {

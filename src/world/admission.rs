@@ -307,12 +307,11 @@ impl Judge<'_> {
                 format!("{value} lies at a dot-name of {home}, where the host's own settings are");
             self.violation(Rule::NoDotPath, field, message);
         }
-        let ctx = self.ctx;
+        let (ctx, channel) = (self.ctx, self.channel);
         for protected in ctx.protected.iter().filter(|protected| overlap(value, protected)) {
             let message = format!("{value} and the operator's own {protected} overlap");
             self.violation(Rule::NotProtected, field, message);
         }
-        let channel = self.channel;
         for (name, writable) in ctx.writable.iter().filter(|(name, _)| *name != channel) {
             if let Some(parent) = writable.iter().find(|parent| is_below(value, parent)) {
                 let message =

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use super::container::{Patch, ValueFromSpec, exactly_one};
+use super::container::{Patch, ValueFromSpec};
+use super::rules::exactly_one;
 use crate::resource::decode::{Decode, Decoder, Words, fields, words};
 use crate::resource::effective::{AgentCli, WorkspaceSettings};
 use crate::resource::node::{Node, Value};

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use super::ChannelSpec;
-use crate::resource::decode::{Decode, Decoder, Words, fields, map_fields, words};
+use super::rules::{exactly_one, only_key};
+use crate::resource::decode::{Decode, Decoder, Words, fields, words};
 use crate::resource::effective::{Home, PullPolicy, User};
-use crate::resource::node::{Node, Place, Value, shown};
+use crate::resource::node::{Node, Value, shown};
 use crate::resource::quantity::Quantity;
 use crate::resource::text::{Capability, EnvName, HostPath, ImageRef, RelativePath, SecretName};
 use crate::resource::validate::Code;
@@ -163,11 +163,11 @@ fields!(EnvSpec {
     value = "value",
     value_from = "valueFrom",
     patch = "$patch",
-} check EnvSpec::check);
+}, judge EnvSpec::judge);
 
 impl EnvSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        if node.get("$patch").is_some() {
             only_key(node, "name", decoder);
         } else {
             exactly_one(node, &["value", "valueFrom"], decoder);
@@ -196,260 +196,40 @@ pub struct SecretKeyRefSpec {
 }
 fields!(SecretKeyRefSpec { name = "name" required, key = "key" required });
 
-/// What is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MountType {
-    /// A host path; read-only unless `readOnly: false`.
-    Bind,
-    /// A named volume; an empty one is given to the user once.
-    Volume,
-    /// Memory.
-    Tmpfs,
-}
-
-impl Decode for MountType {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let allowed = [("bind", Self::Bind), ("volume", Self::Volume), ("tmpfs", Self::Tmpfs)];
-        decoder.word(node, &allowed)
-    }
-}
-
-/// One mount.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct MountSpec {
-    /// What is mounted.
-    #[serde(rename = "type")]
-    pub kind: Option<MountType>,
-    /// The host path of a bind, or the volume's name.
-    pub source: Option<String>,
-    /// Where it appears: the key by which mounts merge.
-    pub target: HostPath,
-    /// Binds are read-only unless this says false; volumes are writable unless it says true.
-    pub read_only: Option<bool>,
-    /// Of a bind: leave it out when the source is missing. Otherwise that holds the channel.
-    #[schemars(extend("default" = false))]
-    pub optional: Option<bool>,
-    /// Of a tmpfs: its size.
-    pub size: Option<Quantity>,
-    /// Of a tmpfs: may programs be run from it?
-    #[schemars(extend("default" = false))]
-    pub exec: Option<bool>,
-    /// `delete` removes the class's mount of this target.
-    #[serde(rename = "$patch")]
-    pub patch: Option<Patch>,
-}
-
-map_fields!(MountSpec {
-    kind = "type",
-    source = "source",
-    target = "target" required,
-    read_only = "readOnly",
-    optional = "optional",
-    size = "size",
-    exec = "exec",
-    patch = "$patch",
-} check MountSpec::check);
-
-impl Decode for MountSpec {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match &node.value {
-            Value::String(text) => Self::short(text, node, decoder),
-            Value::Map(_) => Self::decode_map(node, decoder),
-            _ => {
-                decoder.wrong_type(node, "a map, or a text such as ~/notes:~/notes:ro");
-                None
-            }
-        }
-    }
-}
-
-impl MountSpec {
-    /// `source:target[:ro|rw]`; a source with a path is a bind, any other a volume.
-    fn short(text: &str, node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let mut refuse = |code, why: String| {
-            decoder.report(code, node.place, Words::new(why).label("not source:target[:ro|rw]"));
-        };
-        let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, mode) = match parts.as_slice() {
-            [source, target] => (*source, *target, None),
-            [source, target, mode] => (*source, *target, Some(*mode)),
-            _ => {
-                let why = format!("`{}` is no mount: source:target[:ro|rw]", shown(text));
-                refuse(Code::InvalidText, why);
-                return None;
-            }
-        };
-        let read_only = match mode {
-            None => None,
-            Some("ro") => Some(true),
-            Some("rw") => Some(false),
-            Some(other) => {
-                let why = format!("`{}` is no mode of a mount: ro or rw", shown(other));
-                refuse(Code::UnknownWord, why);
-                return None;
-            }
-        };
-        let target = HostPath::parse(target).map_err(|why| refuse(Code::InvalidPath, why)).ok()?;
-        let bind = source.starts_with(['/', '~', '.']);
-        let kind = Some(if bind { MountType::Bind } else { MountType::Volume });
-        let source = Some(source.to_owned());
-        let mount = Self {
-            kind,
-            source,
-            target,
-            read_only,
-            optional: None,
-            size: None,
-            exec: None,
-            patch: None,
-        };
-        mount.check_source(node.place, decoder);
-        Some(mount)
-    }
-
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
-            return only_key(node, "target", decoder);
-        }
-        let Some(kind) = self.kind else {
-            if node.get("type").is_none() {
-                let words = Words::new("`type` is missing").label("needs `type`");
-                let words = words.help("allowed: bind, volume, tmpfs");
-                decoder.report(Code::MissingField, node.place, words);
-            }
-            return;
-        };
-        let (name, others): (_, &[&str]) = match kind {
-            MountType::Bind => ("bind", &["size", "exec"]),
-            MountType::Volume => ("volume", &["size", "exec", "optional"]),
-            MountType::Tmpfs => ("tmpfs", &["source", "readOnly", "optional"]),
-        };
-        for key in others {
-            if let Some(entry) = node.entry(key).filter(|_| node.get(key).is_some()) {
-                let words = Words::new(format!("`{key}` does not go with a {name} mount"))
-                    .label(format!("not for type {name}"));
-                decoder.within(key, |d| d.report(Code::FieldConflict, entry.place, words));
-            }
-        }
-        if kind == MountType::Tmpfs {
-            return;
-        }
-        if self.source.is_none() && node.get("source").is_none() {
-            let words =
-                Words::new(format!("a {name} mount needs `source`")).label("needs `source`");
-            decoder.report(Code::MissingField, node.place, words);
-        } else {
-            let place = node.get("source").map_or(node.place, |source| source.place);
-            decoder.within("source", |decoder| self.check_source(place, decoder));
-        }
-    }
-
-    fn check_source(&self, place: Place, decoder: &mut Decoder) {
-        let Some(source) = &self.source else { return };
-        match self.kind {
-            Some(MountType::Bind) => {
-                if let Err(why) = HostPath::parse(source) {
-                    decoder.report(Code::InvalidPath, place, Words::new(why));
-                }
-            }
-            Some(MountType::Volume) => {
-                let word = |c: char| c.is_ascii_alphanumeric();
-                let rest = |c: char| word(c) || matches!(c, '_' | '.' | '-');
-                if !source.starts_with(word) || !source.chars().all(rest) || source.len() > 255 {
-                    let why = format!("`{}` is no name of a volume", shown(source));
-                    let words = Words::new(why)
-                        .help("letters, digits, `_`, `.` and `-`; a host path needs type bind");
-                    decoder.report(Code::InvalidName, place, words);
-                }
-            }
-            Some(MountType::Tmpfs) | None => {}
-        }
-    }
-}
-
-/// The schema of `mounts`: maps, or loop's short form.
-pub(super) fn mounts_schema(generator: &mut SchemaGenerator) -> Schema {
-    let mount = generator.subschema_for::<MountSpec>();
-    json_schema!({
-        "type": ["array", "null"],
-        "items": {
-            "anyOf": [
-                mount,
-                {
-                    "type": "string",
-                    "description": "source:target[:ro|rw]",
-                    "pattern": "^[^:]+:[/~][^:]*(:(ro|rw))?$",
-                },
-            ],
-        },
-    })
-}
-
-/// A host file copied in at creation.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct FileSpec {
-    /// The file on the host.
-    pub source: Option<HostPath>,
-    /// Where it appears: the key by which files merge.
-    pub target: HostPath,
-    /// Leave it out when the source is missing. Otherwise that holds the channel.
-    #[schemars(extend("default" = false))]
-    pub optional: Option<bool>,
-    /// `delete` removes the class's file of this target.
-    #[serde(rename = "$patch")]
-    pub patch: Option<Patch>,
-}
-fields!(FileSpec {
-    source = "source",
-    target = "target" required,
-    optional = "optional",
-    patch = "$patch",
-} check FileSpec::check);
-
-impl FileSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if self.patch.is_some() {
-            only_key(node, "target", decoder);
-        } else if node.get("source").is_none() {
-            let words = Words::new("`source` is missing").label("needs `source`");
-            decoder.report(Code::MissingField, node.place, words);
-        }
-    }
-}
-
 /// A port of the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct PortSpec {
     /// In the container.
-    #[schemars(range(min = 1, max = 65535))]
-    pub container_port: u16,
+    pub container_port: PortNumber,
     /// On the host, at 127.0.0.1; the same as `containerPort` when absent.
-    #[schemars(range(min = 1, max = 65535))]
-    pub host_port: Option<u16>,
+    pub host_port: Option<PortNumber>,
 }
-fields!(PortSpec {
-    container_port = "containerPort" required,
-    host_port = "hostPort",
-} check PortSpec::check);
+fields!(PortSpec { container_port = "containerPort" required, host_port = "hostPort" });
 
-impl PortSpec {
-    fn check(&self, node: &Node, decoder: &mut Decoder) {
-        for (key, port) in
-            [("containerPort", Some(self.container_port)), ("hostPort", self.host_port)]
-        {
-            if port == Some(0) {
-                let place = node.get(key).map_or(node.place, |value| value.place);
-                let words = Words::new("0 is no port").label("from 1 to 65535");
-                decoder.within(key, |decoder| decoder.report(Code::OutOfRange, place, words));
-            }
-        }
+/// A port: from 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PortNumber(pub u16);
+
+impl Decode for PortNumber {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        u16::try_from(decoder.whole(node, 1, i128::from(u16::MAX))?).ok().map(Self)
+    }
+}
+
+impl JsonSchema for PortNumber {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": u16::MAX })
     }
 }
 
@@ -590,80 +370,3 @@ pub enum NetworkMode {
     Named,
 }
 words!(NetworkMode { Bridge, None, Host, Named });
-
-/// Rules that look at several fields of the channel.
-pub(super) fn check(spec: &ChannelSpec, node: &Node, decoder: &mut Decoder) {
-    unique(node, "env", decoder, |item| Some(item.get("name")?.as_str()?.to_owned()));
-    unique(node, "mounts", decoder, |item| target(item));
-    unique(node, "files", decoder, |item| target(item));
-    unique(node, "ports", decoder, |item| {
-        let port = item.get("hostPort").or_else(|| item.get("containerPort"))?;
-        Some(port.to_json().to_string())
-    });
-    if let (Some(name), Some(at)) = (&spec.runtime_class_name, node.get("runtimeClassName"))
-        && !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    {
-        let words = Words::new(format!("`{}` is no name of a runtime", shown(name)));
-        decoder.within("runtimeClassName", |d| d.report(Code::InvalidName, at.place, words));
-    }
-}
-
-fn target(item: &Node) -> Option<String> {
-    let target = match &item.value {
-        Value::String(text) => text.split(':').nth(1)?,
-        _ => item.get("target")?.as_str()?,
-    };
-    HostPath::parse(target).ok().map(|path| path.to_string())
-}
-
-/// Reports each item of the list `key` that claims what an earlier one has.
-fn unique(node: &Node, key: &str, decoder: &mut Decoder, claim: impl Fn(&Node) -> Option<String>) {
-    let Some(Value::List(items)) = node.get(key).map(|list| &list.value) else { return };
-    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for (index, item) in items.iter().enumerate() {
-        let Some(claimed) = claim(item) else { continue };
-        let Some(line) = seen.get(&claimed) else {
-            seen.insert(claimed, item.place.line);
-            continue;
-        };
-        let words = Words::new(format!("`{}` stands twice in `{key}`", shown(&claimed)))
-            .label(format!("already in line {line}"));
-        decoder.within(key, |decoder| {
-            decoder.within_item(index, |d| d.report(Code::DuplicateItem, item.place, words));
-        });
-    }
-}
-
-/// Reports when not exactly one of `keys` is set.
-pub(in crate::resource) fn exactly_one(node: &Node, keys: &[&str], decoder: &mut Decoder) {
-    let set: Vec<&str> = keys.iter().copied().filter(|key| node.get(key).is_some()).collect();
-    let list = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-    match set.as_slice() {
-        [_one] => {}
-        [] => {
-            let words = Words::new(format!("exactly one of {list} must be set, and none is"))
-                .label("none of them is set");
-            decoder.report(Code::ExactlyOne, node.place, words);
-        }
-        [first, rest @ ..] => {
-            for key in rest {
-                let place = node.entry(key).map_or(node.place, |entry| entry.place);
-                let words = Words::new(format!("exactly one of {list} may be set"))
-                    .label(format!("`{first}` is set already"));
-                decoder.report(Code::ExactlyOne, place, words);
-            }
-        }
-    }
-}
-
-/// With `$patch: delete` nothing but the key of the item counts.
-fn only_key(node: &Node, key: &str, decoder: &mut Decoder) {
-    let Value::Map(entries) = &node.value else { return };
-    for entry in entries.iter().filter(|e| e.key != key && e.key != "$patch") {
-        if entry.value.value != Value::Null {
-            let words = Words::new(format!("`{}` does not go with `$patch: delete`", entry.key))
-                .label(format!("only `{key}` and `$patch`"));
-            decoder.report(Code::FieldConflict, entry.place, words);
-        }
-    }
-}

@@ -6,6 +6,8 @@
 mod agent;
 mod container;
 mod lifecycle;
+mod mount;
+mod rules;
 
 use std::collections::BTreeMap;
 
@@ -14,16 +16,17 @@ use serde::Serialize;
 
 pub(in crate::resource) use agent::argument_length;
 pub use agent::{AgentSpec, CredentialsSpec, McpEnvValue, McpServerSpec};
-pub(in crate::resource) use container::exactly_one;
 pub use container::{
-    BuildSpec, CapabilitiesSpec, EnvSpec, FileSpec, HomeSpec, ImageSpec, LimitsSpec, MountSpec,
-    MountType, NetworkMode, NetworkSpec, Patch, PortSpec, ResourcesSpec, SecretKeyRefSpec,
-    SecurityContextSpec, UserSpec, ValueFromSpec, WorkspaceSpec,
+    BuildSpec, CapabilitiesSpec, EnvSpec, HomeSpec, ImageSpec, LimitsSpec, NetworkMode,
+    NetworkSpec, Patch, PortNumber, PortSpec, ResourcesSpec, SecretKeyRefSpec, SecurityContextSpec,
+    UserSpec, ValueFromSpec, WorkspaceSpec,
 };
 pub(in crate::resource) use lifecycle::budget;
 pub use lifecycle::{
     DeletionSpec, HistorySpec, QueueSpec, RunsSpec, ShellSpec, UpdateStrategySpec,
 };
+pub use mount::{FileSpec, MountSpec, MountType};
+pub(in crate::resource) use rules::exactly_one;
 
 use super::decode::fields;
 use super::meta::{ObjectMeta, ResourceName, SourceRef};
@@ -44,7 +47,7 @@ pub struct Channel {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ChannelSpec {
-    /// The ChannelClass that fills the fields which are not set here. A named class that does not exist holds the channel;
+    /// The class (kind `ChannelClass`) that fills the fields which are not set here. A named class that does not exist holds the channel;
     /// the default one may be absent.
     #[schemars(extend("default" = "default"))]
     pub class_name: Option<ResourceName>,
@@ -69,7 +72,7 @@ pub struct ChannelSpec {
     pub env: Option<Vec<EnvSpec>>,
     /// Binds, volumes and tmpfs beside workspace and home, merged with the class's by target. Each is a map, or the short
     /// form `source:target[:ro|rw]`.
-    #[schemars(schema_with = "container::mounts_schema")]
+    #[schemars(with = "Option<Vec<mount::MountItem>>")]
     pub mounts: Option<Vec<MountSpec>>,
     /// Host files that are copied in at creation, each container its own copy; merged with the class's by target.
     pub files: Option<Vec<FileSpec>>,
@@ -117,4 +120,4 @@ fields!(ChannelSpec {
     runs = "runs",
     update_strategy = "updateStrategy",
     deletion = "deletion",
-} check container::check);
+} check rules::check);

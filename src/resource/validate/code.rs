@@ -108,6 +108,8 @@ codes! {
     NotHere = "E0128", "the field has no place in this kind of object";
     /// Any other text that breaks its field's rule.
     InvalidText = "E0129", "the text breaks the field's rule";
+    /// More than the policy lets a spec ask for.
+    PolicyViolation = "E0130", "the policy forbids what the spec asks for";
     /// A channel that is in no file.
     UnknownChannel = "W0201", "no file has the channel that is named";
     /// A class that is in no file.

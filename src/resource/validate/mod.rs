@@ -3,6 +3,7 @@
 //! A violation is data: the same value is printed by `chanop validate`, becomes a channel's condition and is answered by the
 //! API. Its texts never hold what looks like a secret, because every one passes [`token::redact`] on its way in.
 
+pub mod across;
 pub mod code;
 pub mod near;
 pub mod token;

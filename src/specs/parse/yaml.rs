@@ -243,12 +243,19 @@ impl Builder<'_, '_> {
                 format!("the document is more than {DEPTH_MAX} levels deep"),
             );
         }
+        let (label, help) = if tab {
+            ("a tab", "indent with spaces: YAML forbids tabs there")
+        } else if info.contains("mapping values are not allowed") {
+            ("a second `:`", "put a text that has `: ` in it into quotes, or check the indentation")
+        } else {
+            ("here, or before", "is a bracket, a brace or a quote still open above?")
+        };
         Trouble {
             code: Code::Syntax,
             place,
             message: format!("not YAML: {}", shown(&info)),
-            label: if tab { "a tab" } else { "here, or before" }.to_owned(),
-            help: tab.then(|| "indent with spaces: YAML forbids tabs there".to_owned()),
+            label: label.to_owned(),
+            help: Some(help.to_owned()),
         }
     }
 }

@@ -106,7 +106,7 @@ struct Watched {
 
 /// As the operator looks, but so rarely of itself that only an event can be the cause.
 fn on_events_only() -> Timing {
-    Timing { every: Duration::from_secs(3_600), ..Timing::default() }
+    Timing { every: Duration::from_hours(1), ..Timing::default() }
 }
 
 impl Watched {
@@ -151,7 +151,7 @@ impl Watched {
         };
         match tokio::time::timeout(PATIENCE, wanted).await {
             Ok(scan) => scan,
-            Err(_) => panic!("never seen: {what}; last seen: {last:#?}"),
+            Err(elapsed) => panic!("never seen: {what} ({elapsed}); last seen: {last:#?}"),
         }
     }
 }

@@ -94,6 +94,20 @@ async fn a_directory_moved_away_is_unavailable_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_directory_moved_away_and_back_before_anybody_looked_is_listened_to_as_before() {
+    let specs = Specs::new();
+    specs.write("team/a.yaml", "a");
+    let mut watched = Watched::armed(specs.root(), on_events_only()).await;
+    fs::rename(specs.path("team"), specs.path("away")).unwrap();
+    fs::rename(specs.path("away"), specs.path("team")).unwrap();
+    // The scan for the moves, and the one for the watch that was armed anew.
+    watched.next().await;
+    watched.next().await;
+    specs.write("team/a.yaml", "b");
+    watched.until("a change in it", |scan| text(scan, "team/a.yaml") == Some("b")).await;
+}
+
+#[tokio::test]
 async fn a_directory_above_moved_away_is_unavailable_until_it_is_back() {
     let specs = Specs::new();
     specs.write("team/deep/a.yaml", "a");
@@ -202,7 +216,7 @@ fn an_unmounted_directory_is_not_an_empty_one() {
     let specs = Specs::new();
     fs::create_dir(specs.path("team")).unwrap();
     let mount = |at: &str| {
-        run("mount", &["-t", "tmpfs", "none", specs.path(at).to_str().unwrap()], "/".as_ref())
+        run("mount", &["-t", "tmpfs", "none", specs.path(at).to_str().unwrap()], "/".as_ref());
     };
     let unmount = |at: &str| run("umount", &[specs.path(at).to_str().unwrap()], "/".as_ref());
     mount("team");

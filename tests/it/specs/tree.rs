@@ -1,11 +1,13 @@
 //! Which files are taken, under which names, and what is never read.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use chanop::specs::scan_once;
-use chanop::world::scan::{FileState, Root};
+use chanop::world::scan::{FileState, RawScan, Root};
 
 use super::{Apart, Specs, apart, clock_ahead, names, refused, text};
 
@@ -148,12 +150,46 @@ fn ten_megabytes_of_brackets_are_refused_for_their_size() {
     specs.write("deep.yaml", "[".repeat(10 << 20));
     specs.write("most.yaml", "#".repeat(1 << 20));
     specs.write("more.yaml", "#".repeat((1 << 20) + 1));
-    specs.write("binary.yaml", [0xff, 0xfe, 0x00]);
     let scan = specs.scan();
     assert_eq!(refused(&scan, "deep.yaml"), Some("is larger than 1 MiB"));
     assert_eq!(refused(&scan, "more.yaml"), Some("is larger than 1 MiB"));
-    assert_eq!(refused(&scan, "binary.yaml"), Some("is not UTF-8 text"));
     assert!(text(&scan, "most.yaml").is_some());
+}
+
+/// The codes of what is wrong with a file, of a file that was read.
+fn violations(scan: &RawScan, name: &str) -> Vec<String> {
+    match scan.files.get(name) {
+        Some(FileState::Parsed(file)) => {
+            assert!(file.resources.is_empty(), "{file:?}");
+            file.violations.iter().filter(|one| one.is_error()).map(ToString::to_string).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn brackets_bombs_binaries_and_torn_files_are_violations_and_cost_little() {
+    let specs = Specs::new();
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (one, next) in ('a'..'j').zip('b'..='j') {
+        let nine = vec![format!("*{one}"); 9].join(", ");
+        writeln!(bomb, "{next}: &{next} [{nine}]").unwrap();
+    }
+    specs.write("brackets.yaml", "[".repeat(1_000_000));
+    specs.write("bomb.yaml", bomb);
+    specs.write("binary.yaml", [0xff, 0xfe, 0x00]);
+    specs.write("empty.yaml", "");
+    specs.write("blank.yaml", " \n\t\n");
+    specs.write("half.yaml", "apiVersion: chanop.dev/v1alpha1\nkind: Chan");
+    let scan = specs.scan();
+    for name in
+        ["brackets.yaml", "bomb.yaml", "binary.yaml", "empty.yaml", "blank.yaml", "half.yaml"]
+    {
+        let violations = violations(&scan, name);
+        assert!(!violations.is_empty(), "{name}");
+        assert!(violations.iter().all(|one| one.starts_with(name)), "{violations:?}");
+    }
+    assert!(scan.took < Duration::from_secs(5), "{:?}", scan.took);
 }
 
 #[test]
@@ -192,7 +228,7 @@ fn what_may_not_be_read_is_not_taken_for_deleted() {
     }
     let specs = Specs::new();
     let shut = |name: &str, mode| {
-        fs::set_permissions(specs.path(name), fs::Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(specs.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     specs.write("a.yaml", "a");
     specs.write("file.yaml", "secret");

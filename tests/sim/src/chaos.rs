@@ -53,11 +53,13 @@ pub fn run(seed: u64) -> Result<Summary, Broken> {
         stop_if_broken(seed, &mut sim)?;
     }
     heal(&mut sim);
-    let settled = sim.run_until(SETTLES_WITHIN, |sim| sim.check.broken.is_some() || unsettled(sim).is_none());
+    let settled =
+        sim.run_until(SETTLES_WITHIN, |sim| sim.check.broken.is_some() || unsettled(sim).is_none());
     stop_if_broken(seed, &mut sim)?;
     if !settled {
         let why = unsettled(&sim).unwrap_or_default();
-        sim.check.fail(format!("L1: {why}, {} s after the faults stopped", SETTLES_WITHIN.as_secs()));
+        sim.check
+            .fail(format!("L1: {why}, {} s after the faults stopped", SETTLES_WITHIN.as_secs()));
         stop_if_broken(seed, &mut sim)?;
     }
     // What keeps failing by the files' own will goes on forever.
@@ -87,7 +89,9 @@ fn stop_if_broken(seed: u64, sim: &mut Sim) -> Result<(), Broken> {
 /// B1: pings, lists and looks at the host, and nothing written.
 fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     let minutes = (REST.as_secs() / 60 + 1) as usize;
-    for (word, most) in [("ping", 4 * minutes + 1), ("list", minutes + 1), ("probe", 2 * minutes + 1)] {
+    for (word, most) in
+        [("ping", 4 * minutes + 1), ("list", minutes + 1), ("probe", 2 * minutes + 1)]
+    {
         let count = sim.count(since, word, None);
         if count > most {
             sim.check.fail(format!("B1: {count} calls of {word} in {} s at rest", REST.as_secs()));
@@ -107,7 +111,8 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
 }
 
 fn begin(sim: &mut Sim) -> Vec<String> {
-    let often = |sim: &mut Sim, most: u64| if sim.rng.permille(500) { sim.rng.below(most) } else { 0 };
+    let often =
+        |sim: &mut Sim, most: u64| if sim.rng.permille(500) { sim.rng.below(most) } else { 0 };
     sim.luck = Luck {
         unknown: often(sim, 150),
         zombie: often(sim, 80),
@@ -407,7 +412,10 @@ fn heal(sim: &mut Sim) {
         }
     }
     sim.run_until(Duration::from_secs(120), |sim| {
-        !sim.engine.down && sim.core().is_some() && sim.view.engine.live && sim.view.specs.scanned_at.is_some()
+        !sim.engine.down
+            && sim.core().is_some()
+            && sim.view.engine.live
+            && sim.view.specs.scanned_at.is_some()
     });
     sim.run_for(Duration::from_secs(60));
     for channel in ["a", "b", "c", "d", "e"] {
@@ -435,12 +443,16 @@ fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
     let shell = sim.shell(channel);
     let Some(file) = sim.tree.files.get(channel) else {
         let left = shell.map(|found| format!("{:?} is left though its file is gone", found.state));
-        let listed = sim.channel(channel).map(|view| format!("still shown: {} ({})", view.status, view.message));
+        let listed = sim
+            .channel(channel)
+            .map(|view| format!("still shown: {} ({})", view.status, view.message));
         return left.or(listed);
     };
     let spec = &file.spec;
     if spec.zone.is_some() || spec.suspend {
-        return shell.filter(|found| found.is_live()).map(|_| "it runs though it should not".to_owned());
+        return shell
+            .filter(|found| found.is_live())
+            .map(|_| "it runs though it should not".to_owned());
     }
     if !spec.enabled {
         return shell.map(|found| format!("{:?} is left though no shell is wanted", found.state));
@@ -467,7 +479,10 @@ fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
     }
     if !sim.is_ready(channel) {
         let view = sim.channel(channel);
-        return Some(format!("it is not shown as ready: {:?}", view.map(|v| (&v.status, &v.message))));
+        return Some(format!(
+            "it is not shown as ready: {:?}",
+            view.map(|v| (&v.status, &v.message))
+        ));
     }
     None
 }

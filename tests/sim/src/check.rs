@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chanop::container::{ContainerId, ContainerName, ContainerState, Identity};
 use chanop::container::label::Ownership;
+use chanop::container::{ContainerId, ContainerName, ContainerState, Identity};
 use chanop::controller::Controller;
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Failure};
@@ -117,7 +117,8 @@ impl Check {
             }
         }
         let known = |belief: &Belief| belief.spec.is_some() && !belief.gone;
-        let absent = |channel: &String| !tree.files.contains_key(channel) && !is_closed(tree, channel);
+        let absent =
+            |channel: &String| !tree.files.contains_key(channel) && !is_closed(tree, channel);
         let total = self.beliefs.values().filter(|belief| known(belief)).count();
         let missing: Vec<String> = self
             .beliefs
@@ -184,7 +185,8 @@ impl Check {
             belief.held = row.is_some_and(|row| row.held);
             belief.approved = false;
             // An end that was not written down is proved again.
-            belief.gone = belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
+            belief.gone =
+                belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
             row.is_some() || source || belief.gone
         });
         self.keys.clear();
@@ -206,8 +208,7 @@ impl Check {
         let text = channel.to_string();
         let name = ContainerName::shell(&settings.instance, channel);
         let absent = self.listed.as_ref().is_some_and(|listed| !listed.contains(&name));
-        let key =
-            self.keys.entry(text.clone()).or_insert_with(|| Key { absent, ..Key::default() });
+        let key = self.keys.entry(text.clone()).or_insert_with(|| Key { absent, ..Key::default() });
         if let Some(other) = key.in_flight {
             self.fail(format!("S12: {text}: {} while call {other} is on its way", call.word()));
             return;
@@ -217,7 +218,10 @@ impl Check {
             return;
         }
         if key.unknown.is_some() {
-            self.fail(format!("S12: {text}: {} after an unknown outcome, without a read", call.word()));
+            self.fail(format!(
+                "S12: {text}: {} after an unknown outcome, without a read",
+                call.word()
+            ));
         }
         match call {
             Call::Create { .. } => {
@@ -228,8 +232,8 @@ impl Check {
                     self.creating.insert(number, spec);
                 }
             }
-            Call::Start(id) if self.made_here.remove(id) => {}
-            Call::Start(id) => self.with_open_eyes(&text, call.word(), id, now),
+            Call::Start { id, .. } if self.made_here.remove(id) => {}
+            Call::Start { id, .. } => self.with_open_eyes(&text, call.word(), id, now),
             Call::Stop { id, .. } | Call::Remove { id, .. } => {
                 self.with_open_eyes(&text, call.word(), id, now);
                 self.is_justified(&text, call.word(), id, engine, settings);
@@ -266,7 +270,11 @@ impl Check {
         let never_ran = container.starts == 0;
         let tampered = self.tampered.contains(id) || container.maker == Maker::Person;
         let odd = matches!(container.state, ContainerState::Dead | ContainerState::Restarting);
-        if tampered || odd || (word == "remove" && never_ran) || !is_ours(&settings.instance, container) {
+        if tampered
+            || odd
+            || (word == "remove" && never_ran)
+            || !is_ours(&settings.instance, container)
+        {
             return;
         }
         let file_there = self.known_files.contains(channel);
@@ -326,7 +334,8 @@ impl Check {
                 if key.unknown.is_some_and(|unknown| unknown < sent) {
                     key.unknown = None;
                 }
-                let name = ResourceName::parse(name).map(|n| ContainerName::shell(&settings.instance, &n));
+                let name =
+                    ResourceName::parse(name).map(|n| ContainerName::shell(&settings.instance, &n));
                 key.absent = name.is_ok_and(|name| all.iter().all(|found| found.name != name));
             }
             self.listed = Some(all.iter().map(|found| found.name.clone()).collect());
@@ -352,7 +361,7 @@ impl Check {
                 self.made_here.insert(id.clone());
             }
             (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
-            (Call::Start(id), Err(Failure::Unreachable(_))) => {
+            (Call::Start { id, .. }, Err(Failure::Unreachable(_))) => {
                 self.made_here.insert(id.clone());
             }
             (Call::Remove { .. }, Ok(_)) => key.absent = true,

@@ -458,7 +458,8 @@ impl Sim {
     }
 
     fn watch_for_storms(&mut self) {
-        self.here = if self.here.0 == self.now { (self.now, self.here.1 + 1) } else { (self.now, 0) };
+        self.here =
+            if self.here.0 == self.now { (self.now, self.here.1 + 1) } else { (self.now, 0) };
         if self.here.1 == 2_000 {
             self.check.fail("2,000 inputs at one instant: the core wakes itself without end");
         }
@@ -563,8 +564,14 @@ impl Sim {
         });
         self.check.sent(number, self.now, channel.as_ref(), &call, &self.engine, &self.settings);
         let generation = self.generation;
-        let flight =
-            OnItsWay { generation, seq, channel, call, sent: self.now, answers: fate == Fate::Fine };
+        let flight = OnItsWay {
+            generation,
+            seq,
+            channel,
+            call,
+            sent: self.now,
+            answers: fate == Fate::Fine,
+        };
         self.flying.insert(number, flight);
         let unknown = || Err(Failure::Unknown("timed out".to_owned()));
         let done = self.soon();
@@ -582,7 +589,11 @@ impl Sim {
             }
             Fate::Hangs => self.later(self.now + timeout, number, unknown()),
             Fate::Unreachable => {
-                self.later(done, number, Err(Failure::Unreachable("connection refused".to_owned())));
+                self.later(
+                    done,
+                    number,
+                    Err(Failure::Unreachable("connection refused".to_owned())),
+                );
             }
             Fate::Refused(reason) => {
                 self.later(done, number, Err(Failure::Refused(reason, "refused".to_owned())));

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use chanop::container::config::{ContainerConfig, Limits, NetworkMode};
 use chanop::container::label;
+use chanop::container::label::Ownership;
 use chanop::container::snapshot::Details;
 use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
-use chanop::container::label::Ownership;
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::resource::ResourceName;
@@ -148,7 +148,10 @@ pub struct Engine {
 /// The wall clock at an instant of virtual time.
 pub fn wall(at: Duration) -> Timestamp {
     let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
-    jiff::SignedDuration::try_from(at).ok().and_then(|at| start.checked_add(at).ok()).unwrap_or(start)
+    jiff::SignedDuration::try_from(at)
+        .ok()
+        .and_then(|at| start.checked_add(at).ok())
+        .unwrap_or(start)
 }
 
 impl Engine {
@@ -238,7 +241,8 @@ impl Engine {
 
     /// Carries a call out.
     pub fn execute(&mut self, instance: &ResourceName, call: &Call) -> Result<Answer, Failure> {
-        let lost = |id: &ContainerId| Failure::NotFound(format!("no such container: {}", id.short()));
+        let lost =
+            |id: &ContainerId| Failure::NotFound(format!("no such container: {}", id.short()));
         match call {
             Call::Ping => Ok(Answer::Pong),
             Call::Info => Ok(Answer::Engine(EngineFacts {
@@ -269,7 +273,7 @@ impl Engine {
                 Ok(Answer::Inspected(Box::new(found.snapshot(true))))
             }
             Call::Create { name, target } => self.create(name, &target.config, Maker::Operator),
-            Call::Start(id) => self.start(id),
+            Call::Start { id, .. } => self.start(id),
             Call::Stop { id, .. } => {
                 let state = self.containers.get(id).ok_or_else(|| lost(id))?.state;
                 match state {
@@ -294,7 +298,9 @@ impl Engine {
                 self.tell(id, "update", None);
                 Ok(Answer::Done)
             }
-            Call::Probe(_) => Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned())),
+            Call::Probe(_) => {
+                Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
+            }
         }
     }
 
@@ -503,7 +509,12 @@ impl Engine {
     }
 
     /// `docker update`: limits, and perhaps a restart policy.
-    pub fn update_by_hand(&mut self, id: &ContainerId, limits: Option<Limits>, policy: Option<&str>) {
+    pub fn update_by_hand(
+        &mut self,
+        id: &ContainerId,
+        limits: Option<Limits>,
+        policy: Option<&str>,
+    ) {
         if let Some(found) = self.containers.get_mut(id) {
             if let Some(limits) = limits {
                 found.config.limits = limits;

@@ -46,7 +46,10 @@ fn one_seed_is_replayed() {
             match chaos::run(seed) {
                 Ok(summary) if from == to => {
                     println!("{}", summary.log.join("\n"));
-                    println!("seed {seed} is clean: {} inputs, {} calls, {:?}", summary.inputs, summary.calls, summary.time);
+                    println!(
+                        "seed {seed} is clean: {} inputs, {} calls, {:?}",
+                        summary.inputs, summary.calls, summary.time
+                    );
                 }
                 Ok(_) => {}
                 Err(broken) if from == to => {
@@ -54,7 +57,8 @@ fn one_seed_is_replayed() {
                     panic!("seed {seed}: {}", broken.what);
                 }
                 Err(broken) => {
-                    let kind: String = broken.what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+                    let kind: String =
+                        broken.what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
                     kinds.entry(kind).or_insert((seed, 0)).1 += 1;
                 }
             }

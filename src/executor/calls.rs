@@ -1,0 +1,263 @@
+//! One arm for each call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Means;
+use super::failure::{of_engine, of_host};
+use crate::container::{
+    ContainerId, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot, label,
+};
+use crate::controller::effect::Call;
+use crate::controller::input::{Answer, EngineFacts, Failure};
+use crate::docker::engine::NetworkInfo;
+use crate::docker::{Engine, EngineError, EngineResult};
+use crate::host::{self, Occasion, Prepared};
+use crate::resource::condition::Reason;
+use crate::world::admission::admit_image_user;
+use crate::world::desired::Target;
+use crate::world::facts::FactsWanted;
+
+/// The anchor's label: which state directory the instance belongs to on this engine.
+const STATE_ID: &str = "dev.chanop.state-id";
+
+pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Result<Answer, Failure> {
+    let engine = &means.engine;
+    let failed = |error| of_engine(call, error);
+    match call {
+        Call::Ping => engine.ping().await.map(|()| Answer::Pong).map_err(failed),
+        Call::Info => {
+            let info = engine.info().await.map_err(failed)?;
+            Ok(Answer::Engine(EngineFacts {
+                id: info.id,
+                version: info.version,
+                api_version: info.api_version,
+                cpus: usize::try_from(info.cpus).unwrap_or(1),
+            }))
+        }
+        Call::Anchor { state_id, takeover } => anchor(means, call, state_id, *takeover).await,
+        Call::Network => network(means, call).await,
+        Call::List => {
+            let listed = engine.list(label::INSTANCE, means.instance.as_str()).await;
+            listed.map(Answer::Listed).map_err(failed)
+        }
+        Call::Inspect(id) => {
+            let snapshot = engine.inspect(id).await.map_err(failed)?;
+            inspected(engine, snapshot).await.map_err(failed)
+        }
+        Call::InspectName(name) => {
+            let snapshot = engine.inspect_name(name).await.map_err(failed)?;
+            inspected(engine, snapshot).await.map_err(failed)
+        }
+        Call::Create { name, target } => create(means, call, name, target).await,
+        Call::Start { id, target } => {
+            if let Some(target) = target {
+                prepare(means, target, Occasion::Start).await?;
+            }
+            engine.start(id).await.map(|()| Answer::Done).map_err(failed)
+        }
+        Call::Stop { id, grace_seconds } => {
+            engine.stop(id, *grace_seconds).await.map(|()| Answer::Done).map_err(failed)
+        }
+        Call::Remove { id, force } => match engine.remove(id, *force).await {
+            Ok(()) | Err(EngineError::NotFound(_)) => Ok(Answer::Done),
+            Err(error) => Err(failed(error)),
+        },
+        Call::Update { id, limits } => {
+            engine.update(id, limits).await.map(|()| Answer::Done).map_err(failed)
+        }
+        Call::Probe(wanted) => probe(means, wanted.clone()).await,
+    }
+}
+
+/// The engine remembers sessions that have ended, so each is asked whether it runs: nobody's work is yanked away, and
+/// nobody's ghost keeps an update waiting.
+async fn inspected<E: Engine>(engine: &E, mut snapshot: Snapshot) -> EngineResult<Answer> {
+    if snapshot.state != ContainerState::Running {
+        return Ok(Answer::Inspected(Box::new(snapshot)));
+    }
+    if let Some(details) = &mut snapshot.details {
+        let mut running = Vec::new();
+        for id in std::mem::take(&mut details.exec_ids) {
+            let Ok(exec) = crate::docker::engine::ExecId::parse(&id) else { continue };
+            match engine.exec_inspect(&exec).await {
+                Ok(state) if !state.running => {}
+                Ok(_) => running.push(id),
+                Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        details.exec_ids = running;
+    }
+    Ok(Answer::Inspected(Box::new(snapshot)))
+}
+
+async fn anchor<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    state_id: &str,
+    takeover: bool,
+) -> Result<Answer, Failure> {
+    let engine = &means.engine;
+    let failed = |error| of_engine(call, error);
+    let name = ObjectName::anchor_of(&means.instance);
+    let labels = BTreeMap::from([
+        (label::INSTANCE.to_owned(), means.instance.to_string()),
+        (STATE_ID.to_owned(), state_id.to_owned()),
+    ]);
+    let mut volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+    let is_ours =
+        volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
+    let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
+    if takeover && is_ours && holder != state_id {
+        engine.volume_remove(&name).await.map_err(failed)?;
+        volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+    }
+    let state_id = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
+    Ok(Answer::Anchor { state_id })
+}
+
+/// Docker 20.10 allows two networks of one name, and then neither can be named: the older of ours stays.
+async fn network<E: Engine>(means: &Means<E>, call: &Call) -> Result<Answer, Failure> {
+    let engine = &means.engine;
+    let failed = |error| of_engine(call, error);
+    let name = ObjectName::network_of(&means.instance);
+    let is_ours = |network: &NetworkInfo| {
+        network.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str())
+    };
+    let mut found = engine.networks(&name).await.map_err(failed)?;
+    if found.is_empty() {
+        let labels = BTreeMap::from([(label::INSTANCE.to_owned(), means.instance.to_string())]);
+        engine.network_create(&name, &labels).await.map_err(failed)?;
+        found = engine.networks(&name).await.map_err(failed)?;
+    }
+    if let Some(foreign) = found.iter().find(|network| !is_ours(network)) {
+        let text = format!(
+            "network {name} ({}) is not chanop's: remove it, or use another --instance",
+            foreign.id
+        );
+        return Err(Failure::Refused(Reason::NameConflict, text));
+    }
+    found.sort_by(|a, b| a.created.cmp(&b.created));
+    for extra in found.iter().skip(1) {
+        let Ok(id) = ObjectName::parse(&extra.id) else { continue };
+        engine.network_remove(&id).await.map_err(failed)?;
+    }
+    Ok(Answer::NetworkReady)
+}
+
+async fn create<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    name: &ContainerName,
+    target: &Arc<Target>,
+) -> Result<Answer, Failure> {
+    let engine = &means.engine;
+    let failed = |error| of_engine(call, error);
+    let prepared = prepare(means, target, Occasion::Create).await?;
+    let mut grants = Vec::new();
+    for grant in prepared.volume_grants {
+        if make_volume(means, call, &grant.volume).await? {
+            grants.push((grant.target, grant.archive));
+        }
+    }
+    let id = engine.create(name, &target.config).await.map_err(failed)?;
+    if let Some(archive) = prepared.archive {
+        grants.push(("/".to_owned(), archive));
+    }
+    for (path, archive) in grants {
+        if let Err(error) = copy(engine, &id, &path, archive).await {
+            // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
+            // never heard of.
+            let _uncertain = engine.remove(&id, false).await;
+            return Err(Failure::Failed(Reason::CreateFailed, error.to_string()));
+        }
+    }
+    Ok(Answer::Created(id))
+}
+
+async fn copy<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    path: &str,
+    archive: Bytes,
+) -> EngineResult<()> {
+    engine.copy_to(id, path, archive).await
+}
+
+/// Makes a volume that is not there. Is it to be given to the container's user? Those that chanop made for this instance are,
+/// each time: only their root's owner is set, and a crash between making and giving is made good. Another's is left alone.
+async fn make_volume<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    name: &str,
+) -> Result<bool, Failure> {
+    let name = ObjectName::parse(name)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let labels = BTreeMap::from([(label::INSTANCE.to_owned(), means.instance.to_string())]);
+    let volume =
+        means.engine.volume_create(&name, &labels).await.map_err(|error| of_engine(call, error))?;
+    Ok(volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str()))
+}
+
+/// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
+async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
+    let reference = ImageRef::parse(image)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let missing = || Failure::Refused(Reason::ImageMissing, format!("no such image: {image}"));
+    let found = means.engine.image(&reference).await.map_err(|error| match error {
+        EngineError::Unreachable(text) => Failure::Unreachable(text),
+        error => Failure::Failed(Reason::CreateFailed, error.to_string()),
+    })?;
+    let user = found.ok_or_else(missing)?.user;
+    let (uid, gid) = user.split_once(':').unwrap_or((&user, ""));
+    let Ok(uid) = uid.parse::<u32>() else {
+        let message = match uid {
+            "" | "root" => {
+                format!("spec.user: image {image} runs as root, which the policy forbids")
+            }
+            name => format!(
+                "spec.user: image {image} names its user `{name}`: write its numbers, as \"1000:1000\""
+            ),
+        };
+        return Err(Failure::Refused(Reason::PolicyViolation, message));
+    };
+    if let Some(denial) = admit_image_user(uid) {
+        let message = format!("{}: image {image}: {}", denial.path, denial.message);
+        return Err(Failure::Refused(Reason::PolicyViolation, message));
+    }
+    Ok((uid, gid.parse().unwrap_or(uid)))
+}
+
+async fn prepare<E: Engine>(
+    means: &Means<E>,
+    target: &Arc<Target>,
+    occasion: Occasion,
+) -> Result<Prepared, Failure> {
+    let host = means.host.clone();
+    let mut preparation = target.preparation.clone();
+    if preparation.user.of_image {
+        let (uid, gid) = image_user(means, &target.config.image).await?;
+        preparation.user.uid = uid;
+        preparation.user.gid = gid;
+    }
+    let work = move || host::prepare(&preparation, &host, occasion);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(prepared)) => Ok(prepared),
+        Ok(Err(error)) => Err(of_host(&error)),
+        Err(error) => Err(Failure::Refused(Reason::HostFailed, error.to_string())),
+    }
+}
+
+async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answer, Failure> {
+    let host = means.host.clone();
+    let key = means.key.clone();
+    let work = move || {
+        let hash = |bytes: &[u8]| key.hash(bytes);
+        host::probe(&wanted, host.secrets_directory.as_deref(), &hash)
+    };
+    let facts = tokio::task::spawn_blocking(work).await;
+    facts.map(Answer::Facts).map_err(|error| Failure::Unknown(error.to_string()))
+}

@@ -1,0 +1,60 @@
+//! From the engine's and the host's errors to what the core does about them.
+
+use crate::controller::effect::Call;
+use crate::controller::input::Failure;
+use crate::docker::EngineError;
+use crate::host::PrepareError;
+use crate::resource::condition::Reason;
+
+/// One word for metrics.
+pub(super) const fn word(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::NotFound(_) => "not_found",
+        Failure::NameTaken(_) => "name_taken",
+        Failure::Conflict(_) => "conflict",
+        Failure::Refused(..) => "refused",
+        Failure::Failed(..) => "failed",
+        Failure::NoSpace(_) => "no_space",
+        Failure::Unknown(_) => "unknown",
+        Failure::Unreachable(_) => "unreachable",
+    }
+}
+
+/// What the engine's error means for this call.
+///
+/// A create or start that the engine fails at (5xx) is that container's fault far more often than the engine's: a port in
+/// use, a runtime that is not there. It must be read again, and does not count against the engine.
+pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
+    let about = match call {
+        Call::Create { .. } => Reason::CreateFailed,
+        Call::Start { .. } => Reason::StartFailed,
+        _ => Reason::HostFailed,
+    };
+    match error {
+        EngineError::NotFound(text) => Failure::NotFound(text),
+        EngineError::NameTaken(text) => Failure::NameTaken(text),
+        EngineError::Conflict(text) => Failure::Conflict(text),
+        EngineError::Refused(text) => Failure::Refused(about, text),
+        EngineError::NoImage(text) => Failure::Refused(
+            Reason::ImageMissing,
+            format!("{text}; this version pulls no images: load or build it on the engine"),
+        ),
+        EngineError::NoSpace(text) => Failure::NoSpace(text),
+        EngineError::Engine(text) if call.mutates() => Failure::Failed(about, text),
+        EngineError::Engine(text) | EngineError::Unknown(text) | EngineError::Unreadable(text) => {
+            Failure::Unknown(text)
+        }
+        EngineError::Unreachable(text) => Failure::Unreachable(text),
+    }
+}
+
+/// What a host that could not be prepared means.
+pub(super) fn of_host(error: &PrepareError) -> Failure {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Failure::Refused(error.reason(), text)
+}

@@ -1,0 +1,64 @@
+//! The body of a request: JSON, small, and there in time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::header;
+use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
+
+use super::status::Refusal;
+
+/// The longest body: prompts fit, and a connection's worth of them does not hurt.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// For the whole body: a megabyte over a bad line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A decoded body. None at all is the default value: most verbs need no words.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let bytes = read(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        // A browser's form can send text/plain to another site without asking; it cannot send this.
+        let is_json = content_type
+            .as_ref()
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json {
+            return Err(Refusal::unsupported_media_type("send Content-Type: application/json"));
+        }
+        let mut decoder = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut decoder)
+            .map_err(|error| Refusal::bad_request(format!("the body does not fit: {error}")))?;
+        decoder
+            .end()
+            .map_err(|error| Refusal::bad_request(format!("the body does not fit: {error}")))?;
+        Ok(Self(value))
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Refusal> {
+    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Refusal::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))
+        }
+        Ok(Err(error)) => Err(Refusal::bad_request(format!("the body broke off: {error}"))),
+        Err(_elapsed) => Err(Refusal::body_timeout(format!(
+            "the body was not complete after {} s",
+            BODY_TIMEOUT.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,214 @@
+//! The families: their names, help and labels. Names are the interface to dashboards and alerts.
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, Result,
+};
+
+/// From a local unix socket's usual answer to the longest call, a pull or a stop with its grace.
+const CALL_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
+
+/// From a page cache's answer to a disk that stalls.
+const COMMIT_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// One field a family, all registered.
+#[derive(Debug)]
+pub(super) struct Families {
+    pub(super) registry: Registry,
+    pub(super) channels: IntGaugeVec,
+    pub(super) channel_status: IntGaugeVec,
+    pub(super) channels_running: IntGauge,
+    pub(super) channels_pending: IntGauge,
+    pub(super) channels_suspended: IntGauge,
+    pub(super) not_for_this_host: IntGauge,
+    pub(super) policy_violations: IntGauge,
+    pub(super) spec_revision: IntGaugeVec,
+    pub(super) spec_age: Gauge,
+    pub(super) spec_files: IntGaugeVec,
+    pub(super) specs_readable: IntGauge,
+    pub(super) prune_held: IntGauge,
+    pub(super) engine_up: IntGauge,
+    pub(super) engine_calls: IntCounterVec,
+    pub(super) engine_call_duration: HistogramVec,
+    pub(super) unknown_outcomes: IntCounter,
+    pub(super) relists: IntCounter,
+    pub(super) events: IntCounter,
+    pub(super) event_gaps: IntCounter,
+    pub(super) foreign: IntGauge,
+    pub(super) blocked: IntGauge,
+    pub(super) queue_depth: IntGauge,
+    pub(super) in_flight: IntGauge,
+    pub(super) reconciles: IntCounter,
+    pub(super) actions: IntCounter,
+    pub(super) action_failures: IntCounter,
+    pub(super) breaker_open: IntGauge,
+    pub(super) store_commit_duration: Histogram,
+}
+
+impl Families {
+    pub(super) fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let to = &registry;
+        to.register(Box::new(ProcessCollector::for_self()))?;
+        let build = gauges(to, "chanop_build_info", "The version of chanop, always 1", "version")?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        Ok(Self {
+            channels: gauges(
+                to,
+                "chanop_channels",
+                "Channels, by whether they are ready",
+                "ready",
+            )?,
+            channel_status: gauges(
+                to,
+                "chanop_channel_status",
+                "Channels, by the reason of their condition Ready",
+                "reason",
+            )?,
+            channels_running: gauge(
+                to,
+                "chanop_channels_running",
+                "Shell containers of ours whose process runs",
+            )?,
+            channels_pending: gauge(
+                to,
+                "chanop_channels_pending",
+                "Channels with a wanted change that waits",
+            )?,
+            channels_suspended: gauge(
+                to,
+                "chanop_channels_suspended_by_hand",
+                "Channels suspended by a person against their file",
+            )?,
+            not_for_this_host: gauge(
+                to,
+                "chanop_channels_not_for_this_host",
+                "Channels whose hostSelector takes another host",
+            )?,
+            policy_violations: gauge(
+                to,
+                "chanop_policy_violations",
+                "Channels that ask for what the policy forbids",
+            )?,
+            spec_revision: gauges(
+                to,
+                "chanop_spec_revision_info",
+                "The revision of the spec directory in use, always 1",
+                "revision",
+            )?,
+            spec_age: float(
+                to,
+                "chanop_spec_age_seconds",
+                "Time since the spec directory was last read completely",
+            )?,
+            spec_files: gauges(
+                to,
+                "chanop_spec_files",
+                "Spec files, by whether they could be used; of an invalid one its last good content counts",
+                "state",
+            )?,
+            specs_readable: gauge(
+                to,
+                "chanop_specs_readable",
+                "1 when the spec directory could be read at the last attempt",
+            )?,
+            prune_held: gauge(
+                to,
+                "chanop_prune_held",
+                "Channels whose removal waits until a person confirms it",
+            )?,
+            engine_up: gauge(
+                to,
+                "chanop_engine_up",
+                "1 when the Docker engine answers and its state is known",
+            )?,
+            engine_calls: register(
+                to,
+                IntCounterVec::new(
+                    Opts::new("chanop_engine_calls_total", "Calls to the Docker engine that ended"),
+                    &["op", "code"],
+                )?,
+            )?,
+            engine_call_duration: register(
+                to,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "chanop_engine_call_duration_seconds",
+                        "How long calls to the Docker engine took",
+                    )
+                    .buckets(CALL_BUCKETS.to_vec()),
+                    &["op"],
+                )?,
+            )?,
+            unknown_outcomes: counter(
+                to,
+                "chanop_unknown_outcomes_total",
+                "Calls whose answer left open whether they were carried out",
+            )?,
+            relists: counter(to, "chanop_relists_total", "Lists of all our containers made")?,
+            events: counter(to, "chanop_events_total", "Events heard from the Docker engine")?,
+            event_gaps: counter(
+                to,
+                "chanop_event_gaps_total",
+                "Times the stream of events broke off",
+            )?,
+            foreign: gauge(
+                to,
+                "chanop_foreign_labelled_containers",
+                "Containers with our instance's label that are not ours by name; never touched",
+            )?,
+            blocked: gauge(
+                to,
+                "chanop_blocked",
+                "1 while something that every action needs is missing",
+            )?,
+            queue_depth: gauge(to, "chanop_queue_depth", "Objects that wait for their turn")?,
+            in_flight: gauge(to, "chanop_calls_in_flight", "Calls to the engine on their way")?,
+            reconciles: counter(to, "chanop_reconciles_total", "Plans made for one object")?,
+            actions: counter(to, "chanop_actions_total", "Actions decided and sent")?,
+            action_failures: counter(to, "chanop_action_failures_total", "Actions that failed")?,
+            breaker_open: gauge(
+                to,
+                "chanop_breaker_open",
+                "1 while calls are held back because the engine keeps failing",
+            )?,
+            store_commit_duration: register(
+                to,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "chanop_store_commit_duration_seconds",
+                        "How long commits of the store took",
+                    )
+                    .buckets(COMMIT_BUCKETS.to_vec()),
+                )?,
+            )?,
+            registry,
+        })
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> Result<C> {
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
+    register(registry, IntGauge::new(name, help)?)
+}
+
+fn float(registry: &Registry, name: &str, help: &str) -> Result<Gauge> {
+    register(registry, Gauge::new(name, help)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
+    register(registry, IntCounter::new(name, help)?)
+}

@@ -1,0 +1,381 @@
+//! Builds the parts, connects the mailboxes, supervises, drains: the only room that knows them all.
+//!
+//! [`operate`] is the operator from its settings to its end; [`core_loop`] drives the core; [`plan`] makes one plan without
+//! an operator.
+
+pub mod core_loop;
+pub mod plan;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::{self, ConfigError, Environment};
+use crate::controller::view::View;
+use crate::controller::{Beginning, Controller};
+use crate::docker::{Docker, Endpoint, EngineError};
+use crate::executor::{Executor, Means};
+use crate::host::{self, Host, PrepareError, SecretsRoot};
+use crate::http::{self, CoreHandle, Door, Faces, Limits, SocketError, TokenFileError, Tokens};
+use crate::metrics::{InvalidFamily, Metrics};
+use crate::specs::SpecTree;
+use crate::specs::parse::parse_file;
+use crate::store::{self, Store, StoreError};
+use crate::supervisor::{Ending, Tasks};
+use crate::world::Settings;
+use crate::world::environment::HostEnvironment;
+use crate::world::preparation::{HostPaths, is_below};
+use crate::world::record::Loaded;
+use crate::world::scan::ParsedFile;
+use core_loop::CoreLoop;
+
+/// From a signal to the end: calls on their way have ten seconds, requests and the store the rest.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
+/// A container of ours that nothing explains: the longest create is over by then, and its file may come back.
+const STRAY_GRACE: Duration = Duration::from_mins(5);
+/// Inputs that may wait for the core: an engine-wide storm of events, several times over.
+const INPUTS_MAX: usize = 4_096;
+/// Requests that may wait for the core.
+const QUESTIONS_MAX: usize = 64;
+
+/// Why the operator did not start, or ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state directory cannot hold what containers need.
+    #[error(transparent)]
+    Host(#[from] PrepareError),
+    /// The engine's address.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A path cannot be used.
+    #[error("failed to use {}", path.display())]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The TCP address cannot be used.
+    #[error(
+        "failed to listen on {address}; choose another with --listen, or none with --listen off"
+    )]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token file.
+    #[error("{}: {source}", path.display())]
+    Tokens {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: TokenFileError,
+    },
+    /// A metric family is wrong: a defect of this version.
+    #[error(transparent)]
+    Metrics(#[from] InvalidFamily),
+    /// The administrator's policy file belongs to a later version.
+    #[error("--policy is not read by this version: the built-in policy holds; start without it")]
+    PolicyFile,
+    /// The operator cannot go on.
+    #[error("{0}")]
+    Fatal(String),
+    /// A part of it ended that must not.
+    #[error("task {name} ended: {why}")]
+    Task {
+        /// Which.
+        name: String,
+        /// How.
+        why: String,
+    },
+    /// A second signal came.
+    #[error("ended at once, by a second signal")]
+    Forced,
+}
+
+/// Runs the operator until a signal.
+pub async fn operate(
+    settings: config::Settings,
+    allowed_hosts: Vec<String>,
+    environment: &Environment,
+    endpoint: Endpoint,
+    init_source: PathBuf,
+    clock: Clock,
+) -> Result<(), OperateError> {
+    if settings.policy.is_some() {
+        return Err(OperateError::PolicyFile);
+    }
+    for path in [&settings.specs_dir, &settings.secrets_dir] {
+        if path.exists() {
+            config::check_not_writable_by_others(path)?;
+        }
+    }
+    let (store, loaded) = Store::open(&settings.state_dir, &settings.instance, clock.now().wall)?;
+    let key = store.key().clone();
+    let (handle, writer) = store::start(store)?;
+    let state_dir = real_path(&settings.state_dir)?;
+    let paths = host_paths(&settings, environment, state_dir);
+    if is_below(&paths.secrets, &paths.state) {
+        warn!(
+            "secrets lie on disk, in {}: neither /run nor $XDG_RUNTIME_DIR is in memory",
+            paths.secrets
+        );
+    }
+    let host = Host {
+        paths: paths.clone(),
+        secrets_directory: Some(settings.secrets_dir.clone()),
+        init_source,
+    };
+    host::install_init(&host)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let observed = Arc::clone(&metrics);
+    let means = Means {
+        engine: Docker::lazy(&endpoint)?,
+        host,
+        key,
+        instance: settings.instance.clone(),
+        clock,
+        observer: Arc::new(move |op, code, seconds| match op {
+            "commit" => observed.observe_commit(seconds),
+            _ => observed.observe_call(op, code, seconds),
+        }),
+    };
+    let mut bound = http::Bound::new(&settings.socket, settings.socket_group)?;
+    let tcp = bind_tcp(&settings).await?;
+    let core = Controller::new(beginning(&settings, environment, paths, &endpoint, loaded, clock));
+
+    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
+    let (scans_in, scans) = mpsc::channel(1);
+    let (rescan_in, rescan) = mpsc::channel(1);
+    let (questions_in, questions) = mpsc::channel(QUESTIONS_MAX);
+    let (view_in, view) = watch::channel(Arc::new(View::default()));
+    let (fatal_in, mut fatal) = mpsc::channel(1);
+    let engine_endpoint = format!("unix://{}", endpoint.socket().display());
+    let handle_of_core = CoreHandle { view, requests: questions_in, engine_endpoint };
+    let faces = Faces::new(handle_of_core, metrics, clock);
+
+    let mut tasks = Tasks::new();
+    let executor = Executor::new(means.clone(), handle);
+    let core_loop = CoreLoop {
+        core,
+        executor,
+        engine: means.engine,
+        instance: settings.instance.clone(),
+        clock,
+        inputs,
+        inputs_in,
+        scans,
+        questions,
+        view: view_in,
+        rescan: rescan_in,
+        fatal: fatal_in,
+    };
+    tasks.spawn("core", |stop| core_loop.run(stop));
+    let now = Arc::new(move || clock.now());
+    let tree = SpecTree::new(settings.specs_dir.clone(), now);
+    tasks.spawn("specs", |stop| tree.run(scans_in, rescan, stop));
+    if let Some(listener) = bound.take() {
+        let faces = faces.clone();
+        tasks.spawn("control socket", |stop| {
+            http::serve(faces, Door::Socket(listener), Limits::default(), stop)
+        });
+    }
+    if let Some((listener, tokens)) = tcp {
+        let door = Door::Tcp { listener, tokens, allowed_hosts };
+        tasks.spawn("TCP listener", |stop| http::serve(faces, door, Limits::default(), stop));
+    }
+    info!(
+        instance = %settings.instance,
+        specs = %settings.specs_dir.display(),
+        socket = %settings.socket.display(),
+        engine = %endpoint.socket().display(),
+        "operator started"
+    );
+    let ended = until_the_end(&mut tasks, &mut fatal).await;
+    info!("stopping: calls on their way finish, containers stay");
+    let forced = second_signal();
+    let result = tokio::select! {
+        bad = tasks.shutdown(SHUTDOWN_WITHIN) => {
+            for task in bad {
+                warn!(ending = ?task.ending, "task {} did not end well", task.name);
+            }
+            ended
+        }
+        () = forced => Err(OperateError::Forced),
+    };
+    writer.close().await?;
+    drop(bound);
+    match &result {
+        Ok(()) => info!("operator stopped"),
+        Err(error) => error!("operator failed: {error}"),
+    }
+    result
+}
+
+/// Until a signal, or until something ends that must not.
+async fn until_the_end(
+    tasks: &mut Tasks,
+    fatal: &mut mpsc::Receiver<String>,
+) -> Result<(), OperateError> {
+    tokio::select! {
+        () = a_signal() => Ok(()),
+        Some(reason) = fatal.recv() => Err(OperateError::Fatal(reason)),
+        Some(ended) = tasks.join() => {
+            let why = match ended.ending {
+                Ending::Returned => "unexpectedly".to_owned(),
+                Ending::Panicked(message) => format!("panicked: {message}"),
+                Ending::Overdue => "overdue".to_owned(),
+            };
+            Err(OperateError::Task { name: ended.name, why })
+        }
+    }
+}
+
+async fn a_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves, which is what they are for.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn second_signal() {
+    a_signal().await;
+}
+
+async fn bind_tcp(
+    settings: &config::Settings,
+) -> Result<Option<(TcpListener, Tokens)>, OperateError> {
+    let Some(address) = settings.listen else { return Ok(None) };
+    let tokens = match &settings.token_file {
+        None => Tokens::default(),
+        Some(path) => {
+            config::check_not_writable_by_others(path)?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| OperateError::Path { path: path.clone(), source })?;
+            Tokens::parse(&text)
+                .map_err(|source| OperateError::Tokens { path: path.clone(), source })?
+        }
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| OperateError::Listen { address, source })?;
+    Ok(Some((listener, tokens)))
+}
+
+fn beginning(
+    settings: &config::Settings,
+    environment: &Environment,
+    paths: HostPaths,
+    endpoint: &Endpoint,
+    loaded: Loaded,
+    clock: Clock,
+) -> Beginning {
+    let sources = loaded
+        .sources
+        .iter()
+        .map(|(file, row)| {
+            let parsed = parse_file(file, &row.text);
+            let parsed = ParsedFile {
+                text: Arc::from(row.text.as_str()),
+                resources: parsed.resources,
+                violations: parsed.violations,
+            };
+            (file.clone(), Arc::new(parsed))
+        })
+        .collect::<BTreeMap<String, Arc<ParsedFile>>>();
+    let labels: Vec<String> =
+        settings.host_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Beginning {
+        scope: format!("{} {}", settings.specs_dir.display(), labels.join(",")),
+        settings: core_settings(settings, environment, paths, endpoint),
+        loaded,
+        sources,
+        takeover: settings.takeover,
+        // Only spreads retries; two operators on one engine should not keep step.
+        seed: clock.now().wall.as_nanosecond().unsigned_abs().try_into().unwrap_or(u64::MAX),
+    }
+}
+
+/// Where things lie on the host.
+fn host_paths(settings: &config::Settings, environment: &Environment, state: String) -> HostPaths {
+    let root = SecretsRoot::choose(
+        rustix::process::geteuid().is_root(),
+        environment.xdg_runtime_dir.as_deref().map(|path| as_real(Path::new(path))).as_deref(),
+        &state,
+        settings.instance.as_str(),
+    );
+    HostPaths { state, secrets: root.path }
+}
+
+/// What the core is told of the settings.
+fn core_settings(
+    settings: &config::Settings,
+    environment: &Environment,
+    paths: HostPaths,
+    endpoint: &Endpoint,
+) -> Settings {
+    let own = [
+        Some(settings.state_dir.as_path()),
+        Some(settings.specs_dir.as_path()),
+        Some(settings.secrets_dir.as_path()),
+        settings.policy.as_deref(),
+        settings.token_file.as_deref(),
+        settings.socket.parent(),
+        Some(endpoint.socket()),
+        Some(Path::new(&paths.secrets)),
+    ];
+    let mut protected: Vec<String> =
+        own.into_iter().flatten().map(as_real).filter(|path| path != "/").collect();
+    protected.sort();
+    protected.dedup();
+    Settings {
+        instance: settings.instance.clone(),
+        owner: settings.owner.clone(),
+        host_labels: settings.host_labels.clone(),
+        protected,
+        environment: HostEnvironment::from_variables(environment.for_containers()).lines(),
+        paths,
+        prune_delay: settings.prune_delay,
+        stray_grace: STRAY_GRACE,
+    }
+}
+
+/// The path without links, where it is there; else as it was said.
+fn as_real(path: &Path) -> String {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real.display().to_string()
+}
+
+fn real_path(path: &Path) -> Result<String, OperateError> {
+    let failed = |source| OperateError::Path { path: path.to_owned(), source };
+    let real = std::fs::canonicalize(path).map_err(failed)?;
+    real.into_os_string()
+        .into_string()
+        .map_err(|_| failed(std::io::Error::other("it is no UTF-8, which Docker needs")))
+}

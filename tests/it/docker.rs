@@ -1,0 +1,9 @@
+//! The Docker room on the real engine, and its transport against engines that misbehave.
+
+mod client;
+mod containers;
+mod exec;
+mod images;
+mod objects;
+mod output;
+mod transport;

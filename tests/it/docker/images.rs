@@ -1,0 +1,107 @@
+//! Images and archives.
+
+use std::os::unix::fs::symlink;
+
+use bytes::Bytes;
+use chanop::container::ImageRef;
+use chanop::docker::{Engine, EngineError, tar_directory};
+use tar::{Builder, Header};
+
+use crate::support::engine::{TEST_LABEL, TestBed};
+use crate::support::image;
+
+fn archive(path: &str, content: &str, owner: u64) -> Bytes {
+    let mut header = Header::new_gnu();
+    header.set_mode(0o640);
+    header.set_uid(owner);
+    header.set_gid(owner);
+    header.set_size(content.len() as u64);
+    let mut archive = Builder::new(Vec::new());
+    archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+    Bytes::from(archive.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn an_imported_image_has_what_was_said_of_it() {
+    let bed = TestBed::new().await;
+    let tag = bed.image_name("import");
+    let changes =
+        [format!("LABEL {TEST_LABEL}={}", bed.mark()), "ENV A=1".to_owned(), "USER 7:8".to_owned()];
+    let id = bed.docker.image_import(archive("etc/x", "y", 0), &tag, &changes).await.unwrap();
+    let found = bed.docker.image(&tag).await.unwrap().unwrap();
+    assert_eq!((found.id.as_str(), found.user.as_str()), (id.as_str(), "7:8"));
+    assert!(found.env.contains(&"A=1".to_owned()));
+    assert_eq!(found.labels.get(TEST_LABEL).map(String::as_str), Some(bed.mark()));
+    assert_eq!(bed.docker.image_list(&tag).await.unwrap(), [id.as_str()]);
+    let by_id = ImageRef::parse(&id).unwrap();
+    assert_eq!(bed.docker.image(&by_id).await.unwrap().unwrap().id, id);
+    bed.docker.image_remove(&tag).await.unwrap();
+    assert_eq!(bed.docker.image(&tag).await.unwrap(), None);
+    assert_eq!(bed.docker.image_list(&tag).await.unwrap(), Vec::<String>::new());
+    assert_eq!(bed.docker.image_remove(&tag).await.unwrap_err().class(), "not_found");
+}
+
+#[tokio::test]
+async fn a_directory_is_built_into_an_image_with_its_links() {
+    let bed = TestBed::new().await;
+    let context = tempfile::tempdir().unwrap();
+    let root = context.path();
+    let base = bed.image.reference();
+    std::fs::write(root.join("word"), "from the context\n").unwrap();
+    symlink("word", root.join("link")).unwrap();
+    std::fs::write(
+        root.join("Dockerfile"),
+        format!("FROM {base}\nCOPY . /in/\nRUN test -L /in/link\n"),
+    )
+    .unwrap();
+    let tag = bed.image_name("build");
+    bed.docker.image_build(tar_directory(root).unwrap(), &tag).await.unwrap();
+    let mut config = bed.config("cat /in/link");
+    config.image = tag.to_string();
+    let id = bed.docker.create(&bed.name("built"), &config).await.unwrap();
+    bed.docker.start(&id).await.unwrap();
+    bed.docker.wait(&id).await.unwrap();
+    assert_eq!(bed.output(&id).await.0, "from the context\n");
+    bed.docker.remove(&id, true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_build_that_fails_says_so_and_leaves_no_container_behind() {
+    let bed = TestBed::new().await;
+    // The base's label is on the build's own containers, and no layer is left of a build whose first step fails.
+    let base = bed.image_name("base");
+    let changes = [format!("LABEL {TEST_LABEL}={}", bed.mark()), "ENV PATH=/bin".to_owned()];
+    bed.docker.image_import(image::root(), &base, &changes).await.unwrap();
+    let dockerfile = format!("FROM {base}\nRUN echo going to fail; exit 3\n");
+    let error = bed
+        .docker
+        .image_build(archive("Dockerfile", &dockerfile, 0), &bed.image_name("bad"))
+        .await
+        .unwrap_err();
+    assert!(matches!(&error, EngineError::Refused(text) if text.contains("code: 3")), "{error}");
+    assert_eq!(bed.docker.list(TEST_LABEL, bed.mark()).await.unwrap(), vec![]);
+    let nonsense =
+        bed.docker.image_build(archive("Dockerfile", "NONSENSE", 0), &bed.image_name("bad")).await;
+    assert_eq!(nonsense.unwrap_err().class(), "refused");
+}
+
+#[tokio::test]
+async fn a_pull_from_where_nothing_listens_is_an_error() {
+    let bed = TestBed::new().await;
+    let reference = ImageRef::parse("localhost:1/chanop-test/nothing").unwrap();
+    let error = bed.docker.image_pull(&reference).await.unwrap_err();
+    assert!(error.to_string().contains("localhost:1"), "{error}");
+}
+
+#[tokio::test]
+async fn an_archive_arrives_with_its_owners_and_needs_a_directory() {
+    let bed = TestBed::new().await;
+    let id = bed.create("copied", "stat -c '%u:%g %a' /tmp/a/b; cat /tmp/a/b").await;
+    bed.docker.copy_to(&id, "/tmp", archive("a/b", "content", 1234)).await.unwrap();
+    bed.docker.start(&id).await.unwrap();
+    bed.docker.wait(&id).await.unwrap();
+    assert_eq!(bed.output(&id).await.0, "1234:1234 640\ncontent");
+    let error =
+        bed.docker.copy_to(&id, "/no/such/directory", archive("a", "b", 0)).await.unwrap_err();
+    assert!(matches!(&error, EngineError::Refused(_)), "{error}");
+}
