@@ -458,7 +458,7 @@ impl Controller {
             session,
             publish,
             self.rescan_at,
-            self.network_retry_at,
+            self.network_retry_at.filter(|_| self.session.is_live()),
             self.store_retry_at.filter(|_| !self.unsaved.is_empty()),
             self.wakes.first().map(|(at, _)| *at),
             self.ensuring.iter().map(|waiting| waiting.until).min(),

@@ -293,8 +293,12 @@ impl Sources {
             .filter(|(object, _)| !self.objects.contains_key(*object))
             .map(|(object, at)| (object.clone(), at.clone()))
             .collect();
-        let channels_missing =
-            retained.keys().filter(|object| object.kind == Kind::Channel).count();
+        let evidence: BTreeSet<ObjectRef> = retained
+            .iter()
+            .filter(|(_, object)| is_proved(&object.file, scan))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let channels_missing = evidence.iter().filter(|name| name.kind == Kind::Channel).count();
         let mass = channels_missing >= MASS_REMOVAL_AT_LEAST && channels_missing * 2 >= total;
         for (name, mut object) in retained {
             let missing = self.missing.entry(name.clone()).or_insert(Missing {
@@ -303,6 +307,15 @@ impl Sources {
                 held: false,
                 approved: false,
             });
+            // A file that is back but cannot be used is no file that was deleted: the count begins anew.
+            if !evidence.contains(&name) {
+                missing.scans = 0;
+                object.held = missing.held && !missing.approved;
+                object.trouble =
+                    self.invalid.get(&object.file).map(|why| (Reason::SourceInvalid, why.clone()));
+                self.objects.insert(name, object);
+                continue;
+            }
             missing.scans += 1;
             if missing.scans == 1 {
                 missing.since = started;
@@ -334,3 +347,15 @@ impl Sources {
                 .any(|(name, old)| self.objects.get(name).is_none_or(|new| !new.is_same(old)));
     }
 }
+
+/// Does the scan say that an object that it does not have is no longer in `file`?
+fn is_proved(file: &str, scan: &RawScan) -> bool {
+    match scan.files.get(file) {
+        Some(FileState::Parsed(parsed)) => !parsed.violations.iter().any(|v| v.is_error()),
+        Some(FileState::Unreadable(_) | FileState::Refused(_) | FileState::Unstable) => false,
+        None => scan.proves_absence_of(file),
+    }
+}
+
+#[cfg(test)]
+mod tests;
