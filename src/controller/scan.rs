@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::resource::condition::Reason;
+use crate::resource::validate::Violation;
 use crate::resource::{Kind, ObjectRef, Resource, SourceRef};
 use crate::world::record::{SourceRow, Write};
 use crate::world::scan::{FileState, ParsedFile, Place, RawScan, Root};
@@ -351,7 +352,7 @@ impl Sources {
 /// Does the scan say that an object that it does not have is no longer in `file`?
 fn is_proved(file: &str, scan: &RawScan) -> bool {
     match scan.files.get(file) {
-        Some(FileState::Parsed(parsed)) => !parsed.violations.iter().any(|v| v.is_error()),
+        Some(FileState::Parsed(parsed)) => !parsed.violations.iter().any(Violation::is_error),
         Some(FileState::Unreadable(_) | FileState::Refused(_) | FileState::Unstable) => false,
         None => scan.proves_absence_of(file),
     }

@@ -24,7 +24,7 @@ use super::image;
 /// The owner's number, and group.
 pub(crate) const OWNER: u32 = 1000;
 /// How long anything may take that takes a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -365,9 +365,11 @@ impl Ground {
             }
             let ended = self.operator.as_mut().and_then(|operator| operator.try_wait().unwrap());
             let late = self.elapsed().saturating_sub(began) > PATIENCE;
-            if ended.is_some() || late {
-                panic!("{}", self.dump(&format!("waited for: {what}; operator: {ended:?}")));
-            }
+            assert!(
+                !(ended.is_some() || late),
+                "{}",
+                self.dump(&format!("waited for: {what}; operator: {ended:?}"))
+            );
             std::thread::sleep(LOOK);
         }
     }
