@@ -1,3 +1,5 @@
+//! What scans mean, one case a test.
+
 use std::time::Duration;
 
 use jiff::Timestamp;
