@@ -30,6 +30,9 @@ impl Controller {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;
         };
+        if self.auditing.as_ref() == Some(&name) {
+            self.auditing = None;
+        }
         let done = self.next_seq();
         let key = self.keys.entry(name.clone()).or_default();
         key.in_flight = None;
