@@ -30,6 +30,9 @@ impl Controller {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;
         };
+        if self.auditing.as_ref() == Some(&name) {
+            self.auditing = None;
+        }
         let done = self.next_seq();
         let key = self.keys.entry(name.clone()).or_default();
         key.in_flight = None;
@@ -135,7 +138,11 @@ impl Controller {
     fn set_state(&mut self, id: &ContainerId, state: ContainerState, done: Seq, now: Now) {
         if let Some(seen) = self.world.observed.get_mut(id) {
             seen.snapshot.state = state;
-            seen.snapshot.details = None;
+            // Limits, policy and configuration outlast a start or stop; who is in it does not.
+            if let Some(details) = &mut seen.snapshot.details {
+                details.exec_ids.clear();
+                details.error.clear();
+            }
             seen.as_of = done;
             seen.read_at = now.mono;
             seen.made_here = false;

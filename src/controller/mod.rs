@@ -119,6 +119,9 @@ pub struct Controller {
     events: Vec<EventRecord>,
     stats: Stats,
     touched: BTreeSet<ResourceName>,
+    /// Running shells that may have been changed by hand while nobody listened: each is looked at once, one at a time.
+    to_audit: BTreeSet<ResourceName>,
+    auditing: Option<ResourceName>,
     view: View,
     view_dirty: bool,
     published_at: Option<Duration>,
@@ -177,6 +180,8 @@ impl Controller {
             events: loaded.events,
             stats: Stats::default(),
             touched: BTreeSet::new(),
+            to_audit: BTreeSet::new(),
+            auditing: None,
             view: View { instance, ..View::default() },
             view_dirty: true,
             published_at: None,
@@ -208,6 +213,7 @@ impl Controller {
             Input::Shutdown => self.shutting_down = true,
         }
         self.pass_time(now);
+        self.audit();
         self.drive(now);
         self.answer_ensures(now);
         self.save(now);

@@ -287,7 +287,17 @@ impl Sources {
     ) {
         let started = scan.started.mono;
         let before = std::mem::replace(&mut self.objects, present);
-        self.missing.retain(|object, _| !self.objects.contains_key(object));
+        // A held removal is over when its file was read again, not when nobody can say.
+        let objects = &self.objects;
+        self.missing.retain(|object, missing| {
+            objects.get(object).is_none_or(|at| missing.held && !is_read(&at.file, scan))
+        });
+        for (object, missing) in &mut self.missing {
+            if let Some(at) = self.objects.get_mut(object) {
+                missing.scans = 0;
+                at.held = !missing.approved;
+            }
+        }
         let total = before.keys().filter(|object| object.kind == Kind::Channel).count();
         let retained: BTreeMap<ObjectRef, Object> = before
             .iter()
@@ -347,6 +357,11 @@ impl Sources {
                 .iter()
                 .any(|(name, old)| self.objects.get(name).is_none_or(|new| !new.is_same(old)));
     }
+}
+
+/// Was the file there, and good?
+fn is_read(file: &str, scan: &RawScan) -> bool {
+    scan.files.contains_key(file) && is_proved(file, scan)
 }
 
 /// Does the scan say that an object that it does not have is no longer in `file`?

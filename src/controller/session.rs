@@ -389,8 +389,34 @@ impl Controller {
                 }
             }
             self.enqueue_all();
+            self.auditing = None;
+            self.to_audit = self.world.observed.channels().cloned().collect();
         }
         self.view_dirty = true;
+    }
+
+    /// A list does not tell limits, restart policy or configuration: what people changed while the stream was away is seen by
+    /// looking at each running shell once, in the background, after the channels that need something.
+    pub(super) fn audit(&mut self) {
+        if self.blocked().is_some() {
+            return;
+        }
+        while self.auditing.is_none() {
+            let Some(name) = self.to_audit.pop_first() else { return };
+            let running = self
+                .world
+                .observed
+                .shell_of(&name)
+                .filter(|seen| seen.state() == ContainerState::Running)
+                .map(|seen| seen.snapshot.id.clone());
+            let Some(id) = running else { continue };
+            let key = self.keys.entry(name.clone()).or_default();
+            if key.in_flight.is_none() && key.must_read.is_none() {
+                key.must_read = Some(MustRead::Id(id));
+                self.auditing = Some(name.clone());
+                self.enqueue(&name);
+            }
+        }
     }
 
     /// A person wants everything to be looked at: now rather than within the minute.

@@ -130,3 +130,18 @@ fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
     }
     assert!(sources.objects().get(&channel("a")).unwrap().resource().is_some());
 }
+
+#[test]
+fn a_held_removal_stays_held_while_nobody_can_look_also_over_a_restart() {
+    let FileState::Parsed(text) = good("a") else { unreachable!() };
+    let stored = BTreeMap::from([("t/a.yaml".to_owned(), text)]);
+    let owners = BTreeMap::from([(channel("a"), "t/a.yaml".to_owned())]);
+    let mut sources = Sources::restore(stored, &owners, &BTreeSet::from([channel("a")]), false);
+    let mut closed = scan(1, 1, &[("b.yaml", good("b"))]);
+    closed.unreadable.insert("t".to_owned(), "permission denied".to_owned());
+    sources.absorb(closed, DELAY);
+    for at in [2, 20] {
+        assert!(sources.absorb(scan(at, 1, &[("b.yaml", good("b"))]), DELAY).gone.is_empty());
+    }
+    assert_eq!(sources.held().count(), 1);
+}

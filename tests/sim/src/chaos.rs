@@ -378,7 +378,9 @@ fn heal(sim: &mut Sim) {
     sim.note("the faults stop");
     let slow = sim.luck.slow;
     sim.luck = Luck { slow, ..Luck::default() };
+    // A stream that lost something ends sometime; until then what it lost may stay unseen.
     sim.deaf = false;
+    sim.cut_stream();
     sim.store.failing = false;
     sim.engine.full = false;
     sim.engine.lag = Duration::ZERO;
