@@ -38,6 +38,8 @@ impl Controller {
             return;
         }
         self.open_gate(&channel);
+        // It may have gone a moment ago, and the event of that be on its way: the answer is read, not remembered.
+        self.doubt(&channel);
         self.enqueue(&channel);
         self.ensuring.push(Ensuring { id, channel, until: now.mono + ENSURE_WITHIN });
     }
@@ -62,7 +64,8 @@ impl Controller {
         let running = self.world.observed.shell_of(name).filter(|seen| {
             self.is_ready(name) && seen.state() == crate::container::ContainerState::Running
         });
-        if let Some(seen) = running.filter(|_| self.session.is_live()) {
+        let certain = self.session.is_live() && key.must_read.is_none();
+        if let Some(seen) = running.filter(|_| certain) {
             return Some(Reply::Ensured(EnsuredShell {
                 container_id: seen.snapshot.id.clone(),
                 engine_id: self.engine.id.clone(),

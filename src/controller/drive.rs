@@ -108,7 +108,10 @@ impl Controller {
             Wake::OnChange if step.want.is_some() => Some(now.mono + SAFETY_NET),
             Wake::OnChange => None,
         };
-        self.note_pending(now, name, step);
+        // Before the first list no container is known, and that is no reason to forget what one waits for.
+        if self.session.is_live() {
+            self.note_pending(now, name, step);
+        }
         let key = self.keys.entry(name.clone()).or_default();
         let old = key.wake_at.take();
         if let Some(old) = old {

@@ -278,6 +278,7 @@ impl Sim {
         if self.inputs > 30_000 {
             self.check.fail("30,000 inputs: something goes round and round");
         }
+        self.spread_news();
         let happening = self.happenings.first_key_value().map(|((at, _), _)| *at);
         let next = [happening, self.wake, self.engine.next_time()].into_iter().flatten().min();
         let Some(at) = next.filter(|at| *at <= end) else { return false };

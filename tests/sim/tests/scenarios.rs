@@ -1,0 +1,496 @@
+//! What the operator does when …, one sentence each.
+
+use std::time::Duration;
+
+use chanop::container::config::Limits;
+use chanop::container::{ContainerId, ContainerName, ContainerState};
+use chanop::controller::request::{Reply, Request};
+use chanop::resource::ObjectRef;
+use chanop::resource::condition::Reason;
+use chanop_sim::driver::Fate;
+use chanop_sim::host::name;
+use chanop_sim::tree::Reading;
+use chanop_sim::{Sim, Spec};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TWELVE: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+fn converged(channels: &[&str]) -> Sim {
+    let mut sim = Sim::with_channels(1, channels);
+    assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
+    sim.run_for(15 * SECOND);
+    sim
+}
+
+fn id(sim: &Sim, channel: &str) -> ContainerId {
+    sim.shell(channel).expect("a shell").id.clone()
+}
+
+fn status(sim: &Sim, channel: &str) -> String {
+    sim.channel(channel).map_or_else(String::new, |view| view.status.clone())
+}
+
+fn sound(sim: &Sim) {
+    assert_eq!(sim.check.broken, None, "{}", sim.log.join("\n"));
+}
+
+fn target(channel: &str) -> ObjectRef {
+    ObjectRef::channel(name(channel))
+}
+
+#[test]
+fn twelve_channels_cost_a_create_and_a_start_each() {
+    let sim = converged(&TWELVE);
+    for word in ["create", "start"] {
+        assert_eq!(sim.count(Duration::ZERO, word, None), 12, "{word}");
+    }
+    assert_eq!(sim.count(Duration::ZERO, "inspect", None), 0, "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn at_rest_there_are_pings_and_lists_whatever_the_number_of_channels() {
+    let mut sim = converged(&TWELVE);
+    let (since, commits) = (sim.now, sim.store.commits);
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    assert_eq!(sim.count(since, "inspect", None), 0);
+    assert!((18..=21).contains(&sim.count(since, "ping", None)));
+    assert!((4..=7).contains(&sim.count(since, "list", None)));
+    assert_eq!(sim.store.commits, commits);
+}
+
+#[test]
+fn two_of_twelve_are_stopped_kept_and_removed() {
+    let mut sim = converged(&TWELVE);
+    let gone = sim.now;
+    sim.delete("a");
+    sim.delete("b");
+    sim.run_for(9 * SECOND);
+    assert_eq!(sim.mutations(gone), 0, "absence is not believed at once");
+    assert!(sim.run_until(10 * SECOND, |sim| {
+        ["a", "b"].iter().all(|c| sim.shell(c).is_some_and(|s| s.state == ContainerState::Exited))
+    }));
+    sim.run_for(25 * SECOND);
+    assert!(sim.shell("a").is_some(), "kept for keepStopped");
+    assert!(sim.run_until(20 * SECOND, |sim| sim.shell("a").is_none() && sim.shell("b").is_none()));
+    sim.run_for(SECOND);
+    assert!(sim.channel("a").is_none());
+    assert!(sim.all_ready());
+    sound(&sim);
+}
+
+#[test]
+fn the_return_of_the_file_starts_the_same_container_again() {
+    let mut sim = converged(&["a", "b", "c"]);
+    let first = id(&sim, "a");
+    sim.delete("a");
+    assert!(sim.run_until(30 * SECOND, |sim| {
+        sim.shell("a").is_some_and(|shell| shell.state == ContainerState::Exited)
+    }));
+    sim.write("a", Spec::default());
+    assert!(sim.run_until(10 * SECOND, |sim| sim.is_ready("a")));
+    assert_eq!(id(&sim, "a"), first);
+    sound(&sim);
+}
+
+#[test]
+fn a_mass_removal_is_held_until_a_person_confirms_the_revision_that_was_shown() {
+    let mut sim = converged(&TWELVE);
+    sim.tree.revision = Some("4f1c2aa".to_owned());
+    let since = sim.now;
+    for channel in &TWELVE[..8] {
+        sim.delete(channel);
+    }
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    assert_eq!(sim.view.specs.held.len(), 8);
+    assert_eq!(status(&sim, "a"), "PruneHeld");
+    sim.engine.kill(&id(&sim, "a"), 137);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.is_live())), "healed");
+    let wrong = sim.request(Request::ConfirmPrune("abcdef0".to_owned()));
+    assert!(matches!(sim.replies.get(&wrong), Some(Reply::Refused(_))));
+    let right = sim.request(Request::ConfirmPrune("4f1c2aa".to_owned()));
+    assert!(matches!(sim.replies.get(&right), Some(Reply::Accepted(_))));
+    assert!(sim.run_until(120 * SECOND, |sim| TWELVE[..8].iter().all(|c| sim.shell(c).is_none())));
+    assert!(sim.all_ready());
+    sound(&sim);
+}
+
+#[test]
+fn a_held_removal_stays_held_over_a_restart() {
+    let mut sim = converged(&["a", "b", "c", "d"]);
+    for channel in ["a", "b", "c"] {
+        sim.delete(channel);
+    }
+    sim.run_for(30 * SECOND);
+    let since = sim.now;
+    sim.crash(SECOND);
+    sim.run_for(120 * SECOND);
+    assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+    assert_eq!(sim.view.specs.held.len(), 3);
+}
+
+#[test]
+fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
+    let mut sim = converged(&["a", "b"]);
+    let since = sim.now;
+    sim.tree.tear("a", 1);
+    sim.files_changed();
+    sim.run_for(60 * SECOND);
+    sim.crash(SECOND);
+    sim.run_for(120 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    assert!(sim.view.specs.invalid.contains_key("a.yaml"), "{:?}", sim.view.specs.invalid);
+    sim.engine.remove_by_hand(&id(&sim, "a"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "healed from the last good content");
+    sound(&sim);
+}
+
+#[test]
+fn while_the_directory_is_away_nothing_is_stopped_and_healing_goes_on() {
+    let mut sim = converged(&["a", "b"]);
+    let since = sim.now;
+    sim.tree.away = Some("moved away");
+    sim.files_changed();
+    sim.run_for(60 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    sim.engine.remove_by_hand(&id(&sim, "a"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    sim.crash(SECOND);
+    sim.run_for(60 * SECOND);
+    sim.engine.remove_by_hand(&id(&sim, "b"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("b").is_some_and(|s| s.is_live())), "also after a restart: {}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn an_unreadable_file_stops_nothing() {
+    let mut sim = converged(&["a"]);
+    let since = sim.now;
+    sim.tree.files.get_mut("a").expect("a file").reading = Reading::Unreadable;
+    sim.files_changed();
+    sim.run_for(120 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+}
+
+#[test]
+fn a_change_waits_until_everybody_has_left_the_shell() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.enter(&first);
+    sim.edit("a", |spec| spec.image = "img-b:1");
+    sim.run_for(60 * SECOND);
+    assert_eq!(id(&sim, "a"), first);
+    let view = sim.channel("a").expect("a view");
+    assert!(view.ready, "a shell whose change waits is usable");
+    assert_eq!(view.pending.as_ref().map(|pending| pending.action.as_str()), Some("recreate"));
+    sim.engine.leave(&first);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first));
+    sound(&sim);
+}
+
+#[test]
+fn a_change_that_waits_too_long_is_forced_and_the_wait_survives_a_restart() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.enter(&first);
+    sim.edit("a", |spec| spec.image = "img-b:1");
+    sim.run_for(200 * SECOND);
+    sim.crash(SECOND);
+    sim.run_for(80 * SECOND);
+    assert_eq!(id(&sim, "a"), first);
+    assert!(sim.run_until(30 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first), "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn limits_change_in_place() {
+    let mut sim = converged(&["a"]);
+    let (first, since) = (id(&sim, "a"), sim.now);
+    sim.edit("a", |spec| spec.memory = 128);
+    assert!(sim.run_until(5 * SECOND, |sim| {
+        sim.shell("a").is_some_and(|s| s.config.limits.memory_bytes == 128 << 20)
+    }));
+    sim.run_for(30 * SECOND);
+    assert_eq!(id(&sim, "a"), first);
+    assert_eq!(sim.shell("a").map(|shell| shell.starts), Some(1));
+    assert_eq!(sim.mutations(since), 1);
+    sound(&sim);
+}
+
+#[test]
+fn what_docker_update_changed_is_put_back() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    let limits = Limits { nano_cpus: 0, memory_bytes: 1 << 30, pids: 7 };
+    sim.engine.update_by_hand(&first, Some(limits), Some("always"));
+    assert!(sim.run_until(5 * SECOND, |sim| {
+        sim.shell("a").is_some_and(|s| s.restart_policy == "no" && s.config.limits.pids != 7)
+    }));
+    assert_eq!(id(&sim, "a"), first);
+    sound(&sim);
+}
+
+#[test]
+fn what_docker_update_changed_while_the_operator_was_away_is_put_back() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.crash(SECOND);
+    sim.engine.update_by_hand(&first, None, Some("always"));
+    assert!(sim.run_until(10 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.restart_policy == "no")));
+    sound(&sim);
+}
+
+#[test]
+fn a_shell_that_keeps_ending_is_started_later_and_later() {
+    let mut sim = Sim::new(1);
+    sim.write("a", Spec { image: "img-crash:1", ..Spec::default() });
+    sim.run_for(400 * SECOND);
+    let starts: Vec<u64> =
+        sim.calls.iter().filter(|call| call.word == "start").map(|call| call.at.as_secs()).collect();
+    let waits: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let expected = [1, 11, 21, 41, 81, 161];
+    assert_eq!(waits.len(), expected.len(), "{waits:?}");
+    for (wait, expected) in waits.iter().zip(expected) {
+        assert!(wait.abs_diff(expected) <= 1, "{waits:?}");
+    }
+    assert_eq!(status(&sim, "a"), "CrashLoopBackOff");
+    sound(&sim);
+}
+
+#[test]
+fn a_container_that_cannot_be_started_is_removed_and_made_anew_more_and_more_slowly() {
+    let mut sim = Sim::new(1);
+    sim.write("a", Spec { image: "img-bad:1", ..Spec::default() });
+    sim.run_for(300 * SECOND);
+    let creates = sim.count(Duration::ZERO, "create", Some("a"));
+    assert!((4..=12).contains(&creates), "{creates} creates\n{}", sim.log.join("\n"));
+    assert!(sim.count(Duration::ZERO, "start", Some("a")) <= creates);
+    assert_eq!(status(&sim, "a"), "StartFailed");
+    sim.edit("a", |spec| spec.image = "img-a:1");
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "a new spec opens the gate");
+    sound(&sim);
+}
+
+#[test]
+fn an_image_that_is_missing_is_tried_by_the_schedule_whatever_events_come() {
+    let mut sim = Sim::new(1);
+    sim.write("a", Spec { image: "img-missing:1", ..Spec::default() });
+    sim.run_for(300 * SECOND);
+    assert!(sim.count(Duration::ZERO, "create", Some("a")) <= 12);
+    assert_eq!(status(&sim, "a"), "ImageMissing");
+    sim.engine.images.insert("img-missing:1".to_owned());
+    sim.request(Request::Reconcile(Some(target("a"))));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "reconcile opens the gate");
+}
+
+#[test]
+fn a_create_whose_answer_is_lost_makes_no_second_container() {
+    for fate in [Fate::AnswerLost, Fate::Lost, Fate::Hangs, Fate::Zombie(3 * SECOND)] {
+        let mut sim = Sim::with_channels(1, &["a"]);
+        sim.fates.push_back(("create", fate.clone()));
+        assert!(sim.run_until(200 * SECOND, Sim::all_ready), "{fate:?}\n{}", sim.log.join("\n"));
+        sim.run_for(30 * SECOND);
+        assert_eq!(sim.engine.containers.len(), 1, "{fate:?}");
+        sound(&sim);
+    }
+}
+
+#[test]
+fn a_name_in_a_strangers_hands_is_left_to_them() {
+    let mut sim = Sim::new(1);
+    let shell = ContainerName::parse("chanop_default_a").expect("a name");
+    let stranger = sim.engine.create_by_hand(&shell, std::collections::BTreeMap::new()).expect("made");
+    sim.write("a", Spec::default());
+    sim.run_for(300 * SECOND);
+    assert_eq!(status(&sim, "a"), "NameConflict");
+    let creates = sim.count(Duration::ZERO, "create", Some("a"));
+    assert!(creates <= 12, "{creates} creates in five minutes");
+    assert_eq!(sim.engine.containers.get(&stranger).map(|c| c.state), Some(ContainerState::Running));
+    sim.engine.remove_by_hand(&stranger);
+    sim.request(Request::Reconcile(Some(target("a"))));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
+
+#[test]
+fn a_renamed_shell_is_never_touched_and_a_new_one_is_made() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.rename(&first, &ContainerName::parse("mine").expect("a name"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    sim.run_for(300 * SECOND);
+    assert_ne!(id(&sim, "a"), first);
+    assert_eq!(sim.engine.containers.get(&first).map(|c| c.state), Some(ContainerState::Running));
+    assert_eq!(sim.view.impostors.len(), 1);
+    sound(&sim);
+}
+
+#[test]
+fn a_paused_shell_is_left_alone() {
+    let mut sim = converged(&["a"]);
+    let (first, since) = (id(&sim, "a"), sim.now);
+    sim.engine.pause(&first);
+    sim.run_for(10 * SECOND);
+    assert_eq!(status(&sim, "a"), "Paused");
+    sim.edit("a", |spec| spec.image = "img-b:1");
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    sim.engine.unpause(&first);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first));
+    sound(&sim);
+}
+
+#[test]
+fn three_failures_open_the_breaker_and_one_probe_asks_for_all() {
+    let mut sim = converged(&TWELVE);
+    let ids: Vec<ContainerId> = sim.engine.containers.keys().cloned().collect();
+    sim.engine.down = true;
+    for container in &ids {
+        sim.engine.kill(container, 137);
+    }
+    let since = sim.now;
+    sim.run_for(60 * SECOND);
+    assert_eq!(status(&sim, "a"), "EngineUnavailable");
+    let calls = sim.calls.iter().filter(|call| call.at >= since).count();
+    assert!(calls <= 50, "{calls} calls while the engine is away");
+    sim.engine.down = false;
+    assert!(sim.run_until(30 * SECOND, Sim::all_ready));
+    sound(&sim);
+}
+
+#[test]
+fn a_deaf_event_stream_is_noticed_within_five_seconds_of_an_own_change() {
+    let mut sim = converged(&["a", "b"]);
+    sim.deaf = true;
+    sim.edit("a", |spec| spec.memory = 128);
+    let changed = sim.now;
+    assert!(sim.run_until(7 * SECOND, |sim| sim.count(changed, "list", None) > 0), "{}", sim.log.join("\n"));
+}
+
+#[test]
+fn a_channel_suspended_by_hand_runs_again_when_its_time_is_over() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    let request = Request::Suspend {
+        target: target("a"),
+        duration: Some(30 * SECOND),
+        reason: "lunch".to_owned(),
+    };
+    sim.request(request);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| !s.is_live())));
+    assert_eq!(status(&sim, "a"), "Suspended");
+    sim.crash(SECOND);
+    sim.run_for(10 * SECOND);
+    assert!(!sim.shell("a").is_some_and(|s| s.is_live()), "an override outlives the process");
+    assert!(sim.run_until(25 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    assert_eq!(id(&sim, "a"), first);
+    sound(&sim);
+}
+
+#[test]
+fn a_channel_suspended_by_its_file_is_stopped_and_kept() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.edit("a", |spec| spec.suspend = true);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| !s.is_live())));
+    sim.run_for(300 * SECOND);
+    sim.edit("a", |spec| spec.suspend = false);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    assert_eq!(id(&sim, "a"), first);
+    sound(&sim);
+}
+
+#[test]
+fn a_deselected_channel_is_stopped_and_never_removed() {
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| spec.zone = Some("far"));
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.shell("a").map(|shell| shell.state), Some(ContainerState::Exited));
+    assert_eq!(status(&sim, "a"), "NotForThisHost");
+    sound(&sim);
+}
+
+#[test]
+fn ensure_answers_with_the_running_shell_or_says_why_not() {
+    let mut sim = converged(&["a"]);
+    sim.engine.remove_by_hand(&id(&sim, "a"));
+    let asked = sim.request(Request::Ensure(name("a")));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.replies.contains_key(&asked)));
+    let Some(Reply::Ensured(shell)) = sim.replies.get(&asked) else {
+        panic!("{:?}", sim.replies.get(&asked));
+    };
+    assert_eq!(shell.container_id, id(&sim, "a"));
+    sim.edit("a", |spec| spec.suspend = true);
+    sim.run_for(10 * SECOND);
+    let asked = sim.request(Request::Ensure(name("a")));
+    sim.run_for(SECOND);
+    assert!(matches!(sim.replies.get(&asked), Some(Reply::Refused(_))), "{:?}", sim.replies);
+    let asked = sim.request(Request::Ensure(name("nobody")));
+    assert!(matches!(sim.replies.get(&asked), Some(Reply::NotFound(_))));
+}
+
+#[test]
+fn ensure_while_the_engine_is_away_is_answered_after_a_minute() {
+    let mut sim = converged(&["a"]);
+    sim.engine.down = true;
+    sim.run_for(30 * SECOND);
+    let asked = sim.request(Request::Ensure(name("a")));
+    sim.run_for(30 * SECOND);
+    assert_eq!(sim.replies.get(&asked), None);
+    sim.run_for(31 * SECOND);
+    assert!(matches!(sim.replies.get(&asked), Some(Reply::Refused(_))));
+}
+
+#[test]
+fn while_the_store_cannot_be_written_nothing_is_changed() {
+    let mut sim = converged(&["a"]);
+    sim.store.failing = true;
+    sim.edit("a", |spec| spec.var = 7);
+    sim.run_for(SECOND);
+    let since = sim.now;
+    sim.engine.kill(&id(&sim, "a"), 137);
+    sim.run_for(60 * SECOND);
+    assert_eq!(sim.mutations(since), 0);
+    assert!(sim.view.blocked.as_deref().is_some_and(|why| why.contains("store")));
+    sim.store.failing = false;
+    assert!(sim.run_until(15 * SECOND, Sim::all_ready));
+    sound(&sim);
+}
+
+#[test]
+fn another_operators_anchor_ends_this_one_and_takeover_takes_it() {
+    let mut sim = Sim::with_channels(1, &["a"]);
+    sim.engine.anchor = Some("state-2".to_owned());
+    sim.run_for(10 * SECOND);
+    assert!(sim.fatal.as_deref().is_some_and(|why| why.contains("--takeover")));
+    assert_eq!(sim.mutations(Duration::ZERO), 0);
+    let mut sim = Sim::with_channels(1, &["a"]);
+    sim.engine.anchor = Some("state-2".to_owned());
+    sim.takeover = true;
+    assert!(sim.run_until(10 * SECOND, Sim::all_ready));
+    assert_eq!(sim.fatal, None);
+}
+
+#[test]
+fn a_workspace_that_vanishes_holds_the_channel_and_what_runs_stays() {
+    let mut sim = converged(&["a"]);
+    let since = sim.now;
+    sim.host.missing.insert("/home/u/a".to_owned());
+    sim.run_for(60 * SECOND);
+    assert_eq!(status(&sim, "a"), Reason::WorkspaceMissing.as_str());
+    assert_eq!(sim.mutations(since), 0);
+    sim.host.missing.clear();
+    assert!(sim.run_until(60 * SECOND, |sim| sim.is_ready("a")));
+}
+
+#[test]
+fn a_killed_operator_adopts_what_runs() {
+    let mut sim = converged(&TWELVE);
+    let since = sim.now;
+    sim.crash(SECOND);
+    assert!(sim.run_until(10 * SECOND, |sim| sim.count(since, "list", None) > 0 && sim.all_ready()));
+    sim.run_for(60 * SECOND);
+    assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+}
