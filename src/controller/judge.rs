@@ -64,6 +64,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
     let desired = Desired {
         channels,
         classes: classes.values().map(|class| class.meta.name.clone()).collect(),
+        unread: sources.unread(),
         unavailable: sources.unavailable().map(str::to_owned),
         ready: sources.complete(),
     };

@@ -43,8 +43,8 @@ use self::view::{ChannelView, Stats, View};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
-use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write};
-use crate::world::scan::ParsedFile;
+use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
+use crate::world::scan::{ParsedFile, Place};
 use crate::world::{Settings, World};
 
 /// How long a failed commit waits for its next try.
@@ -61,7 +61,7 @@ pub struct Beginning {
     pub loaded: Loaded,
     /// The store's last good files, parsed.
     pub sources: BTreeMap<String, Arc<ParsedFile>>,
-    /// What the specs directory, instance and host labels are now: see [`crate::world::record::meta_key::SCOPE`].
+    /// What the specs directory, instance and host labels are now: see [`meta_key::SCOPE`].
     pub scope: String,
     /// May the anchor be taken over from another state directory?
     pub takeover: bool,
@@ -107,6 +107,10 @@ pub struct Controller {
     network_retry_at: Option<Duration>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
+    /// Kept once a scan misses nothing under it.
+    scope: Option<String>,
+    /// As kept.
+    place: Option<Place>,
     state_id: String,
     takeover: bool,
     engine_failures: u32,
@@ -137,9 +141,20 @@ impl Controller {
         let channels = || loaded.inventory.iter().filter(|(_, row)| row.gone_since.is_none());
         let held: BTreeSet<ObjectRef> =
             channels().filter(|(_, row)| row.held).map(|(object, _)| object.clone()).collect();
-        let old_scope = loaded.meta.get(crate::world::record::meta_key::SCOPE);
+        let old_scope = loaded.meta.get(meta_key::SCOPE);
         let suspicious = old_scope.is_some_and(|old| *old != scope);
-        let tracker = Sources::restore(sources, &judge::owners(channels()), &held, suspicious);
+        let settled_scope = old_scope == Some(&scope);
+        let place: Option<Place> = loaded
+            .meta
+            .get(meta_key::PLACE)
+            .and_then(|text| serde_json::from_str(text).ok());
+        let tracker = Sources::restore(
+            sources,
+            &judge::owners(channels()),
+            &held,
+            place.clone(),
+            suspicious,
+        );
         let mut world = World::new(settings);
         let instance = world.settings.instance.to_string();
         world.inventory = loaded.inventory;
@@ -152,7 +167,7 @@ impl Controller {
         for object in world.inventory.keys() {
             keys.entry(object.name.clone()).or_default();
         }
-        let mut core = Self {
+        Self {
             world,
             sources: tracker,
             facts: Facts::default(),
@@ -168,6 +183,8 @@ impl Controller {
             network_retry_at: None,
             calls: BTreeMap::new(),
             seq: 0,
+            scope: (!settled_scope).then_some(scope),
+            place,
             state_id: loaded.state_id,
             takeover,
             engine_failures: 0,
@@ -188,12 +205,7 @@ impl Controller {
             shutting_down: false,
             jitter: Jitter::new(seed),
             out: Vec::new(),
-        };
-        if old_scope.is_none_or(|old| *old != scope) {
-            let key = crate::world::record::meta_key::SCOPE.to_owned();
-            core.unsaved.push(Write::Meta(key, scope));
         }
-        core
     }
 
     /// What is known, for tests and for the plan.
@@ -261,6 +273,7 @@ impl Controller {
         let first = !self.sources.scanned();
         let outcome = self.sources.absorb(scan, self.world.settings.prune_delay);
         self.unsaved.extend(outcome.writes);
+        self.keep_place();
         self.rescan_at = outcome.rescan_at.map(|at| at.max(now.mono));
         for (object, file) in &outcome.gone {
             self.object_gone(now, object, file);
@@ -275,6 +288,20 @@ impl Controller {
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
         self.probe();
         self.view_dirty = true;
+    }
+
+    /// Under which path, in which directory nothing was missing: what is missing elsewhere later is held.
+    fn keep_place(&mut self) {
+        let Some(place) = self.sources.settled_in() else { return };
+        if self.place.as_ref() != Some(place) {
+            if let Ok(text) = serde_json::to_string(place) {
+                self.unsaved.push(Write::Meta(meta_key::PLACE.to_owned(), text));
+            }
+            self.place = Some(place.clone());
+        }
+        if let Some(scope) = self.scope.take() {
+            self.unsaved.push(Write::Meta(meta_key::SCOPE.to_owned(), scope));
+        }
     }
 
     fn object_gone(&mut self, now: Now, object: &ObjectRef, file: &str) {
