@@ -23,9 +23,7 @@ const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_mins(1)
 impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
         let Some(sent) = self.calls.remove(&seq) else { return };
-        if let Some(waiter) = self.lanes.give_back(&sent.call) {
-            self.enqueue(&waiter);
-        }
+        self.lanes.give_back(&sent.call);
         let Some(name) = sent.channel else {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;
@@ -41,7 +39,7 @@ impl Controller {
         }
         match answer {
             Ok(answer) => {
-                self.engine_failures = 0;
+                self.engine_failures.clear();
                 self.succeeded(now, &name, seq, done, sent.call, answer, &sent.cause);
             }
             Err(failure) => self.failed(now, &name, seq, &sent.call, failure),
@@ -92,7 +90,10 @@ impl Controller {
             }
             (Call::Stop { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Exited, done, now);
-                self.keys.entry(name.clone()).or_default().stopped_by_us = Some(id);
+                let key = self.keys.entry(name.clone()).or_default();
+                // As good as a look: should somebody start it again, the engine refuses to remove it.
+                key.fresh = Some((id.clone(), now.mono));
+                key.stopped_by_us = Some(id);
                 self.tell(now, name, "Stopped", cause);
             }
             (Call::Remove { id, .. }, _) => {
@@ -172,6 +173,7 @@ impl Controller {
     fn inspected(&mut self, now: Now, name: &ResourceName, sent: Seq, snapshot: Snapshot) {
         let key = self.keys.entry(name.clone()).or_default();
         let stale = key.last_event > sent;
+        key.read_gate = None;
         if !stale {
             key.must_read = None;
             key.fresh = Some((snapshot.id.clone(), now.mono));
@@ -282,6 +284,7 @@ impl Controller {
                 if !stale {
                     key.must_read = None;
                 }
+                key.read_gate = None;
                 key.fresh = None;
                 match (&id, call) {
                     (Some(id), _) => self.gone(id),
@@ -301,6 +304,17 @@ impl Controller {
                     self.patience(now, name, &message);
                 }
             }
+            // A look that the engine refuses: looked again later and later, and it is said.
+            Failure::Conflict(message)
+            | Failure::Refused(_, message)
+            | Failure::Failed(_, message)
+            | Failure::NoSpace(message)
+                if !call.mutates() =>
+            {
+                key.must_read = Some(must_read);
+                self.close_read_gate(now, name);
+                self.trouble(now, name, Reason::Stuck, message, Class::Engine);
+            }
             Failure::Conflict(message) => {
                 key.must_read = Some(must_read);
                 self.close_gate(now, name, Class::Conflict);
@@ -311,8 +325,11 @@ impl Controller {
                 if id.is_some() {
                     key.must_read = Some(must_read);
                 }
+                if let (Reason::NetworkMissing, Some(id)) = (reason, id.clone()) {
+                    self.world.unstartable.insert(name.clone(), id);
+                }
                 self.trouble(now, name, reason, message, Class::Spec);
-                if id.is_none() {
+                if matches!(call, Call::Create { .. } | Call::Start { .. }) {
                     self.network_in_doubt(now, name);
                 }
             }
@@ -327,18 +344,21 @@ impl Controller {
             Failure::Unknown(message) => {
                 if call.mutates() {
                     self.stats.unknown_outcomes += 1;
+                } else {
+                    self.close_read_gate(now, name);
                 }
                 let key = self.keys.entry(name.clone()).or_default();
                 key.must_read = Some(must_read);
                 self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, &Failure::Unknown(message));
+                self.count_engine_failure(now, name, &Failure::Unknown(message));
             }
             Failure::Unreachable(message) => {
                 if !call.mutates() {
                     key.must_read = Some(must_read);
+                    self.close_read_gate(now, name);
                 }
                 self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, &Failure::Unreachable(message));
+                self.count_engine_failure(now, name, &Failure::Unreachable(message));
             }
         }
     }
@@ -355,6 +375,13 @@ impl Controller {
         if own && self.network_retry_at.is_none() {
             self.network_retry_at = Some(now.mono);
         }
+    }
+
+    /// A look that failed is not taken again at once either.
+    fn close_read_gate(&mut self, now: Now, name: &ResourceName) {
+        let jitter = self.jitter.draw();
+        let key = self.keys.entry(name.clone()).or_default();
+        key.read_gate = Some(after_failure(key.read_gate, Class::Engine, now.mono, jitter));
     }
 
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {

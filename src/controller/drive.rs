@@ -50,7 +50,12 @@ impl Controller {
 
     /// Plans every channel that waits to be planned.
     pub(super) fn drive(&mut self, now: Now) {
-        while let Some((_, name)) = self.ready.pop_first() {
+        loop {
+            while let Some((_, name)) = self.ready.pop_first() {
+                self.step(now, &name);
+            }
+            // Whoever waited longest for a lane that has room is planned again: the world may have changed since.
+            let Some(name) = self.lanes.admissible() else { break };
             self.step(now, &name);
         }
     }
@@ -81,7 +86,13 @@ impl Controller {
         if self.blocked().is_some() {
             return;
         }
+        let read_gate = self.keys.get(name).and_then(|key| key.read_gate);
         let must_read = self.keys.get(name).and_then(|key| key.must_read.clone());
+        if let (Some(_), Some(gate)) = (&must_read, read_gate.filter(|gate| gate.until > now.mono))
+        {
+            self.wake_at(name, gate.until);
+            return;
+        }
         if let Some(what) = must_read {
             let call = match what {
                 MustRead::Id(id) => Call::Inspect(id),
@@ -139,7 +150,11 @@ impl Controller {
             .is_some_and(|seen| seen.state() == ContainerState::Exited);
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
-        let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
+        // What waits for a person has no end that would come nearer.
+        let waits = step
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.verb != "remove" && pending.forced_at.is_some());
         let stopping = step
             .want
             .as_ref()
@@ -174,6 +189,10 @@ impl Controller {
             .as_ref()
             .filter(|(_, at)| now.mono.saturating_sub(*at) < FRESH_FOR)
             .map(|(id, _)| id.clone());
+        if let Some(gate) = key.read_gate.filter(|gate| gate.until > now.mono) {
+            self.wake_at(name, gate.until);
+            return;
+        }
         if let Action::Inspect(id) = &want.action {
             if fresh.as_ref() == Some(id) {
                 // It was looked at just now, and still does not say enough.
@@ -196,10 +215,6 @@ impl Controller {
                 return;
             }
         }
-        if let Err(wait) = self.lanes.take_token(now.mono) {
-            self.wake_at(name, now.mono + wait);
-            return;
-        }
         if recreate {
             self.remember_drift(name);
         }
@@ -211,6 +226,14 @@ impl Controller {
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
+        if !self.lanes.has_room(&call) {
+            self.wait_for_lane(name, &call);
+            return;
+        }
+        if let Err(wait) = self.lanes.take_token(now.mono) {
+            self.wake_at(name, now.mono + wait);
+            return;
+        }
         self.dispatch(name, call, want.cause);
     }
 
@@ -237,10 +260,10 @@ impl Controller {
     /// Sends a channel's call, or lets it wait for its lane.
     fn dispatch(&mut self, name: &ResourceName, call: Call, cause: String) {
         if !self.lanes.take(&call) {
-            let turn = self.keys.get(name).map_or(0, |key| key.turn);
-            self.lanes.wait(&call, turn, name.clone());
+            self.wait_for_lane(name, &call);
             return;
         }
+        self.lanes.leave(name);
         if call.mutates() {
             self.stats.actions += 1;
         }
@@ -253,6 +276,11 @@ impl Controller {
         key.in_flight = Some(InFlight { seq, call });
         key.dirty = false;
         self.touch(name);
+    }
+
+    fn wait_for_lane(&mut self, name: &ResourceName, call: &Call) {
+        let turn = self.keys.get(name).map_or(0, |key| key.turn);
+        self.lanes.wait(call, turn, name.clone());
     }
 
     /// Sends a call that concerns no channel.

@@ -42,13 +42,10 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
             drafts.insert(channel.meta.name.clone(), draft);
         }
     }
-    let writable: BTreeMap<ResourceName, Vec<String>> = drafts
-        .iter()
-        .filter_map(|(name, draft)| {
-            let effective = draft.effective.as_ref().ok()?;
-            Some((name.clone(), admission::writable_paths(effective)))
-        })
-        .collect();
+    let writable = admission::writable_by_path(drafts.iter().filter_map(|(name, draft)| {
+        let effective = draft.effective.as_ref().ok()?;
+        Some((name, effective.as_ref()))
+    }));
     let context = AdmissionContext {
         owner: settings.owner.clone(),
         protected: settings.protected.clone(),

@@ -67,6 +67,8 @@ pub struct Lanes {
     limits: BTreeMap<Lane, usize>,
     used: BTreeMap<Lane, usize>,
     waiting: BTreeMap<Lane, BTreeSet<(u64, ResourceName)>>,
+    /// Each waits once.
+    places: BTreeMap<ResourceName, (Lane, u64)>,
     /// After an outage, how many creates may be on their way: doubled by each success, so that a fault that hits all costs
     /// few doomed calls.
     slow_start: usize,
@@ -93,45 +95,70 @@ impl Lanes {
             limits,
             used: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            places: BTreeMap::new(),
             slow_start: usize::MAX,
             tokens: TOKENS_MAX,
             filled_at: Duration::ZERO,
         }
     }
 
-    /// Takes a slot for the call, when there is one.
-    pub fn take(&mut self, call: &Call) -> bool {
-        let lane = Lane::of(call);
+    /// Is there a slot for the call?
+    pub fn has_room(&self, call: &Call) -> bool {
+        self.has_slot(Lane::of(call))
+    }
+
+    fn has_slot(&self, lane: Lane) -> bool {
         let mut limit = self.limits.get(&lane).copied().unwrap_or(1);
         if lane == Lane::Create {
             limit = limit.min(self.slow_start);
         }
-        let used = self.used.entry(lane).or_default();
-        if *used >= limit {
-            return false;
-        }
-        *used += 1;
-        true
+        self.used.get(&lane).copied().unwrap_or(0) < limit
     }
 
-    /// Gives the slot back, and names who waited longest for it.
-    pub fn give_back(&mut self, call: &Call) -> Option<ResourceName> {
+    /// Takes a slot for the call, when there is one.
+    pub fn take(&mut self, call: &Call) -> bool {
         let lane = Lane::of(call);
-        if let Some(used) = self.used.get_mut(&lane) {
+        let room = self.has_slot(lane);
+        if room {
+            *self.used.entry(lane).or_default() += 1;
+        }
+        room
+    }
+
+    /// Gives the slot back.
+    pub fn give_back(&mut self, call: &Call) {
+        if let Some(used) = self.used.get_mut(&Lane::of(call)) {
             *used = used.saturating_sub(1);
         }
-        self.waiting.get_mut(&lane)?.pop_first().map(|(_, name)| name)
     }
 
-    /// Puts a channel into the queue of the lane.
+    /// Puts a channel into the queue of the lane; one that waits for it already keeps its place.
     pub fn wait(&mut self, call: &Call, turn: u64, name: ResourceName) {
-        self.waiting.entry(Lane::of(call)).or_default().insert((turn, name));
+        let lane = Lane::of(call);
+        if self.places.get(&name).is_some_and(|(waits_for, _)| *waits_for == lane) {
+            return;
+        }
+        self.leave(&name);
+        self.places.insert(name.clone(), (lane, turn));
+        self.waiting.entry(lane).or_default().insert((turn, name));
     }
 
-    /// Lets everybody go: they are planned again.
-    pub fn drain(&mut self) -> Vec<ResourceName> {
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_values().flatten().map(|(_, name)| name).collect()
+    /// Takes a channel out of the queue that it waits in.
+    pub fn leave(&mut self, name: &ResourceName) {
+        if let Some((lane, turn)) = self.places.remove(name) {
+            if let Some(queue) = self.waiting.get_mut(&lane) {
+                queue.remove(&(turn, name.clone()));
+            }
+        }
+    }
+
+    /// Takes out whoever waited longest for a lane that has room.
+    pub fn admissible(&mut self) -> Option<ResourceName> {
+        let (_, queue) =
+            self.waiting.iter().find(|(lane, queue)| !queue.is_empty() && self.has_slot(**lane))?;
+        let name = queue.first().map(|(_, name)| name.clone())?;
+        self.leave(&name);
+        Some(name)
     }
 
     /// How many wait.

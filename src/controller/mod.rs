@@ -36,7 +36,7 @@ use self::effect::{Call, Effect};
 use self::input::{EngineFacts, Input, Seq};
 use self::key::KeyState;
 use self::lanes::Lanes;
-use self::request::{Reply, Request};
+use self::request::Reply;
 use self::scan::Sources;
 use self::session::Session;
 use self::view::{ChannelView, Stats, View};
@@ -113,7 +113,12 @@ pub struct Controller {
     place: Option<Place>,
     state_id: String,
     takeover: bool,
-    engine_failures: u32,
+    /// Channels whose last call failed for the engine's sake.
+    engine_failures: BTreeSet<ResourceName>,
+    /// Was everything known since the engine was last away?
+    was_live: bool,
+    /// How often in a row the engine could not be reached, or not for long.
+    outages: u32,
     unsaved: Vec<Write>,
     committing: Option<(Seq, Vec<Write>)>,
     store_error: Option<String>,
@@ -144,17 +149,10 @@ impl Controller {
         let old_scope = loaded.meta.get(meta_key::SCOPE);
         let suspicious = old_scope.is_some_and(|old| *old != scope);
         let settled_scope = old_scope == Some(&scope);
-        let place: Option<Place> = loaded
-            .meta
-            .get(meta_key::PLACE)
-            .and_then(|text| serde_json::from_str(text).ok());
-        let tracker = Sources::restore(
-            sources,
-            &judge::owners(channels()),
-            &held,
-            place.clone(),
-            suspicious,
-        );
+        let place: Option<Place> =
+            loaded.meta.get(meta_key::PLACE).and_then(|text| serde_json::from_str(text).ok());
+        let tracker =
+            Sources::restore(sources, &judge::owners(channels()), &held, place.clone(), suspicious);
         let mut world = World::new(settings);
         let instance = world.settings.instance.to_string();
         world.inventory = loaded.inventory;
@@ -187,7 +185,9 @@ impl Controller {
             place,
             state_id: loaded.state_id,
             takeover,
-            engine_failures: 0,
+            engine_failures: BTreeSet::new(),
+            was_live: false,
+            outages: 0,
             unsaved: Vec::new(),
             committing: None,
             store_error: None,
@@ -220,7 +220,7 @@ impl Controller {
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
-            Input::Requested { id, request } => self.on_request(now, id, request),
+            Input::Requested { id, request } => self.asked(now, id, request),
             Input::Tick => {}
             Input::Shutdown => self.shutting_down = true,
         }
@@ -228,8 +228,8 @@ impl Controller {
         self.audit();
         self.drive(now);
         self.answer_ensures(now);
-        self.save(now);
         self.publish(now);
+        self.save(now);
         self.set_timer(now);
         std::mem::take(&mut self.out)
     }
@@ -485,14 +485,15 @@ impl Controller {
 
     /// The earliest time at which something is to be done though nothing happens.
     fn set_timer(&mut self, now: Now) {
-        let session = self.session.next_time();
+        // What only a live or a going operator does must not wake one that waits or ends.
+        let session = self.session.next_time().filter(|_| !self.shutting_down);
         let publish = self.next_publication(now);
         let others = [
             session,
             publish,
             self.rescan_at,
             self.network_retry_at.filter(|_| self.session.is_live()),
-            self.store_retry_at.filter(|_| !self.unsaved.is_empty()),
+            self.store_retry_at.filter(|_| self.committing.is_none() && !self.unsaved.is_empty()),
             self.wakes.first().map(|(at, _)| *at),
             self.ensuring.iter().map(|waiting| waiting.until).min(),
             self.next_override_end(now),
@@ -506,10 +507,6 @@ impl Controller {
         let until = self.world.overrides.values().filter_map(|set| set.until).min()?;
         let left = Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
         Some(now.mono + left)
-    }
-
-    fn on_request(&mut self, now: Now, id: u64, request: Request) {
-        self.asked(now, id, request);
     }
 
     fn channel_view(&self, name: &ResourceName) -> Option<&Arc<ChannelView>> {

@@ -74,9 +74,12 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
 
 /// The engine remembers sessions that have ended, so each is asked whether it runs: nobody's work is yanked away, and
 /// nobody's ghost keeps an update waiting.
-async fn inspected<E: Engine>(engine: &E, mut snapshot: Snapshot) -> EngineResult<Answer> {
+pub async fn only_running_sessions<E: Engine>(
+    engine: &E,
+    mut snapshot: Snapshot,
+) -> EngineResult<Snapshot> {
     if snapshot.state != ContainerState::Running {
-        return Ok(Answer::Inspected(Box::new(snapshot)));
+        return Ok(snapshot);
     }
     if let Some(details) = &mut snapshot.details {
         let mut running = Vec::new();
@@ -91,6 +94,11 @@ async fn inspected<E: Engine>(engine: &E, mut snapshot: Snapshot) -> EngineResul
         }
         details.exec_ids = running;
     }
+    Ok(snapshot)
+}
+
+async fn inspected<E: Engine>(engine: &E, snapshot: Snapshot) -> EngineResult<Answer> {
+    let snapshot = only_running_sessions(engine, snapshot).await?;
     Ok(Answer::Inspected(Box::new(snapshot)))
 }
 
@@ -254,9 +262,15 @@ async fn prepare<E: Engine>(
 async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answer, Failure> {
     let host = means.host.clone();
     let key = means.key.clone();
+    // A look at a dead network mount never ends: one thread may hang there, not one more with every scan.
+    let Ok(looking) = Arc::clone(&means.looking).try_acquire_owned() else {
+        return Err(Failure::Unknown("the last look at the host has not ended".to_owned()));
+    };
     let work = move || {
         let hash = |bytes: &[u8]| key.hash(bytes);
-        host::probe(&wanted, host.secrets_directory.as_deref(), &hash)
+        let facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
+        drop(looking);
+        facts
     };
     let facts = tokio::task::spawn_blocking(work).await;
     facts.map(Answer::Facts).map_err(|error| Failure::Unknown(error.to_string()))

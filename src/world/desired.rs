@@ -26,7 +26,8 @@ pub struct Desired {
 impl Desired {
     /// May this file hold something though nothing of it is known?
     pub fn may_hide(&self, file: &str) -> bool {
-        let above = std::iter::successors(Some(file), |path| path.rsplit_once('/').map(|(up, _)| up));
+        let above =
+            std::iter::successors(Some(file), |path| path.rsplit_once('/').map(|(up, _)| up));
         self.unavailable.is_some() || above.into_iter().any(|path| self.unread.contains(path))
     }
 }

@@ -136,7 +136,8 @@ fn a_held_removal_stays_held_while_nobody_can_look_also_over_a_restart() {
     let FileState::Parsed(text) = good("a") else { unreachable!() };
     let stored = BTreeMap::from([("t/a.yaml".to_owned(), text)]);
     let owners = BTreeMap::from([(channel("a"), "t/a.yaml".to_owned())]);
-    let mut sources = Sources::restore(stored, &owners, &BTreeSet::from([channel("a")]), None, false);
+    let mut sources =
+        Sources::restore(stored, &owners, &BTreeSet::from([channel("a")]), None, false);
     let mut closed = scan(1, 1, &[("b.yaml", good("b"))]);
     closed.unreadable.insert("t".to_owned(), "permission denied".to_owned());
     sources.absorb(closed, DELAY);
