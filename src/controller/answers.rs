@@ -271,7 +271,8 @@ impl Controller {
         key.echo.clear();
         key.echo_due = None;
         // What the start left behind decides now, and not that it was made just before.
-        if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_))) {
+        if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_)))
+        {
             if let Some(seen) = self.world.observed.get_mut(id) {
                 seen.made_here = false;
             }

@@ -132,11 +132,11 @@ impl Controller {
     /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
     fn note_pending(&mut self, now: Now, name: &ResourceName, step: &Step) {
         let object = ObjectRef::channel(name.clone());
-        let exited = self
-            .world
-            .observed
-            .shell_of(name)
-            .is_some_and(|seen| seen.state() == ContainerState::Exited);
+        let state = self.world.observed.shell_of(name).map(|seen| seen.state());
+        let exited = state == Some(ContainerState::Exited);
+        // The wait is over when the container is as it should be, or no longer runs; not when that cannot be judged now.
+        let settled = step.status.ready == ConditionStatus::True
+            || !state.is_some_and(ContainerState::is_live);
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
         let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
@@ -146,7 +146,7 @@ impl Controller {
             .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
         if waits {
             row.pending_since.get_or_insert(now.wall);
-        } else if !stopping {
+        } else if settled && !stopping {
             row.pending_since = None;
         }
         if row.gone_since.is_some() && exited {

@@ -85,7 +85,8 @@ impl KeyState {
 
     /// Is this event the echo of a call? Once only.
     pub fn is_echo(&mut self, id: &ContainerId, action: &str) -> bool {
-        let predicted = |(of, word): &&Echo| *word == action && of.as_ref().is_none_or(|of| of == id);
+        let predicted =
+            |(of, word): &&Echo| *word == action && of.as_ref().is_none_or(|of| of == id);
         let Some(echo) = self.echo.iter().find(predicted).cloned() else { return false };
         self.echo.remove(&echo)
     }

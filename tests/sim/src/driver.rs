@@ -449,7 +449,8 @@ impl Sim {
         for effect in effects {
             self.carry_out(effect);
         }
-        if let Some(core) = self.core.as_ref().filter(|_| published && self.view.blocked.is_none()) {
+        if let Some(core) = self.core.as_ref().filter(|_| published && self.view.blocked.is_none())
+        {
             self.check.no_lost_wake(core, &self.view, now);
         }
         if self.rng.permille(self.luck.crash) {

@@ -143,7 +143,10 @@ fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
     assert_eq!(sim.mutations(since), 0);
     assert!(sim.view.specs.invalid.contains_key("a.yaml"), "{:?}", sim.view.specs.invalid);
     sim.engine.remove_by_hand(&id(&sim, "a"));
-    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "healed from the last good content");
+    assert!(
+        sim.run_until(5 * SECOND, |sim| sim.is_ready("a")),
+        "healed from the last good content"
+    );
     sound(&sim);
 }
 
@@ -160,7 +163,11 @@ fn while_the_directory_is_away_nothing_is_stopped_and_healing_goes_on() {
     sim.crash(SECOND);
     sim.run_for(60 * SECOND);
     sim.engine.remove_by_hand(&id(&sim, "b"));
-    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("b").is_some_and(|s| s.is_live())), "also after a restart: {}", sim.log.join("\n"));
+    assert!(
+        sim.run_until(5 * SECOND, |sim| sim.shell("b").is_some_and(|s| s.is_live())),
+        "also after a restart: {}",
+        sim.log.join("\n")
+    );
     sound(&sim);
 }
 
@@ -200,7 +207,11 @@ fn a_change_that_waits_too_long_is_forced_and_the_wait_survives_a_restart() {
     sim.crash(SECOND);
     sim.run_for(80 * SECOND);
     assert_eq!(id(&sim, "a"), first);
-    assert!(sim.run_until(30 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first), "{}", sim.log.join("\n"));
+    assert!(
+        sim.run_until(30 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first),
+        "{}",
+        sim.log.join("\n")
+    );
     sound(&sim);
 }
 
@@ -238,7 +249,9 @@ fn what_docker_update_changed_while_the_operator_was_away_is_put_back() {
     let first = id(&sim, "a");
     sim.crash(SECOND);
     sim.engine.update_by_hand(&first, None, Some("always"));
-    assert!(sim.run_until(10 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.restart_policy == "no")));
+    assert!(
+        sim.run_until(10 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.restart_policy == "no"))
+    );
     sound(&sim);
 }
 
@@ -247,8 +260,12 @@ fn a_shell_that_keeps_ending_is_started_later_and_later() {
     let mut sim = Sim::new(1);
     sim.write("a", Spec { image: "img-crash:1", ..Spec::default() });
     sim.run_for(400 * SECOND);
-    let starts: Vec<u64> =
-        sim.calls.iter().filter(|call| call.word == "start").map(|call| call.at.as_secs()).collect();
+    let starts: Vec<u64> = sim
+        .calls
+        .iter()
+        .filter(|call| call.word == "start")
+        .map(|call| call.at.as_secs())
+        .collect();
     let waits: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let expected = [1, 11, 21, 41, 81, 161];
     assert_eq!(waits.len(), expected.len(), "{waits:?}");
@@ -301,13 +318,17 @@ fn a_create_whose_answer_is_lost_makes_no_second_container() {
 fn a_name_in_a_strangers_hands_is_left_to_them() {
     let mut sim = Sim::new(1);
     let shell = ContainerName::parse("chanop_default_a").expect("a name");
-    let stranger = sim.engine.create_by_hand(&shell, std::collections::BTreeMap::new()).expect("made");
+    let stranger =
+        sim.engine.create_by_hand(&shell, std::collections::BTreeMap::new()).expect("made");
     sim.write("a", Spec::default());
     sim.run_for(300 * SECOND);
     assert_eq!(status(&sim, "a"), "NameConflict");
     let creates = sim.count(Duration::ZERO, "create", Some("a"));
     assert!(creates <= 12, "{creates} creates in five minutes");
-    assert_eq!(sim.engine.containers.get(&stranger).map(|c| c.state), Some(ContainerState::Running));
+    assert_eq!(
+        sim.engine.containers.get(&stranger).map(|c| c.state),
+        Some(ContainerState::Running)
+    );
     sim.engine.remove_by_hand(&stranger);
     sim.request(Request::Reconcile(Some(target("a"))));
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
@@ -366,7 +387,11 @@ fn a_deaf_event_stream_is_noticed_within_five_seconds_of_an_own_change() {
     sim.deaf = true;
     sim.edit("a", |spec| spec.memory = 128);
     let changed = sim.now;
-    assert!(sim.run_until(7 * SECOND, |sim| sim.count(changed, "list", None) > 0), "{}", sim.log.join("\n"));
+    assert!(
+        sim.run_until(7 * SECOND, |sim| sim.count(changed, "list", None) > 0),
+        "{}",
+        sim.log.join("\n")
+    );
 }
 
 #[test]
@@ -490,7 +515,9 @@ fn a_killed_operator_adopts_what_runs() {
     let mut sim = converged(&TWELVE);
     let since = sim.now;
     sim.crash(SECOND);
-    assert!(sim.run_until(10 * SECOND, |sim| sim.count(since, "list", None) > 0 && sim.all_ready()));
+    assert!(
+        sim.run_until(10 * SECOND, |sim| sim.count(since, "list", None) > 0 && sim.all_ready())
+    );
     sim.run_for(60 * SECOND);
     assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
 }
