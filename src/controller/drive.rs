@@ -143,11 +143,14 @@ impl Controller {
     /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
     fn note_pending(&mut self, now: Now, name: &ResourceName, step: &Step) {
         let object = ObjectRef::channel(name.clone());
-        let exited = self
-            .world
-            .observed
-            .shell_of(name)
-            .is_some_and(|seen| seen.state() == ContainerState::Exited);
+        let state = self.world.observed.shell_of(name).map(|seen| seen.state());
+        let exited = state == Some(ContainerState::Exited);
+        // The wait is over when the container is as it should be, or no longer runs; not when that cannot be judged now.
+        let settled = step.status.ready == ConditionStatus::True
+            || !state.is_some_and(ContainerState::is_live);
+        if !self.world.observed.synced {
+            return;
+        }
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
         // What waits for a person has no end that would come nearer.
@@ -161,7 +164,7 @@ impl Controller {
             .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
         if waits {
             row.pending_since.get_or_insert(now.wall);
-        } else if !stopping {
+        } else if settled && !stopping {
             row.pending_since = None;
         }
         if row.gone_since.is_some() && exited {

@@ -72,6 +72,7 @@ pub struct Check {
     creating: BTreeMap<u64, Spec>,
     known_files: BTreeSet<String>,
     overridden: BTreeSet<String>,
+    texts: BTreeMap<String, Spec>,
     listed: Option<BTreeSet<ContainerName>>,
     /// Containers that a person changed: what becomes of them needs no other reason.
     pub tampered: BTreeSet<ContainerId>,
@@ -110,6 +111,7 @@ impl Check {
             }
             let belief = self.beliefs.entry(channel.clone()).or_default();
             if whole && !closed {
+                self.texts.insert(file.text.clone(), file.spec.clone());
                 *belief = Belief { spec: Some(file.spec.clone()), ..Belief::default() };
             } else {
                 belief.scans = 0;
@@ -180,7 +182,12 @@ impl Check {
             let Ok(name) = ResourceName::parse(channel) else { return false };
             let object = ObjectRef::channel(name);
             let row = loaded.inventory.get(&object);
-            let source = loaded.sources.contains_key(&path_of(channel));
+            let source = loaded.sources.get(&path_of(channel));
+            // What was read and not yet durable is not known any more.
+            if !belief.gone {
+                belief.spec = source.and_then(|row| self.texts.get(&row.text).cloned());
+            }
+            let source = source.is_some();
             belief.scans = 0;
             belief.held = row.is_some_and(|row| row.held);
             belief.approved = false;
