@@ -90,10 +90,7 @@ impl Controller {
             }
             (Call::Stop { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Exited, done, now);
-                let key = self.keys.entry(name.clone()).or_default();
-                // As good as a look: should somebody start it again, the engine refuses to remove it.
-                key.fresh = Some((id.clone(), now.mono));
-                key.stopped_by_us = Some(id);
+                self.keys.entry(name.clone()).or_default().stopped_by_us = Some(id);
                 self.tell(now, name, "Stopped", cause);
             }
             (Call::Remove { id, .. }, _) => {

@@ -368,7 +368,9 @@ impl Controller {
     }
 
     fn listed(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
-        let was_live = self.was_live;
+        // A new stream, even to an engine that was never away, may have missed what the old one would have told.
+        let gap = !self.session.is_live();
+        let outage = !self.was_live;
         let epoch = match &self.session {
             Session::Listing { epoch, seq: expected } if *expected == seq => *epoch,
             Session::Live(live) if live.list == Some(seq) => live.epoch,
@@ -394,8 +396,10 @@ impl Controller {
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.was_live = true;
-        if !was_live {
+        if outage {
             self.lanes.begin_slowly();
+        }
+        if gap {
             for key in self.keys.values_mut() {
                 if key.gate.is_some_and(|gate| gate.class == super::backoff::Class::Engine) {
                     key.gate = None;

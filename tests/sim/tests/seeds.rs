@@ -3,7 +3,7 @@
 use chanop_sim::chaos;
 
 /// How many seeds plain `cargo nextest run` tries, in each of four tests.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 500;
 
 fn fails(seed: u64) -> Option<String> {
     match (chaos::run(seed), chaos::run(seed)) {
