@@ -117,8 +117,11 @@ struct Mounted(PathBuf);
 
 impl Mounted {
     fn on(directory: PathBuf) -> Self {
-        let mount =
-            program("mount").args(["-t", "tmpfs", "none"]).arg(&directory).output().unwrap();
+        let mount = program("mount")
+            .args(["-t", "tmpfs", "-o", "mode=755", "none"])
+            .arg(&directory)
+            .output()
+            .unwrap();
         Said::from(mount).well();
         Self(directory)
     }
