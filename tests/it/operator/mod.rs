@@ -2,5 +2,9 @@
 
 mod frozen;
 mod killed;
+mod life;
+mod owner;
+mod rest;
 mod restart;
+mod single;
 mod table;
