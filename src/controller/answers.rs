@@ -398,7 +398,9 @@ impl Controller {
         self.close_gate(now, name, class);
         let object = ObjectRef::channel(name.clone()).to_string();
         self.record(now, &object, true, reason.as_str().as_str(), &message);
-        self.world.troubles.insert(name.clone(), Trouble { reason, message });
+        let before = self.world.troubles.get(name).filter(|trouble| trouble.reason == reason);
+        let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
+        self.world.troubles.insert(name.clone(), Trouble { reason, message, count });
     }
 
     /// A conflict that does not end is said, and tried more slowly.

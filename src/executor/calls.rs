@@ -12,7 +12,7 @@ use crate::container::{
 };
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure};
-use crate::docker::engine::NetworkInfo;
+use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared};
 use crate::resource::condition::Reason;
@@ -115,16 +115,28 @@ async fn anchor<E: Engine>(
         (label::INSTANCE.to_owned(), means.instance.to_string()),
         (STATE_ID.to_owned(), state_id.to_owned()),
     ]);
-    let mut volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+    let mut volume = set_once(engine, &name, &labels).await.map_err(failed)?;
     let is_ours =
         volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
     let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     if takeover && is_ours && holder != state_id {
         engine.volume_remove(&name).await.map_err(failed)?;
-        volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+        volume = set_once(engine, &name, &labels).await.map_err(failed)?;
     }
     let state_id = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     Ok(Answer::Anchor { state_id })
+}
+
+/// The volume of this name, made with these labels unless it is there. It is read after that: an engine that has been
+/// restarted answers the creation of a volume that exists without its labels.
+async fn set_once<E: Engine>(
+    engine: &E,
+    name: &ObjectName,
+    labels: &BTreeMap<String, String>,
+) -> EngineResult<VolumeInfo> {
+    engine.volume_create(name, labels).await?;
+    let volume = engine.volume(name).await?;
+    volume.ok_or_else(|| EngineError::NotFound(format!("volume {name} was removed as it was made")))
 }
 
 /// Docker 20.10 allows two networks of one name, and then neither can be named: the older of ours stays.

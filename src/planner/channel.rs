@@ -26,6 +26,9 @@ const IDLE_CHECK: Duration = Duration::from_mins(1);
 const REMOVING_CHECK: Duration = Duration::from_secs(2);
 /// Between TERM and KILL of a shell. The init ends at once; what else runs in it has this long.
 const SHELL_GRACE_SECONDS: u32 = 10;
+/// A container that has run and so often cannot be started again is made anew: after an engine that crashed, it may hold
+/// on to what is left of the last run for ever.
+const STARTS_TRIED: u32 = 3;
 
 /// What should be done for one channel.
 pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
@@ -356,6 +359,13 @@ impl<'a> Context<'a> {
                 .wake_after(wait)
             }
             _ => {
+                let trouble = self.world.troubles.get(self.name);
+                let failed = trouble.filter(|trouble| trouble.reason == Reason::StartFailed);
+                if let Some(failed) = failed.filter(|failed| failed.count >= STARTS_TRIED) {
+                    let cause = format!("start failed {} times: {}", failed.count, failed.message);
+                    let remove = Action::Remove { id, force: false };
+                    return Step::act(Reason::StartFailed, remove, cause).recreating();
+                }
                 let step =
                     Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
                 self.with_trouble(step)

@@ -104,6 +104,8 @@ pub struct Trouble {
     pub reason: Reason,
     /// In a sentence.
     pub message: String,
+    /// How often in a row, for the same reason.
+    pub count: u32,
 }
 
 /// A process that ended by itself.

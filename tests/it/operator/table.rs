@@ -15,8 +15,14 @@ fn file_of(name: &str) -> String {
 }
 
 /// A ground with twelve channels that run.
-pub(super) fn twelve(more: &str) -> Ground {
+fn twelve(more: &str) -> Ground {
     let mut ground = Ground::new();
+    start_twelve(&mut ground, more);
+    ground
+}
+
+/// The same on a ground that is there.
+pub(super) fn start_twelve(ground: &mut Ground, more: &str) {
     for (file, name) in files() {
         ground.channel(&file, &name, more);
     }
@@ -24,7 +30,6 @@ pub(super) fn twelve(more: &str) -> Ground {
     let all = files();
     let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
     ground.until_converged(&names);
-    ground
 }
 
 /// What must not change of a container that is not ours.
