@@ -18,8 +18,9 @@ use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::record::Write;
 
-/// What was read so long ago is no longer looked at with open eyes.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// What was read so long ago is no longer looked at with open eyes. The call goes out in the turn of the answer, unless its
+/// lane is full; then a new look comes first, since somebody may have entered meanwhile.
+const FRESH_FOR: Duration = Duration::from_millis(100);
 /// Whatever happens, a key that is not as it should be is planned again after this.
 const SAFETY_NET: Duration = Duration::from_mins(1);
 
@@ -143,7 +144,8 @@ impl Controller {
     /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
     fn note_pending(&mut self, now: Now, name: &ResourceName, step: &Step) {
         let object = ObjectRef::channel(name.clone());
-        let state = self.world.observed.shell_of(name).map(|seen| seen.state());
+        let state =
+            self.world.observed.shell_of(name).map(super::super::world::observed::Seen::state);
         let exited = state == Some(ContainerState::Exited);
         // The wait is over when the container is as it should be, or no longer runs; not when that cannot be judged now.
         let settled = step.status.ready == ConditionStatus::True

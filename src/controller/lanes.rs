@@ -145,10 +145,10 @@ impl Lanes {
 
     /// Takes a channel out of the queue that it waits in.
     pub fn leave(&mut self, name: &ResourceName) {
-        if let Some((lane, turn)) = self.places.remove(name) {
-            if let Some(queue) = self.waiting.get_mut(&lane) {
-                queue.remove(&(turn, name.clone()));
-            }
+        if let Some((lane, turn)) = self.places.remove(name)
+            && let Some(queue) = self.waiting.get_mut(&lane)
+        {
+            queue.remove(&(turn, name.clone()));
         }
     }
 

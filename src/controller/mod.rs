@@ -1,8 +1,8 @@
 //! The core: a state machine without I/O that says when the planner's actions are carried out.
 //!
 //! [`Controller::on`] takes what happened and answers with what to do. It owns the world and everything that decides about
-//! *when*: the queue, gates and lanes ([`drive`]), what is fresh enough to act on ([`answers`], [`session`]), last good
-//! content ([`scan`]), and what people asked ([`asked`]). It reads no clock, draws no unseeded number and iterates only
+//! *when*: the queue, gates and lanes (`drive`), what is fresh enough to act on (`answers`, `session`), last good
+//! content ([`scan`]), and what people asked (`asked`). It reads no clock, draws no unseeded number and iterates only
 //! ordered maps, so the same inputs give the same effects under tokio and under the simulator.
 //!
 //! Always:

@@ -103,7 +103,7 @@ impl Sources {
     ) -> Self {
         let stored =
             good.iter().map(|(file, parsed)| (file.clone(), Arc::clone(&parsed.text))).collect();
-        let mut sources = Self { good, stored, pinned, suspicious, ..Self::default() };
+        let mut sources = Self { good, pinned, stored, suspicious, ..Self::default() };
         sources.objects = sources.assemble(|object| owners.get(object).cloned());
         for object in held {
             let missing = Missing { since: Duration::ZERO, scans: 0, held: true, approved: false };
