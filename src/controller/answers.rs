@@ -23,9 +23,7 @@ const CONFLICT_PATIENCE: std::time::Duration = std::time::Duration::from_mins(1)
 impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
         let Some(sent) = self.calls.remove(&seq) else { return };
-        if let Some(waiter) = self.lanes.give_back(&sent.call) {
-            self.enqueue(&waiter);
-        }
+        self.lanes.give_back(&sent.call);
         let Some(name) = sent.channel else {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;

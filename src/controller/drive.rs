@@ -50,8 +50,17 @@ impl Controller {
 
     /// Plans every channel that waits to be planned.
     pub(super) fn drive(&mut self, now: Now) {
-        while let Some((_, name)) = self.ready.pop_first() {
-            self.step(now, &name);
+        loop {
+            while let Some((_, name)) = self.ready.pop_first() {
+                self.step(now, &name);
+            }
+            let admitted = self.lanes.admit(now.mono);
+            if admitted.is_empty() {
+                return;
+            }
+            for name in admitted {
+                self.enqueue(&name);
+            }
         }
     }
 
@@ -196,13 +205,6 @@ impl Controller {
                 return;
             }
         }
-        if let Err(wait) = self.lanes.take_token(now.mono) {
-            self.wake_at(name, now.mono + wait);
-            return;
-        }
-        if recreate {
-            self.remember_drift(name);
-        }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
             Action::Start(id) => Call::Start { id, target: self.target_of(name) },
@@ -211,6 +213,17 @@ impl Controller {
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
+        // Who gets no slot must not spend a token either: they would all be gone before anything is done.
+        if self.lanes.has_room(&call) {
+            if !self.lanes.take_token(now.mono) {
+                let turn = self.keys.get(name).map_or(0, |key| key.turn);
+                self.lanes.wait(&call, turn, name.clone());
+                return;
+            }
+            if recreate {
+                self.remember_drift(name);
+            }
+        }
         self.dispatch(name, call, want.cause);
     }
 

@@ -42,7 +42,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
             drafts.insert(channel.meta.name.clone(), draft);
         }
     }
-    let writable: BTreeMap<ResourceName, Vec<String>> = drafts
+    let writable = drafts
         .iter()
         .filter_map(|(name, draft)| {
             let effective = draft.effective.as_ref().ok()?;

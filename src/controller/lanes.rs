@@ -67,6 +67,8 @@ pub struct Lanes {
     limits: BTreeMap<Lane, usize>,
     used: BTreeMap<Lane, usize>,
     waiting: BTreeMap<Lane, BTreeSet<(u64, ResourceName)>>,
+    /// Who stands in which queue: once, however often they are planned meanwhile.
+    queued: BTreeSet<(Lane, ResourceName)>,
     /// After an outage, how many creates may be on their way: doubled by each success, so that a fault that hits all costs
     /// few doomed calls.
     slow_start: usize,
@@ -93,45 +95,83 @@ impl Lanes {
             limits,
             used: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            queued: BTreeSet::new(),
             slow_start: usize::MAX,
             tokens: TOKENS_MAX,
             filled_at: Duration::ZERO,
         }
     }
 
-    /// Takes a slot for the call, when there is one.
-    pub fn take(&mut self, call: &Call) -> bool {
-        let lane = Lane::of(call);
+    /// How many more calls may go out in the lane now.
+    fn room(&self, lane: Lane) -> usize {
         let mut limit = self.limits.get(&lane).copied().unwrap_or(1);
         if lane == Lane::Create {
             limit = limit.min(self.slow_start);
         }
-        let used = self.used.entry(lane).or_default();
-        if *used >= limit {
-            return false;
-        }
-        *used += 1;
-        true
+        limit.saturating_sub(self.used.get(&lane).copied().unwrap_or_default())
     }
 
-    /// Gives the slot back, and names who waited longest for it.
-    pub fn give_back(&mut self, call: &Call) -> Option<ResourceName> {
+    /// Would the call get a slot?
+    pub fn has_room(&self, call: &Call) -> bool {
+        self.room(Lane::of(call)) > 0
+    }
+
+    /// Takes a slot for the call, when there is one.
+    pub fn take(&mut self, call: &Call) -> bool {
         let lane = Lane::of(call);
-        if let Some(used) = self.used.get_mut(&lane) {
+        let free = self.room(lane) > 0;
+        if free {
+            *self.used.entry(lane).or_default() += 1;
+        }
+        free
+    }
+
+    /// Gives the slot back.
+    pub fn give_back(&mut self, call: &Call) {
+        if let Some(used) = self.used.get_mut(&Lane::of(call)) {
             *used = used.saturating_sub(1);
         }
-        self.waiting.get_mut(&lane)?.pop_first().map(|(_, name)| name)
+    }
+
+    /// Lets those go who waited longest, as many in each lane as there is room and are tokens for now.
+    pub fn admit(&mut self, now: Duration) -> Vec<ResourceName> {
+        self.refill(now);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few, and whole")]
+        let mut tokens = self.tokens.max(0.0) as usize;
+        let lanes: Vec<Lane> = self.waiting.keys().copied().collect();
+        let mut admitted = Vec::new();
+        for lane in lanes {
+            let free = lane == Lane::Inspect;
+            let room = if free { self.room(lane) } else { self.room(lane).min(tokens) };
+            let Some(waiting) = self.waiting.get_mut(&lane) else { continue };
+            for (_, name) in std::iter::from_fn(|| waiting.pop_first()).take(room) {
+                if !free {
+                    tokens -= 1;
+                }
+                self.queued.remove(&(lane, name.clone()));
+                admitted.push(name);
+            }
+            if waiting.is_empty() {
+                self.waiting.remove(&lane);
+            }
+        }
+        admitted
+    }
+
+    /// When the next of those who have room may go, if what they lack is a token.
+    pub fn next_token(&self) -> Option<Duration> {
+        let lacking = self.waiting.keys().any(|lane| self.room(*lane) > 0) && self.tokens < 1.0;
+        // A millisecond more, so that the sum of fractions is surely a whole.
+        let wait = Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / TOKENS_PER_SECOND);
+        lacking.then(|| self.filled_at + wait + Duration::from_millis(1))
     }
 
     /// Puts a channel into the queue of the lane.
     pub fn wait(&mut self, call: &Call, turn: u64, name: ResourceName) {
-        self.waiting.entry(Lane::of(call)).or_default().insert((turn, name));
-    }
-
-    /// Lets everybody go: they are planned again.
-    pub fn drain(&mut self) -> Vec<ResourceName> {
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_values().flatten().map(|(_, name)| name).collect()
+        let lane = Lane::of(call);
+        if self.queued.insert((lane, name.clone())) {
+            self.waiting.entry(lane).or_default().insert((turn, name));
+        }
     }
 
     /// How many wait.
@@ -144,16 +184,20 @@ impl Lanes {
         self.used.values().sum()
     }
 
-    /// Takes a token for a change, or says how long until there is one.
-    pub fn take_token(&mut self, now: Duration) -> Result<(), Duration> {
+    /// Takes a token for a change, when there is one.
+    pub fn take_token(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        let some = self.tokens >= 1.0;
+        if some {
+            self.tokens -= 1.0;
+        }
+        some
+    }
+
+    fn refill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.filled_at).as_secs_f64();
         self.tokens = TOKENS_PER_SECOND.mul_add(passed, self.tokens).min(TOKENS_MAX);
         self.filled_at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / TOKENS_PER_SECOND))
     }
 
     /// The engine was away: begin with one create.
@@ -169,5 +213,33 @@ impl Lanes {
     /// The engine's number of CPUs is known.
     pub fn set_cpus(&mut self, cpus: usize) {
         self.limits.insert(Lane::Start, cpus.clamp(4, 8));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ResourceName {
+        ResourceName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn when_a_slow_start_speeds_up_all_who_fit_go() {
+        let mut lanes = Lanes::new(4);
+        let id = crate::container::ContainerId::parse(&"a".repeat(64)).unwrap();
+        let call = Call::Remove { id, force: false };
+        for _ in 0..4 {
+            assert!(lanes.take(&call));
+        }
+        assert!(!lanes.has_room(&call));
+        for (turn, waiter) in ["a", "b", "c"].iter().enumerate() {
+            lanes.wait(&call, turn as u64, name(waiter));
+        }
+        assert_eq!(lanes.admit(Duration::ZERO), []);
+        lanes.give_back(&call);
+        lanes.give_back(&call);
+        assert_eq!(lanes.admit(Duration::ZERO), [name("a"), name("b")]);
+        assert_eq!(lanes.depth(), 1);
     }
 }
