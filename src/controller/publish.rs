@@ -137,7 +137,10 @@ impl Controller {
         });
         Some(ChannelView {
             name: name.clone(),
-            uid: uid(&self.world.settings.instance, name),
+            uid: match self.channel_view(name) {
+                Some(before) => before.uid.clone(),
+                None => uid(&self.world.settings.instance, name),
+            },
             generation: row.map_or(0, |row| row.generation),
             created_at: row.map_or(now.wall, |row| row.created_at),
             labels: desired.map(|desired| desired.labels.clone()).unwrap_or_default(),

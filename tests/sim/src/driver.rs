@@ -158,6 +158,10 @@ pub struct Sim {
     pub fatal: Option<String>,
     /// Inputs taken.
     pub inputs: u64,
+    /// Measures the core, where somebody wants to know.
+    pub clock: Option<fn() -> Duration>,
+    /// What it took, and the longest of its inputs.
+    pub core_took: (Duration, Duration),
     core: Option<Controller>,
     born: Duration,
     generation: u32,
@@ -194,6 +198,8 @@ impl Sim {
             log: Vec::new(),
             fatal: None,
             inputs: 0,
+            clock: None,
+            core_took: (Duration::ZERO, Duration::ZERO),
             core: None,
             born: Duration::ZERO,
             generation: 0,
@@ -445,7 +451,12 @@ impl Sim {
         let now = self.core_now();
         let Some(core) = &mut self.core else { return };
         self.inputs += 1;
+        let began = self.clock.map(|clock| clock());
         let effects = core.on(now, input);
+        if let (Some(clock), Some(began)) = (self.clock, began) {
+            let took = clock() - began;
+            self.core_took = (self.core_took.0 + took, self.core_took.1.max(took));
+        }
         self.watch_for_storms();
         let published = effects.iter().any(|effect| matches!(effect, Effect::Publish(_)));
         for effect in effects {
