@@ -267,6 +267,7 @@ impl Controller {
             (Some(id), _) => MustRead::Id(id.clone()),
             (None, _) => MustRead::Name,
         };
+        let starting = matches!(call, Call::Start { .. });
         let key = self.keys.entry(name.clone()).or_default();
         key.echo.clear();
         key.echo_due = None;
@@ -312,13 +313,16 @@ impl Controller {
                     key.must_read = Some(must_read);
                 }
                 self.trouble(now, name, reason, message, Class::Spec);
-                if id.is_none() {
+                if id.is_none() || starting {
                     self.network_in_doubt(now, name);
                 }
             }
             Failure::Failed(reason, message) => {
                 key.must_read = Some(must_read);
                 self.trouble(now, name, reason, message, Class::Spec);
+                if starting {
+                    self.network_in_doubt(now, name);
+                }
             }
             Failure::NoSpace(message) => {
                 key.must_read = Some(must_read);

@@ -188,3 +188,15 @@ fn on_a_terminal_exec_and_shell_have_one_of_its_size_and_pass_the_exit_code_on()
     let piped = ground.exec("a", "tty; exit 5");
     assert_eq!((piped.code, piped.out.as_str()), (5, "not a tty\n"));
 }
+
+#[test]
+fn a_network_that_is_taken_away_is_made_again_with_what_needs_it() {
+    let mut ground = one("");
+    let network = format!("chanop_{}", ground.instance);
+    ground.chanop(&["suspend", "channel/a"]).well();
+    ground.until("it is stopped", |ground| ground.shell("a")["State"]["Status"] == "exited");
+    ground.docker(&["network", "rm", &network]);
+    ground.chanop(&["resume", "channel/a"]).well();
+    ground.until_converged(&["a"]);
+    assert!(ground.shell("a")["NetworkSettings"]["Networks"][&network].is_object());
+}
