@@ -141,7 +141,8 @@ impl Controller {
             | Session::Anchoring { failures, .. } => failures + 1,
             Session::Opening { .. } | Session::Listing { .. } | Session::Live(_) => 1,
         };
-        if self.session.is_live() {
+        // Known till now, be it that the stream had ended a moment before: every channel says that it is known no more.
+        if self.world.observed.synced {
             self.record(now, "operator", true, "EngineUnavailable", error);
             self.enqueue_all();
         }
