@@ -51,7 +51,8 @@ fn nothing_goes_and_healing_goes_on(
         // Well past the prune delay of these operators, which is one second: the scans since then believed nothing.
         let killed = ground.elapsed();
         ground.until("time enough to be tempted has passed", |ground| {
-            ground.chanop(&["reconcile"]).code == 0 && (ground.elapsed() - killed).as_secs() >= 2
+            ground.chanop(&["reconcile"]).code == 0
+                && ground.elapsed().saturating_sub(killed).as_secs() >= 2
         });
         for channel in CHANNELS {
             ground.until_reason(channel, "Ready", "Running");

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::operator::{Ground, Said, program};
 
 /// How long an engine may take to answer, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Docker engine that is nobody else's, with a containerd that outlives it, as where a service manager starts both.
 struct OwnEngine {
