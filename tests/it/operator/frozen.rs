@@ -52,7 +52,7 @@ fn nothing_goes_and_healing_goes_on(
         let killed = ground.elapsed();
         ground.until("time enough to be tempted has passed", |ground| {
             ground.chanop(&["reconcile"]).code == 0
-                && ground.elapsed().checked_sub(killed).unwrap().as_secs() >= 2
+                && ground.elapsed().saturating_sub(killed).as_secs() >= 2
         });
         for channel in CHANNELS {
             ground.until_reason(channel, "Ready", "Running");

@@ -35,7 +35,10 @@ fn seed() -> u64 {
         || u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         |text| text.parse().expect("CHANOP_TEST_SEED is a number"),
     );
-    println!("to run it like this again: CHANOP_TEST_SEED={seed}");
+    #[expect(clippy::print_stdout, reason = "shown by the test harness when the test fails")]
+    {
+        println!("to run it like this again: CHANOP_TEST_SEED={seed}");
+    }
     seed.max(1)
 }
 

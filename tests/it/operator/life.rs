@@ -164,6 +164,9 @@ fn two_networks_of_the_instances_name_are_reduced_to_one() {
     assert!(ground.shell("a")["NetworkSettings"]["Networks"][&name].is_object());
 }
 
+/// The engine can only be told of the size after the command has started, as with `docker exec`.
+const SIZED: &str = r#"until [ -n "$(stty size 2>/dev/null)" ]; do sleep 0.1; done"#;
+
 /// What `chanop` says on a terminal of 123 columns; its exit code is the last line.
 fn on_a_terminal(ground: &Ground, words: &str, input: &str) -> String {
     let chanop = env!("CARGO_BIN_EXE_chanop");
@@ -181,10 +184,23 @@ fn on_a_terminal(ground: &Ground, words: &str, input: &str) -> String {
 #[test]
 fn on_a_terminal_exec_and_shell_have_one_of_its_size_and_pass_the_exit_code_on() {
     let ground = one("");
-    let seen = on_a_terminal(&ground, "exec a -- sh -c 'tty; stty size; exit 7'", "");
+    let seen =
+        on_a_terminal(&ground, &format!("exec a -- sh -c '{SIZED}; tty; stty size; exit 7'"), "");
     assert!(seen.contains("/dev/pts/0\n45 123\n") && seen.ends_with("exit 7\n"), "{seen}");
-    let seen = on_a_terminal(&ground, "shell a", "stty size; exit 9\n");
+    let seen = on_a_terminal(&ground, "shell a", &format!("{SIZED}; stty size; exit 9\n"));
     assert!(seen.contains("\n45 123\n") && seen.ends_with("exit 9\n"), "{seen}");
     let piped = ground.exec("a", "tty; exit 5");
     assert_eq!((piped.code, piped.out.as_str()), (5, "not a tty\n"));
+}
+
+#[test]
+fn a_network_that_is_taken_away_is_made_again_with_what_needs_it() {
+    let mut ground = one("");
+    let network = format!("chanop_{}", ground.instance);
+    ground.chanop(&["suspend", "channel/a"]).well();
+    ground.until("it is stopped", |ground| ground.shell("a")["State"]["Status"] == "exited");
+    ground.docker(&["network", "rm", &network]);
+    ground.chanop(&["resume", "channel/a"]).well();
+    ground.until_converged(&["a"]);
+    assert!(ground.shell("a")["NetworkSettings"]["Networks"][&network].is_object());
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,9 +15,10 @@ use crate::support::operator::{Ground, Said, program};
 /// How long an engine may take to answer, or to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A Docker engine that is nobody else's.
+/// A Docker engine that is nobody else's, with a containerd that outlives it, as where a service manager starts both.
 struct OwnEngine {
     root: TempDir,
+    containerd: Child,
     process: Option<Child>,
 }
 
@@ -26,7 +27,12 @@ impl OwnEngine {
         assert!(rustix::process::geteuid().is_root(), "a second engine needs root");
         // Short: sockets' paths are. Not in memory: overlayfs wants a disk.
         let root = tempfile::Builder::new().prefix("chanop-d").tempdir_in("/var/tmp").unwrap();
-        let mut engine = Self { root, process: None };
+        // `unshare` becomes containerd, whose namespaces the engine joins: what one mounts, the other sees.
+        let script = "exec containerd --root \"$1/ctd\" --state \"$1/run\" --address \"$1/ctd.sock\" --log-level warn";
+        let mut command = program("unshare");
+        command.args(["-n", "-m", "sh", "-c", script, "sh"]).arg(root.path());
+        let containerd = logged(&mut command, root.path());
+        let mut engine = Self { root, containerd, process: None };
         engine.start();
         engine
     }
@@ -40,24 +46,32 @@ impl OwnEngine {
     }
 
     fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        // In its mounts the host's containerd is hidden, so that it starts one of its own; `unshare` and `sh` become
-        // dockerd, so that the process is the engine. What belongs to one that was killed would be taken for this one's.
-        let script = "ip link set lo up 2>/dev/null; ! test -d /run/containerd || mount -t tmpfs none /run/containerd; \
-                      rm -f \"$1/pid\"; exec dockerd --bridge=none --iptables=false --ip6tables=false \
-                      --data-root \"$1/data\" --exec-root \"$1/exec\" --pidfile \"$1/pid\" --host \"unix://$1/docker.sock\"";
-        let mut command = program("unshare");
-        command.args(["-n", "-m", "sh", "-c", script, "sh"]).arg(self.root.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.process = Some(command.spawn().unwrap());
         let clock = chanop::clock::Clock::start();
+        while !self.path("ctd.sock").exists() {
+            assert!(clock.now().mono < PATIENCE, "containerd: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // A process ID that a killed engine left would be taken for another running one.
+        let script = "rm -f \"$1/pid\"; ip link set lo up 2>/dev/null; exec dockerd --containerd \"$1/ctd.sock\" \
+                      --bridge=none --iptables=false --ip6tables=false --data-root \"$1/data\" \
+                      --exec-root \"$1/exec\" --pidfile \"$1/pid\" --host \"unix://$1/docker.sock\"";
+        let mut command = program("nsenter");
+        command.args([
+            "-t",
+            &self.containerd.id().to_string(),
+            "-n",
+            "-m",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
+        command.arg(self.root.path());
+        self.process = Some(logged(&mut command, self.root.path()));
         while !self.answers() {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(
-                ended.is_none() && clock.now().mono < PATIENCE,
-                "the engine: {ended:?}\n{}",
-                self.log()
-            );
+            let late = clock.now().mono > PATIENCE;
+            assert!(ended.is_none() && !late, "the engine: {ended:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -83,15 +97,16 @@ impl OwnEngine {
 impl Drop for OwnEngine {
     fn drop(&mut self) {
         self.end(Signal::TERM);
-        // One that was killed leaves its containerd to the next; the last one stops it, unless it never came up.
-        let pid = fs::read_to_string(self.path("exec/containerd/containerd.pid")).ok();
-        if let Some(pid) = pid.and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw) {
-            let name = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cmdline"));
-            if name.is_ok_and(|name| name.contains(self.root.path().to_str().unwrap())) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        let _ = self.containerd.kill();
+        let _ = self.containerd.wait();
     }
+}
+
+/// Starts it; what it says goes to the log in this directory.
+fn logged(command: &mut Command, directory: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).unwrap();
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().unwrap()
 }
 
 #[test]
