@@ -10,7 +10,7 @@ use super::key::MustRead;
 use super::session::ECHO_WITHIN;
 use crate::container::label::Ownership;
 use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
-use crate::planner::channel::drift_fields;
+use crate::planner::difference::drift_fields;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::observed::Noted;

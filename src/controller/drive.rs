@@ -257,7 +257,7 @@ impl Controller {
         };
         let hash = seen.snapshot.labels.get(crate::container::label::SPEC_HASH);
         if hash == Some(&target.hash) {
-            let fields = crate::planner::channel::drift_fields(target, seen);
+            let fields = crate::planner::difference::drift_fields(target, seen);
             self.keys.entry(name.clone()).or_default().drift_tried = fields;
         }
     }

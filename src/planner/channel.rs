@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, Wake, Want};
+use super::difference::{describe, describe_limits};
 use crate::container::config::{FieldDrift, Limits, drift};
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
@@ -653,71 +654,4 @@ fn until(now: Timestamp, then: Timestamp) -> Duration {
 
 fn hash_of(seen: &Seen) -> Option<&str> {
     seen.snapshot.labels.get(label::SPEC_HASH).map(String::as_str)
-}
-
-/// The first differences in words: two are enough to know which change it is.
-fn describe(found: &[FieldDrift]) -> String {
-    let words = |field: &FieldDrift| match field.field {
-        "env" => format!("env {}", field.want),
-        name if field.want.len() + field.have.len() > 60 => name.to_owned(),
-        name => format!("{name} {} → {}", or_none(&field.have), or_none(&field.want)),
-    };
-    let named: Vec<String> = found.iter().take(2).map(words).collect();
-    let more = match found.len() {
-        0..=2 => String::new(),
-        count => format!(" and {} more", count - 2),
-    };
-    format!("{}{more}", named.join(", "))
-}
-
-fn or_none(text: &str) -> &str {
-    if text.is_empty() { "none" } else { text }
-}
-
-fn describe_limits(have: Limits, want: Limits) -> String {
-    let mut parts = Vec::new();
-    if have.memory_bytes != want.memory_bytes {
-        parts.push(format!("memory {} → {}", bytes(have.memory_bytes), bytes(want.memory_bytes)));
-    }
-    if have.nano_cpus != want.nano_cpus {
-        parts.push(format!("cpu {} → {}", cpus(have.nano_cpus), cpus(want.nano_cpus)));
-    }
-    if have.pids != want.pids {
-        parts.push(format!("pids {} → {}", have.pids, want.pids));
-    }
-    parts.join(", ")
-}
-
-/// Bytes in the largest binary unit that leaves a whole number.
-fn bytes(count: i64) -> String {
-    if count == 0 {
-        return "none".to_owned();
-    }
-    for (unit, size) in [("Gi", 1_i64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
-        if count % size == 0 {
-            return format!("{}{unit}", count / size);
-        }
-    }
-    count.to_string()
-}
-
-fn cpus(nano: i64) -> String {
-    match nano {
-        0 => "none".to_owned(),
-        nano if nano % 1_000_000_000 == 0 => (nano / 1_000_000_000).to_string(),
-        nano => format!("{}m", nano / 1_000_000),
-    }
-}
-
-/// The fields in which a container of the right hash differs from its target: what a fresh container shows here, recreating
-/// cannot mend.
-pub fn drift_fields(target: &Target, seen: &Seen) -> Vec<&'static str> {
-    let Some(details) = &seen.snapshot.details else { return Vec::new() };
-    let mut fields: Vec<&'static str> = drift(&target.config, &details.config)
-        .into_iter()
-        .filter(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE))
-        .map(|field| field.field)
-        .collect();
-    fields.dedup();
-    fields
 }

@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod channel;
+pub mod difference;
 pub mod report;
 pub mod template;
 

@@ -27,7 +27,6 @@ impl Dice {
 }
 
 /// `CHANOP_TEST_SEED`, or another one each time.
-#[expect(clippy::print_stdout, reason = "shown only when the test fails")]
 fn seed() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test has no settings of its own to read")]
     let wished = std::env::var("CHANOP_TEST_SEED").ok();
