@@ -3,7 +3,7 @@
 use chanop_sim::chaos;
 
 /// How many seeds plain `cargo nextest run` tries, in each of four tests.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 400;
 
 fn fails(seed: u64) -> Option<String> {
     match (chaos::run(seed), chaos::run(seed)) {
@@ -32,6 +32,21 @@ fn clean(range: std::ops::Range<u64>) {
 #[test]
 fn seeds_are_clean() {
     clean(0..SEEDS);
+}
+
+#[test]
+fn seeds_are_clean_in_the_second_quarter() {
+    clean(SEEDS..2 * SEEDS);
+}
+
+#[test]
+fn seeds_are_clean_in_the_third_quarter() {
+    clean(2 * SEEDS..3 * SEEDS);
+}
+
+#[test]
+fn seeds_are_clean_in_the_last_quarter() {
+    clean(3 * SEEDS..4 * SEEDS);
 }
 
 #[test]
