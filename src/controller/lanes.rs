@@ -136,7 +136,11 @@ impl Lanes {
     /// Lets those go who waited longest, as many in each lane as there is room and are tokens for now.
     pub fn admit(&mut self, now: Duration) -> Vec<ResourceName> {
         self.refill(now);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few, and whole")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "few, and whole"
+        )]
         let mut tokens = self.tokens.max(0.0) as usize;
         let lanes: Vec<Lane> = self.waiting.keys().copied().collect();
         let mut admitted = Vec::new();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chanop::container::{ContainerState, Snapshot};
 use chanop::container::label::SPEC_HASH;
+use chanop::container::{ContainerState, Snapshot};
 use chanop::controller::effect::Call;
 use chanop::controller::input::Answer;
 use chanop::planner::plan_channel;
@@ -122,7 +122,11 @@ fn what_no_file_wants_is_stopped_and_removed_and_nothing_before_all_is_known() {
     world.observed.note(&sim.settings.instance, found, u64::MAX, now.mono);
     world.desired.channels.clear();
     let step = plan_channel(&world, &name("a"), now);
-    assert_eq!((step.want, step.status.ready), (None, ConditionStatus::Unknown), "a moment at most");
+    assert_eq!(
+        (step.want, step.status.ready),
+        (None, ConditionStatus::Unknown),
+        "a moment at most"
+    );
     let row = world.inventory.values_mut().next().expect("a row");
     row.gone_since = Some(now.wall);
     let gone = plan_channel(&world, &name("a"), now);

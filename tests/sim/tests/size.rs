@@ -33,8 +33,16 @@ fn many_channels_cost_in_proportion() {
     let (ready, whole) = took("1,000 channels from files to Ready", || {
         sim.run_until(limit, |sim| sim.view.stats.shells_running == count)
     });
-    assert!(ready, "{:?}\n{}", sim.view.stats, sim.log.get(sim.log.len().saturating_sub(30)..).unwrap_or_default().join("\n"));
-    println!("inputs: {}, virtual time: {:?}, the core alone: {:?}", sim.inputs, sim.now, sim.core_took);
+    assert!(
+        ready,
+        "{:?}\n{}",
+        sim.view.stats,
+        sim.log.get(sim.log.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+    );
+    println!(
+        "inputs: {}, virtual time: {:?}, the core alone: {:?}",
+        sim.inputs, sim.now, sim.core_took
+    );
     sim.run_for(Duration::from_secs(20));
     let now = sim.core_now();
     let core = sim.core().expect("it lives");
