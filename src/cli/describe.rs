@@ -170,14 +170,12 @@ fn conditions(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
 }
 
 fn origins(page: &mut Page, channel: &Channel) {
-    // What the file or nobody sets is seen in the file; what is merged in is not.
-    let origins = channel.status.origins.iter().flatten();
-    let rows: Vec<_> = origins
-        .filter(|(_, origin)| origin.starts_with("class "))
-        .map(|(field, origin)| row([field, origin]))
-        .collect();
+    // What nobody set is in `chanop explain`, and in `get channel NAME -o yaml --effective`.
+    let origins =
+        channel.status.origins.iter().flatten().filter(|(_, origin)| *origin != "default");
+    let rows: Vec<_> = origins.map(|(field, origin)| row([field, origin])).collect();
     if !rows.is_empty() {
-        page.table("Merged in", &rows);
+        page.table("Fields from", &rows);
     }
 }
 

@@ -37,6 +37,12 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Outcome {
         None => name_of(&workspace)?,
     };
     let workspace = below_home(&workspace, context.environment.home.as_deref());
+    if !workspace.starts_with("~/") {
+        context.printer.err(format!(
+            "note: {} is not below your home, and the built-in policy takes only workspaces below the owner's home",
+            plain(&workspace)
+        ));
+    }
     let channel = format!("{name}.yaml");
 
     make_empty(&dir)?;

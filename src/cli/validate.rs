@@ -13,7 +13,7 @@ use crate::resource::validate::{Code, Violation, across};
 use crate::resource::{Channel, ChannelClass, ObjectRef, Owner, Resource};
 use crate::specs::parse::locate;
 use crate::specs::scan_once;
-use crate::world::admission::{Admission, AdmissionContext, admit, writable_paths};
+use crate::world::admission::{Admission, AdmissionContext, admit, writable_by_path};
 use crate::world::facts::Facts;
 use crate::world::scan::{FileState, RawScan, Root};
 
@@ -195,8 +195,8 @@ fn as_they_count(resources: &[Resource], owner_home: &str) -> Vec<Violation> {
         }
     }
     let writable =
-        good.iter().map(|(c, merged)| (c.meta.name.clone(), writable_paths(&merged.effective)));
-    let context = AdmissionContext { owner, protected: Vec::new(), writable: writable.collect() };
+        writable_by_path(good.iter().map(|(c, merged)| (&c.meta.name, &merged.effective)));
+    let context = AdmissionContext { owner, protected: Vec::new(), writable };
     for (channel, merged) in &good {
         let name = &channel.meta.name;
         let admission = admit(name, &merged.effective, &Facts::default(), &context);

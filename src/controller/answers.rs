@@ -39,7 +39,7 @@ impl Controller {
         }
         match answer {
             Ok(answer) => {
-                self.engine_failures = 0;
+                self.engine_failures.clear();
                 self.succeeded(now, &name, seq, done, sent.call, answer, &sent.cause);
             }
             Err(failure) => self.failed(now, &name, seq, &sent.call, failure),
@@ -170,6 +170,7 @@ impl Controller {
     fn inspected(&mut self, now: Now, name: &ResourceName, sent: Seq, snapshot: Snapshot) {
         let key = self.keys.entry(name.clone()).or_default();
         let stale = key.last_event > sent;
+        key.read_gate = None;
         if !stale {
             key.must_read = None;
             key.fresh = Some((snapshot.id.clone(), now.mono));
@@ -270,10 +271,9 @@ impl Controller {
         key.echo_due = None;
         // What the start left behind decides now, and not that it was made just before.
         if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_)))
+            && let Some(seen) = self.world.observed.get_mut(id)
         {
-            if let Some(seen) = self.world.observed.get_mut(id) {
-                seen.made_here = false;
-            }
+            seen.made_here = false;
         }
         match failure {
             Failure::NotFound(message) => {
@@ -281,6 +281,7 @@ impl Controller {
                 if !stale {
                     key.must_read = None;
                 }
+                key.read_gate = None;
                 key.fresh = None;
                 match (&id, call) {
                     (Some(id), _) => self.gone(id),
@@ -300,6 +301,17 @@ impl Controller {
                     self.patience(now, name, &message);
                 }
             }
+            // A look that the engine refuses: looked again later and later, and it is said.
+            Failure::Conflict(message)
+            | Failure::Refused(_, message)
+            | Failure::Failed(_, message)
+            | Failure::NoSpace(message)
+                if !call.mutates() =>
+            {
+                key.must_read = Some(must_read);
+                self.close_read_gate(now, name);
+                self.trouble(now, name, Reason::Stuck, message, Class::Engine);
+            }
             Failure::Conflict(message) => {
                 key.must_read = Some(must_read);
                 self.close_gate(now, name, Class::Conflict);
@@ -310,8 +322,11 @@ impl Controller {
                 if id.is_some() {
                     key.must_read = Some(must_read);
                 }
+                if let (Reason::NetworkMissing, Some(id)) = (reason, id.clone()) {
+                    self.world.unstartable.insert(name.clone(), id);
+                }
                 self.trouble(now, name, reason, message, Class::Spec);
-                if id.is_none() {
+                if matches!(call, Call::Create { .. } | Call::Start { .. }) {
                     self.network_in_doubt(now, name);
                 }
             }
@@ -326,18 +341,21 @@ impl Controller {
             Failure::Unknown(message) => {
                 if call.mutates() {
                     self.stats.unknown_outcomes += 1;
+                } else {
+                    self.close_read_gate(now, name);
                 }
                 let key = self.keys.entry(name.clone()).or_default();
                 key.must_read = Some(must_read);
                 self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, &Failure::Unknown(message));
+                self.count_engine_failure(now, name, &Failure::Unknown(message));
             }
             Failure::Unreachable(message) => {
                 if !call.mutates() {
                     key.must_read = Some(must_read);
+                    self.close_read_gate(now, name);
                 }
                 self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, &Failure::Unreachable(message));
+                self.count_engine_failure(now, name, &Failure::Unreachable(message));
             }
         }
     }
@@ -354,6 +372,13 @@ impl Controller {
         if own && self.network_retry_at.is_none() {
             self.network_retry_at = Some(now.mono);
         }
+    }
+
+    /// A look that failed is not taken again at once either.
+    fn close_read_gate(&mut self, now: Now, name: &ResourceName) {
+        let jitter = self.jitter.draw();
+        let key = self.keys.entry(name.clone()).or_default();
+        key.read_gate = Some(after_failure(key.read_gate, Class::Engine, now.mono, jitter));
     }
 
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
@@ -373,7 +398,9 @@ impl Controller {
         self.close_gate(now, name, class);
         let object = ObjectRef::channel(name.clone()).to_string();
         self.record(now, &object, true, reason.as_str().as_str(), &message);
-        self.world.troubles.insert(name.clone(), Trouble { reason, message });
+        let before = self.world.troubles.get(name).filter(|trouble| trouble.reason == reason);
+        let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
+        self.world.troubles.insert(name.clone(), Trouble { reason, message, count });
     }
 
     /// A conflict that does not end is said, and tried more slowly.

@@ -10,6 +10,8 @@ use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
 use crate::world::record::{Override, Write};
 
+/// So many may wait for shells at once.
+const ENSURING_MAX: usize = 1_000;
 /// How long an asker waits for a shell: a slow engine's create and start together.
 const ENSURE_WITHIN: Duration = Duration::from_mins(1);
 
@@ -37,7 +39,10 @@ impl Controller {
             self.reply(id, Reply::NotFound(format!("there is no channel `{channel}`")));
             return;
         }
-        self.open_gate(&channel);
+        if self.ensuring.len() >= ENSURING_MAX {
+            self.reply(id, Reply::Refused("too many wait for shells already".to_owned()));
+            return;
+        }
         // It may have gone a moment ago, and the event of that be on its way: the answer is read, not remembered.
         self.doubt(&channel);
         self.enqueue(&channel);

@@ -96,7 +96,7 @@ mod tests {
     fn a_failing_spec_is_tried_about_seven_times_in_five_minutes() {
         let mut jitter = Jitter::new(1);
         let (mut now, mut gate, mut tries) = (Duration::ZERO, None, 0);
-        while now < Duration::from_secs(300) {
+        while now < Duration::from_mins(5) {
             let next = after_failure(gate, Class::Spec, now, jitter.draw());
             now = next.until;
             gate = Some(next);

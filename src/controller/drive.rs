@@ -18,8 +18,9 @@ use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::record::Write;
 
-/// What was read so long ago is no longer looked at with open eyes.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// What was read so long ago is no longer looked at with open eyes. The call goes out in the turn of the answer, unless its
+/// lane is full; then a new look comes first, since somebody may have entered meanwhile.
+const FRESH_FOR: Duration = Duration::from_millis(100);
 /// Whatever happens, a key that is not as it should be is planned again after this.
 const SAFETY_NET: Duration = Duration::from_mins(1);
 
@@ -54,13 +55,9 @@ impl Controller {
             while let Some((_, name)) = self.ready.pop_first() {
                 self.step(now, &name);
             }
-            let admitted = self.lanes.admit(now.mono);
-            if admitted.is_empty() {
-                return;
-            }
-            for name in admitted {
-                self.enqueue(&name);
-            }
+            // Whoever waited longest for a lane that has room is planned again: the world may have changed since.
+            let Some(name) = self.lanes.admissible(now.mono) else { break };
+            self.step(now, &name);
         }
     }
 
@@ -90,7 +87,13 @@ impl Controller {
         if self.blocked().is_some() {
             return;
         }
+        let read_gate = self.keys.get(name).and_then(|key| key.read_gate);
         let must_read = self.keys.get(name).and_then(|key| key.must_read.clone());
+        if let (Some(_), Some(gate)) = (&must_read, read_gate.filter(|gate| gate.until > now.mono))
+        {
+            self.wake_at(name, gate.until);
+            return;
+        }
         if let Some(what) = must_read {
             let call = match what {
                 MustRead::Id(id) => Call::Inspect(id),
@@ -141,14 +144,22 @@ impl Controller {
     /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
     fn note_pending(&mut self, now: Now, name: &ResourceName, step: &Step) {
         let object = ObjectRef::channel(name.clone());
-        let state = self.world.observed.shell_of(name).map(|seen| seen.state());
+        let state =
+            self.world.observed.shell_of(name).map(super::super::world::observed::Seen::state);
         let exited = state == Some(ContainerState::Exited);
         // The wait is over when the container is as it should be, or no longer runs; not when that cannot be judged now.
         let settled = step.status.ready == ConditionStatus::True
             || !state.is_some_and(ContainerState::is_live);
+        if !self.world.observed.synced {
+            return;
+        }
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
-        let waits = step.pending.as_ref().is_some_and(|pending| pending.verb != "remove");
+        // What waits for a person has no end that would come nearer.
+        let waits = step
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.verb != "remove" && pending.forced_at.is_some());
         let stopping = step
             .want
             .as_ref()
@@ -183,6 +194,10 @@ impl Controller {
             .as_ref()
             .filter(|(_, at)| now.mono.saturating_sub(*at) < FRESH_FOR)
             .map(|(id, _)| id.clone());
+        if let Some(gate) = key.read_gate.filter(|gate| gate.until > now.mono) {
+            self.wake_at(name, gate.until);
+            return;
+        }
         if let Action::Inspect(id) = &want.action {
             if fresh.as_ref() == Some(id) {
                 // It was looked at just now, and still does not say enough.
@@ -205,6 +220,9 @@ impl Controller {
                 return;
             }
         }
+        if recreate {
+            self.remember_drift(name);
+        }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
             Action::Start(id) => Call::Start { id, target: self.target_of(name) },
@@ -213,16 +231,10 @@ impl Controller {
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
-        // Who gets no slot must not spend a token either: they would all be gone before anything is done.
-        if self.lanes.has_room(&call) {
-            if !self.lanes.take_token(now.mono) {
-                let turn = self.keys.get(name).map_or(0, |key| key.turn);
-                self.lanes.wait(&call, turn, name.clone());
-                return;
-            }
-            if recreate {
-                self.remember_drift(name);
-            }
+        // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
+        if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
+            self.wait_for_lane(name, &call);
+            return;
         }
         self.dispatch(name, call, want.cause);
     }
@@ -250,10 +262,10 @@ impl Controller {
     /// Sends a channel's call, or lets it wait for its lane.
     fn dispatch(&mut self, name: &ResourceName, call: Call, cause: String) {
         if !self.lanes.take(&call) {
-            let turn = self.keys.get(name).map_or(0, |key| key.turn);
-            self.lanes.wait(&call, turn, name.clone());
+            self.wait_for_lane(name, &call);
             return;
         }
+        self.lanes.leave(name);
         if call.mutates() {
             self.stats.actions += 1;
         }
@@ -266,6 +278,11 @@ impl Controller {
         key.in_flight = Some(InFlight { seq, call });
         key.dirty = false;
         self.touch(name);
+    }
+
+    fn wait_for_lane(&mut self, name: &ResourceName, call: &Call) {
+        let turn = self.keys.get(name).map_or(0, |key| key.turn);
+        self.lanes.wait(call, turn, name.clone());
     }
 
     /// Sends a call that concerns no channel.

@@ -42,13 +42,10 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
             drafts.insert(channel.meta.name.clone(), draft);
         }
     }
-    let writable = drafts
-        .iter()
-        .filter_map(|(name, draft)| {
-            let effective = draft.effective.as_ref().ok()?;
-            Some((name.clone(), admission::writable_paths(effective)))
-        })
-        .collect();
+    let writable = admission::writable_by_path(drafts.iter().filter_map(|(name, draft)| {
+        let effective = draft.effective.as_ref().ok()?;
+        Some((name, effective.as_ref()))
+    }));
     let context = AdmissionContext {
         owner: settings.owner.clone(),
         protected: settings.protected.clone(),
@@ -64,6 +61,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
     let desired = Desired {
         channels,
         classes: classes.values().map(|class| class.meta.name.clone()).collect(),
+        unread: sources.unread(),
         unavailable: sources.unavailable().map(str::to_owned),
         ready: sources.complete(),
     };

@@ -41,6 +41,8 @@ pub struct KeyState {
     pub dirty: bool,
     /// Closed by failures.
     pub gate: Option<Gate>,
+    /// Closed by looks that failed.
+    pub read_gate: Option<Gate>,
     /// What must be read first.
     pub must_read: Option<MustRead>,
     /// Read by an inspect that nothing has happened since: what is done to this container now is done with open eyes.

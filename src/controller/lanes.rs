@@ -67,8 +67,8 @@ pub struct Lanes {
     limits: BTreeMap<Lane, usize>,
     used: BTreeMap<Lane, usize>,
     waiting: BTreeMap<Lane, BTreeSet<(u64, ResourceName)>>,
-    /// Who stands in which queue: once, however often they are planned meanwhile.
-    queued: BTreeSet<(Lane, ResourceName)>,
+    /// Each waits once.
+    places: BTreeMap<ResourceName, (Lane, u64)>,
     /// After an outage, how many creates may be on their way: doubled by each success, so that a fault that hits all costs
     /// few doomed calls.
     slow_start: usize,
@@ -95,35 +95,34 @@ impl Lanes {
             limits,
             used: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            queued: BTreeSet::new(),
+            places: BTreeMap::new(),
             slow_start: usize::MAX,
             tokens: TOKENS_MAX,
             filled_at: Duration::ZERO,
         }
     }
 
-    /// How many more calls may go out in the lane now.
-    fn room(&self, lane: Lane) -> usize {
+    /// Is there a slot for the call?
+    pub fn has_room(&self, call: &Call) -> bool {
+        self.has_slot(Lane::of(call))
+    }
+
+    fn has_slot(&self, lane: Lane) -> bool {
         let mut limit = self.limits.get(&lane).copied().unwrap_or(1);
         if lane == Lane::Create {
             limit = limit.min(self.slow_start);
         }
-        limit.saturating_sub(self.used.get(&lane).copied().unwrap_or_default())
-    }
-
-    /// Would the call get a slot?
-    pub fn has_room(&self, call: &Call) -> bool {
-        self.room(Lane::of(call)) > 0
+        self.used.get(&lane).copied().unwrap_or(0) < limit
     }
 
     /// Takes a slot for the call, when there is one.
     pub fn take(&mut self, call: &Call) -> bool {
         let lane = Lane::of(call);
-        let free = self.room(lane) > 0;
-        if free {
+        let room = self.has_slot(lane);
+        if room {
             *self.used.entry(lane).or_default() += 1;
         }
-        free
+        room
     }
 
     /// Gives the slot back.
@@ -133,49 +132,48 @@ impl Lanes {
         }
     }
 
-    /// Lets those go who waited longest, as many in each lane as there is room and are tokens for now.
-    pub fn admit(&mut self, now: Duration) -> Vec<ResourceName> {
-        self.refill(now);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "few, and whole"
-        )]
-        let mut tokens = self.tokens.max(0.0) as usize;
-        let lanes: Vec<Lane> = self.waiting.keys().copied().collect();
-        let mut admitted = Vec::new();
-        for lane in lanes {
-            let free = lane == Lane::Inspect;
-            let room = if free { self.room(lane) } else { self.room(lane).min(tokens) };
-            let Some(waiting) = self.waiting.get_mut(&lane) else { continue };
-            for (_, name) in std::iter::from_fn(|| waiting.pop_first()).take(room) {
-                if !free {
-                    tokens -= 1;
-                }
-                self.queued.remove(&(lane, name.clone()));
-                admitted.push(name);
-            }
-            if waiting.is_empty() {
-                self.waiting.remove(&lane);
-            }
-        }
-        admitted
-    }
-
-    /// When the next of those who have room may go, if what they lack is a token.
-    pub fn next_token(&self) -> Option<Duration> {
-        let lacking = self.waiting.keys().any(|lane| self.room(*lane) > 0) && self.tokens < 1.0;
-        // A millisecond more, so that the sum of fractions is surely a whole.
-        let wait = Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / TOKENS_PER_SECOND);
-        lacking.then(|| self.filled_at + wait + Duration::from_millis(1))
-    }
-
-    /// Puts a channel into the queue of the lane.
+    /// Puts a channel into the queue of the lane; one that waits for it already keeps its place.
     pub fn wait(&mut self, call: &Call, turn: u64, name: ResourceName) {
         let lane = Lane::of(call);
-        if self.queued.insert((lane, name.clone())) {
-            self.waiting.entry(lane).or_default().insert((turn, name));
+        if self.places.get(&name).is_some_and(|(waits_for, _)| *waits_for == lane) {
+            return;
         }
+        self.leave(&name);
+        self.places.insert(name.clone(), (lane, turn));
+        self.waiting.entry(lane).or_default().insert((turn, name));
+    }
+
+    /// Takes a channel out of the queue that it waits in.
+    pub fn leave(&mut self, name: &ResourceName) {
+        if let Some((lane, turn)) = self.places.remove(name)
+            && let Some(queue) = self.waiting.get_mut(&lane)
+        {
+            queue.remove(&(turn, name.clone()));
+        }
+    }
+
+    /// Takes out whoever waited longest for a lane that has room, and for a token where the lane's calls need one.
+    pub fn admissible(&mut self, now: Duration) -> Option<ResourceName> {
+        self.refill(now);
+        let may_go = |lane: Lane| {
+            self.has_slot(lane) && (lane == Lane::Inspect || self.tokens >= 1.0)
+        };
+        let (_, queue) =
+            self.waiting.iter().find(|(lane, queue)| !queue.is_empty() && may_go(**lane))?;
+        let name = queue.first().map(|(_, name)| name.clone())?;
+        self.leave(&name);
+        Some(name)
+    }
+
+    /// When there will be a token, if that is what somebody who has room lacks.
+    pub fn next_token(&self) -> Option<Duration> {
+        let somebody = |(lane, queue): (&Lane, &BTreeSet<(u64, ResourceName)>)| {
+            !queue.is_empty() && *lane != Lane::Inspect && self.has_slot(*lane)
+        };
+        let lacking = self.tokens < 1.0 && self.waiting.iter().any(somebody);
+        // A millisecond more, so that the fractions surely add up to a whole.
+        let wait = Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / TOKENS_PER_SECOND);
+        lacking.then(|| self.filled_at + wait + Duration::from_millis(1))
     }
 
     /// How many wait.
@@ -224,26 +222,19 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> ResourceName {
-        ResourceName::parse(text).unwrap()
-    }
-
     #[test]
-    fn when_a_slow_start_speeds_up_all_who_fit_go() {
+    fn who_lacks_a_token_waits_in_line_and_not_each_with_a_timer() {
         let mut lanes = Lanes::new(4);
         let id = crate::container::ContainerId::parse(&"a".repeat(64)).unwrap();
         let call = Call::Remove { id, force: false };
-        for _ in 0..4 {
-            assert!(lanes.take(&call));
+        while lanes.take_token(Duration::ZERO) {}
+        for (turn, waiter) in ["b", "a"].iter().enumerate() {
+            lanes.wait(&call, turn as u64, ResourceName::parse(waiter).unwrap());
         }
-        assert!(!lanes.has_room(&call));
-        for (turn, waiter) in ["a", "b", "c"].iter().enumerate() {
-            lanes.wait(&call, turn as u64, name(waiter));
-        }
-        assert_eq!(lanes.admit(Duration::ZERO), []);
-        lanes.give_back(&call);
-        lanes.give_back(&call);
-        assert_eq!(lanes.admit(Duration::ZERO), [name("a"), name("b")]);
-        assert_eq!(lanes.depth(), 1);
+        assert_eq!(lanes.admissible(Duration::ZERO), None);
+        let then = lanes.next_token().unwrap();
+        assert_eq!(lanes.admissible(then).map(|name| name.to_string()), Some("b".to_owned()));
+        assert!(lanes.take_token(then));
+        assert_eq!(lanes.admissible(then), None);
     }
 }

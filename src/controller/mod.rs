@@ -1,8 +1,8 @@
 //! The core: a state machine without I/O that says when the planner's actions are carried out.
 //!
 //! [`Controller::on`] takes what happened and answers with what to do. It owns the world and everything that decides about
-//! *when*: the queue, gates and lanes ([`drive`]), what is fresh enough to act on ([`answers`], [`session`]), last good
-//! content ([`scan`]), and what people asked ([`asked`]). It reads no clock, draws no unseeded number and iterates only
+//! *when*: the queue, gates and lanes (`drive`), what is fresh enough to act on (`answers`, `session`), last good
+//! content ([`scan`]), and what people asked (`asked`). It reads no clock, draws no unseeded number and iterates only
 //! ordered maps, so the same inputs give the same effects under tokio and under the simulator.
 //!
 //! Always:
@@ -36,15 +36,15 @@ use self::effect::{Call, Effect};
 use self::input::{EngineFacts, Input, Seq};
 use self::key::KeyState;
 use self::lanes::Lanes;
-use self::request::{Reply, Request};
+use self::request::Reply;
 use self::scan::Sources;
 use self::session::Session;
 use self::view::{ChannelView, Stats, View};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
-use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write};
-use crate::world::scan::ParsedFile;
+use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
+use crate::world::scan::{ParsedFile, Place};
 use crate::world::{Settings, World};
 
 /// How long a failed commit waits for its next try.
@@ -61,7 +61,7 @@ pub struct Beginning {
     pub loaded: Loaded,
     /// The store's last good files, parsed.
     pub sources: BTreeMap<String, Arc<ParsedFile>>,
-    /// What the specs directory, instance and host labels are now: see [`crate::world::record::meta_key::SCOPE`].
+    /// What the specs directory, instance and host labels are now: see [`meta_key::SCOPE`].
     pub scope: String,
     /// May the anchor be taken over from another state directory?
     pub takeover: bool,
@@ -107,9 +107,18 @@ pub struct Controller {
     network_retry_at: Option<Duration>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
+    /// Kept once a scan misses nothing under it.
+    scope: Option<String>,
+    /// As kept.
+    place: Option<Place>,
     state_id: String,
     takeover: bool,
-    engine_failures: u32,
+    /// Channels whose last call failed for the engine's sake.
+    engine_failures: BTreeSet<ResourceName>,
+    /// Was everything known since the engine was last away?
+    was_live: bool,
+    /// How often in a row the engine could not be reached, or not for long.
+    outages: u32,
     unsaved: Vec<Write>,
     committing: Option<(Seq, Vec<Write>)>,
     store_error: Option<String>,
@@ -137,9 +146,13 @@ impl Controller {
         let channels = || loaded.inventory.iter().filter(|(_, row)| row.gone_since.is_none());
         let held: BTreeSet<ObjectRef> =
             channels().filter(|(_, row)| row.held).map(|(object, _)| object.clone()).collect();
-        let old_scope = loaded.meta.get(crate::world::record::meta_key::SCOPE);
+        let old_scope = loaded.meta.get(meta_key::SCOPE);
         let suspicious = old_scope.is_some_and(|old| *old != scope);
-        let tracker = Sources::restore(sources, &judge::owners(channels()), &held, suspicious);
+        let settled_scope = old_scope == Some(&scope);
+        let place: Option<Place> =
+            loaded.meta.get(meta_key::PLACE).and_then(|text| serde_json::from_str(text).ok());
+        let tracker =
+            Sources::restore(sources, &judge::owners(channels()), &held, place.clone(), suspicious);
         let mut world = World::new(settings);
         let instance = world.settings.instance.to_string();
         world.inventory = loaded.inventory;
@@ -152,7 +165,7 @@ impl Controller {
         for object in world.inventory.keys() {
             keys.entry(object.name.clone()).or_default();
         }
-        let mut core = Self {
+        Self {
             world,
             sources: tracker,
             facts: Facts::default(),
@@ -168,9 +181,13 @@ impl Controller {
             network_retry_at: None,
             calls: BTreeMap::new(),
             seq: 0,
+            scope: (!settled_scope).then_some(scope),
+            place,
             state_id: loaded.state_id,
             takeover,
-            engine_failures: 0,
+            engine_failures: BTreeSet::new(),
+            was_live: false,
+            outages: 0,
             unsaved: Vec::new(),
             committing: None,
             store_error: None,
@@ -188,12 +205,7 @@ impl Controller {
             shutting_down: false,
             jitter: Jitter::new(seed),
             out: Vec::new(),
-        };
-        if old_scope.is_none_or(|old| *old != scope) {
-            let key = crate::world::record::meta_key::SCOPE.to_owned();
-            core.unsaved.push(Write::Meta(key, scope));
         }
-        core
     }
 
     /// What is known, for tests and for the plan.
@@ -208,7 +220,7 @@ impl Controller {
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
-            Input::Requested { id, request } => self.on_request(now, id, request),
+            Input::Requested { id, request } => self.asked(now, id, request),
             Input::Tick => {}
             Input::Shutdown => self.shutting_down = true,
         }
@@ -216,8 +228,8 @@ impl Controller {
         self.audit();
         self.drive(now);
         self.answer_ensures(now);
-        self.save(now);
         self.publish(now);
+        self.save(now);
         self.set_timer(now);
         std::mem::take(&mut self.out)
     }
@@ -261,6 +273,7 @@ impl Controller {
         let first = !self.sources.scanned();
         let outcome = self.sources.absorb(scan, self.world.settings.prune_delay);
         self.unsaved.extend(outcome.writes);
+        self.keep_place();
         self.rescan_at = outcome.rescan_at.map(|at| at.max(now.mono));
         for (object, file) in &outcome.gone {
             self.object_gone(now, object, file);
@@ -275,6 +288,20 @@ impl Controller {
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
         self.probe();
         self.view_dirty = true;
+    }
+
+    /// Under which path, in which directory nothing was missing: what is missing elsewhere later is held.
+    fn keep_place(&mut self) {
+        let Some(place) = self.sources.settled_in() else { return };
+        if self.place.as_ref() != Some(place) {
+            if let Ok(text) = serde_json::to_string(place) {
+                self.unsaved.push(Write::Meta(meta_key::PLACE.to_owned(), text));
+            }
+            self.place = Some(place.clone());
+        }
+        if let Some(scope) = self.scope.take() {
+            self.unsaved.push(Write::Meta(meta_key::SCOPE.to_owned(), scope));
+        }
     }
 
     fn object_gone(&mut self, now: Now, object: &ObjectRef, file: &str) {
@@ -458,7 +485,8 @@ impl Controller {
 
     /// The earliest time at which something is to be done though nothing happens.
     fn set_timer(&mut self, now: Now) {
-        let session = self.session.next_time();
+        // What only a live or a going operator does must not wake one that waits or ends.
+        let session = self.session.next_time().filter(|_| !self.shutting_down);
         let publish = self.next_publication(now);
         let others = [
             session,
@@ -466,7 +494,7 @@ impl Controller {
             self.rescan_at,
             self.lanes.next_token(),
             self.network_retry_at.filter(|_| self.session.is_live()),
-            self.store_retry_at.filter(|_| !self.unsaved.is_empty()),
+            self.store_retry_at.filter(|_| self.committing.is_none() && !self.unsaved.is_empty()),
             self.wakes.first().map(|(at, _)| *at),
             self.ensuring.iter().map(|waiting| waiting.until).min(),
             self.next_override_end(now),
@@ -480,10 +508,6 @@ impl Controller {
         let until = self.world.overrides.values().filter_map(|set| set.until).min()?;
         let left = Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
         Some(now.mono + left)
-    }
-
-    fn on_request(&mut self, now: Now, id: u64, request: Request) {
-        self.asked(now, id, request);
     }
 
     fn channel_view(&self, name: &ResourceName) -> Option<&Arc<ChannelView>> {

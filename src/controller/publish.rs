@@ -13,7 +13,7 @@ use super::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, Vi
 use crate::container::ContainerState;
 use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
 use crate::resource::text::hex;
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
 use crate::world::record::Write;
 
@@ -45,7 +45,7 @@ impl Controller {
             }
         }
         let blocked = self.blocked();
-        let held: Vec<String> = self.sources.held().map(|object| object.name.to_string()).collect();
+        let held: Vec<String> = self.sources.held().map(held_name).collect();
         let hold_revision = self.hold_revision();
         let view = &mut self.view;
         view.version += 1;
@@ -96,17 +96,19 @@ impl Controller {
         self.out.push(Effect::Publish(Arc::new(view)));
     }
 
-    /// What `chanop prune --confirm` must name: the spec revision, or where there is none, a word for the held set.
+    /// What `chanop prune --confirm` must name: a word for the held set, after the spec revision where there is one. So nobody
+    /// confirms more than was shown.
     pub(super) fn hold_revision(&self) -> Option<String> {
         let held: BTreeSet<String> = self.sources.held().map(ToString::to_string).collect();
         if held.is_empty() {
             return None;
         }
-        if let Some(revision) = &self.view.specs.revision {
-            return Some(revision.clone());
-        }
         let digest = Sha256::digest(held.into_iter().collect::<Vec<_>>().join("\n").as_bytes());
-        Some(hex(digest.get(..4).unwrap_or_default()))
+        let word = hex(digest.get(..3).unwrap_or_default());
+        Some(match &self.view.specs.revision {
+            Some(revision) => format!("{revision}-{word}"),
+            None => word,
+        })
     }
 
     fn view_of(&mut self, now: Now, name: &ResourceName) -> Option<ChannelView> {
@@ -172,7 +174,7 @@ impl Controller {
     fn conditions_of(&mut self, now: Now, name: &ResourceName) -> Vec<Condition> {
         let object = ObjectRef::channel(name.clone());
         let generation = self.world.inventory.get(&object).map_or(0, |row| row.generation);
-        let live = self.session.is_live();
+        let live = self.was_live;
         let error = self.session.error();
         let desired = self.world.desired.channels.get(name);
         let source_trouble = desired.and_then(|desired| desired.source_trouble.clone());
@@ -246,6 +248,14 @@ impl Controller {
             self.unsaved.push(Write::Conditions(object, Some(conditions.clone())));
         }
         conditions
+    }
+}
+
+/// A channel by its name, anything else with its kind.
+fn held_name(object: &ObjectRef) -> String {
+    match object.kind {
+        Kind::Channel => object.name.to_string(),
+        Kind::Run | Kind::Schedule | Kind::ChannelClass => object.to_string(),
     }
 }
 

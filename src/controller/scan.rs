@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::resource::condition::Reason;
+use crate::resource::validate::Violation;
 use crate::resource::{Kind, ObjectRef, Resource, SourceRef};
 use crate::world::record::{SourceRow, Write};
 use crate::world::scan::{FileState, ParsedFile, Place, RawScan, Root};
 
-/// So many channels may always go at once.
+/// From so many channels on, half of all going at once is held.
 const MASS_REMOVAL_AT_LEAST: usize = 3;
 
 /// One object that counts, and where it stands in its file.
@@ -79,6 +80,10 @@ pub struct Sources {
     invalid: BTreeMap<String, String>,
     pinned: Option<Place>,
     last: Option<RawScan>,
+    /// What the store has of each file: not newer than the objects that still count.
+    stored: BTreeMap<String, Arc<str>>,
+    /// Files that went away with a mount: their absence says nothing of them.
+    displaced: BTreeSet<String>,
     unavailable: Option<String>,
     suspicious: bool,
     scanned: bool,
@@ -87,14 +92,18 @@ pub struct Sources {
 
 impl Sources {
     /// What the store kept: the last good content of each file, which file owned each object, whose removal was held.
-    /// `suspicious`: the directory or the selection is not what it was, so whatever is missing at first is held.
+    /// And in which place the last scan was that missed nothing. `suspicious`: the path or the selection is not what it was, so
+    /// whatever is missing at first is held.
     pub fn restore(
         good: BTreeMap<String, Arc<ParsedFile>>,
         owners: &BTreeMap<ObjectRef, String>,
         held: &BTreeSet<ObjectRef>,
+        pinned: Option<Place>,
         suspicious: bool,
     ) -> Self {
-        let mut sources = Self { good, suspicious, ..Self::default() };
+        let stored =
+            good.iter().map(|(file, parsed)| (file.clone(), Arc::clone(&parsed.text))).collect();
+        let mut sources = Self { good, pinned, stored, suspicious, ..Self::default() };
         sources.objects = sources.assemble(|object| owners.get(object).cloned());
         for object in held {
             let missing = Missing { since: Duration::ZERO, scans: 0, held: true, approved: false };
@@ -128,9 +137,15 @@ impl Sources {
         self.complete
     }
 
-    /// The last scan that was complete.
-    pub const fn last(&self) -> Option<&RawScan> {
-        self.last.as_ref()
+    /// Where the last complete scan was, if it missed nothing: what is missing elsewhere later is not believed to be gone.
+    pub fn settled_in(&self) -> Option<&Place> {
+        self.pinned.as_ref().filter(|_| self.complete && self.missing.is_empty())
+    }
+
+    /// Files and directories of which nobody knows what they hold now.
+    pub fn unread(&self) -> BTreeSet<String> {
+        let directories = self.last.iter().flat_map(|scan| scan.unreadable.keys());
+        self.invalid.keys().chain(directories).cloned().collect()
     }
 
     /// How many files count as they are.
@@ -138,7 +153,7 @@ impl Sources {
         self.good.keys().filter(|file| !self.invalid.contains_key(*file)).count()
     }
 
-    /// Channels whose removal waits for a person.
+    /// Objects whose removal waits for a person.
     pub fn held(&self) -> impl Iterator<Item = &ObjectRef> {
         self.missing.iter().filter(|(_, missing)| missing.held && !missing.approved).map(|(o, _)| o)
     }
@@ -170,12 +185,13 @@ impl Sources {
         }
         let mut outcome = Outcome::default();
         let invalid_before = std::mem::take(&mut self.invalid);
-        self.read_files(&scan, &mut outcome);
-        self.drop_absent(&scan, &mut outcome);
+        self.read_files(&scan);
+        self.drop_absent(&scan);
         let owners: BTreeMap<ObjectRef, String> =
             self.objects.iter().map(|(object, at)| (object.clone(), at.file.clone())).collect();
         let present = self.assemble(|object| owners.get(object).cloned());
         self.judge_absence(present, &scan, prune_delay, &mut outcome);
+        self.keep_good(&mut outcome);
         outcome.changed |= thawed || invalid_before != self.invalid;
         if self.missing.is_empty() {
             self.suspicious = false;
@@ -197,8 +213,9 @@ impl Sources {
     }
 
     /// The newest good content of each file, and what is wrong with the others.
-    fn read_files(&mut self, scan: &RawScan, outcome: &mut Outcome) {
+    fn read_files(&mut self, scan: &RawScan) {
         for (file, state) in &scan.files {
+            self.displaced.remove(file);
             let why = match state {
                 FileState::Parsed(parsed) => {
                     let error = parsed.violations.iter().find(|violation| violation.is_error());
@@ -206,10 +223,6 @@ impl Sources {
                         violation.to_string()
                     } else {
                         let old = self.good.get(file);
-                        if old.is_none_or(|old| old.text != parsed.text) {
-                            let row = SourceRow { text: parsed.text.to_string() };
-                            outcome.writes.push(Write::Source(file.clone(), Some(row)));
-                        }
                         if old.is_none_or(|old| !Arc::ptr_eq(old, parsed)) {
                             self.good.insert(file.clone(), Arc::clone(parsed));
                         }
@@ -224,11 +237,13 @@ impl Sources {
     }
 
     /// Forgets the content of files that are proved to be absent; their objects live on until that is believed.
-    fn drop_absent(&mut self, scan: &RawScan, outcome: &mut Outcome) {
+    fn drop_absent(&mut self, scan: &RawScan) {
         let mut absent = Vec::new();
         for file in self.good.keys().filter(|file| !scan.files.contains_key(*file)) {
-            let remounted = self.last.as_ref().is_some_and(|last| scan.remounted_above(last, file));
-            if scan.proves_absence_of(file) && !remounted {
+            if self.last.as_ref().is_some_and(|last| scan.remounted_above(last, file)) {
+                self.displaced.insert(file.clone());
+            }
+            if scan.proves_absence_of(file) {
                 absent.push(file.clone());
             } else {
                 let why = format!("{file}: what holds it cannot be read");
@@ -237,9 +252,34 @@ impl Sources {
         }
         for file in absent {
             self.good.remove(&file);
-            if !self.objects.values().any(|object| object.file == file) {
-                outcome.writes.push(Write::Source(file, None));
+        }
+    }
+
+    /// Brings the store's copies up to date. A file from which an object is missing keeps the old copy until that is
+    /// believed: after a restart the object must be known still.
+    fn keep_good(&mut self, outcome: &mut Outcome) {
+        let missing: BTreeSet<&str> = self
+            .missing
+            .keys()
+            .filter_map(|name| self.objects.get(name).map(|object| object.file.as_str()))
+            .collect();
+        for (file, parsed) in &self.good {
+            if self.stored.get(file) != Some(&parsed.text) && !missing.contains(file.as_str()) {
+                let row = SourceRow { text: parsed.text.to_string() };
+                outcome.writes.push(Write::Source(file.clone(), Some(row)));
+                self.stored.insert(file.clone(), Arc::clone(&parsed.text));
             }
+        }
+        let forgotten: Vec<String> = self
+            .stored
+            .keys()
+            .filter(|file| !self.good.contains_key(*file) && !missing.contains(file.as_str()))
+            .cloned()
+            .collect();
+        for file in forgotten {
+            self.stored.remove(&file);
+            self.displaced.remove(&file);
+            outcome.writes.push(Write::Source(file, None));
         }
     }
 
@@ -330,15 +370,12 @@ impl Sources {
             if missing.scans == 1 {
                 missing.since = started;
             }
-            let is_channel = name.kind == Kind::Channel;
-            missing.held |= is_channel && (mass || self.suspicious);
+            // Whatever the kind: a class that goes with its channels would change all of them.
+            missing.held |= mass || self.suspicious || self.displaced.contains(&object.file);
             let proved = missing.scans >= 2 && started.saturating_sub(missing.since) >= prune_delay;
             if proved && (!missing.held || missing.approved) {
                 self.missing.remove(&name);
-                outcome.gone.insert(name, object.file.clone());
-                if !self.good.contains_key(&object.file) {
-                    outcome.writes.push(Write::Source(object.file, None));
-                }
+                outcome.gone.insert(name, object.file);
                 continue;
             }
             if !proved {
@@ -366,7 +403,7 @@ fn is_read(file: &str, scan: &RawScan) -> bool {
 /// Does the scan say that an object that it does not have is no longer in `file`?
 fn is_proved(file: &str, scan: &RawScan) -> bool {
     match scan.files.get(file) {
-        Some(FileState::Parsed(parsed)) => !parsed.violations.iter().any(|v| v.is_error()),
+        Some(FileState::Parsed(parsed)) => !parsed.violations.iter().any(Violation::is_error),
         Some(FileState::Unreadable(_) | FileState::Refused(_) | FileState::Unstable) => false,
         None => scan.proves_absence_of(file),
     }

@@ -24,8 +24,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 const REPLAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 /// The event of an own change must come within this.
 pub(super) const ECHO_WITHIN: Duration = Duration::from_secs(5);
-/// So many engine failures in a row, over all channels, and nothing is sent until it answers a ping.
-const BREAKER_AT: u32 = 3;
+/// So many channels whose calls failed for the engine's sake, with no success between, and nothing is sent until it answers.
+/// One container that the engine cannot handle is not the engine.
+const BREAKER_AT: usize = 3;
 /// More dirty containers than this and a list is cheaper than looking at each.
 const LIST_RATHER_THAN: usize = 8;
 
@@ -33,11 +34,11 @@ const LIST_RATHER_THAN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Session {
     /// The engine does not answer; asked again at this time.
-    Down { retry_at: Duration, failures: u32, error: Option<String> },
+    Down { retry_at: Duration, error: Option<String> },
     /// Who are you?
-    Asking { seq: Seq, failures: u32 },
+    Asking { seq: Seq },
     /// Whose are you?
-    Anchoring { seq: Seq, failures: u32 },
+    Anchoring { seq: Seq },
     /// The stream is being opened.
     Opening { epoch: Seq, until: Duration },
     /// The first list is on its way.
@@ -58,7 +59,7 @@ pub(super) struct Live {
 
 impl Session {
     pub(super) const fn start() -> Self {
-        Self::Down { retry_at: Duration::ZERO, failures: 0, error: None }
+        Self::Down { retry_at: Duration::ZERO, error: None }
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -99,9 +100,9 @@ impl Controller {
             return;
         }
         match self.session.clone() {
-            Session::Down { retry_at, failures, .. } if retry_at <= now.mono => {
+            Session::Down { retry_at, .. } if retry_at <= now.mono => {
                 let seq = self.send(None, Call::Info, "connects".to_owned());
-                self.session = Session::Asking { seq, failures };
+                self.session = Session::Asking { seq };
             }
             Session::Opening { until, .. } if until <= now.mono => {
                 self.go_down(now, "the event stream did not open");
@@ -135,29 +136,30 @@ impl Controller {
 
     /// The engine is away: nothing is sent until it answers.
     pub(super) fn go_down(&mut self, now: Now, error: &str) {
-        let failures = match &self.session {
-            Session::Down { failures, .. }
-            | Session::Asking { failures, .. }
-            | Session::Anchoring { failures, .. } => failures + 1,
-            Session::Opening { .. } | Session::Listing { .. } | Session::Live(_) => 1,
-        };
-        if self.session.is_live() {
+        self.outages = self.outages.saturating_add(1);
+        if std::mem::take(&mut self.was_live) {
             self.record(now, "operator", true, "EngineUnavailable", error);
             self.enqueue_all();
         }
         // From 0.2 s, doubling to 5 s: one probe for the whole engine, whatever the number of channels.
-        let wait = Duration::from_millis(200 << (failures - 1).min(5)).min(Duration::from_secs(5));
+        let wait =
+            Duration::from_millis(200 << (self.outages - 1).min(5)).min(Duration::from_secs(5));
         let retry_at = now.mono + wait;
-        self.session = Session::Down { retry_at, failures, error: Some(error.to_owned()) };
+        self.session = Session::Down { retry_at, error: Some(error.to_owned()) };
         self.world.observed.synced = false;
         self.view_dirty = true;
     }
 
     /// An engine failure on a channel's call: a few in a row mean that it is not the channel's.
-    pub(super) fn count_engine_failure(&mut self, now: Now, failure: &Failure) {
-        self.engine_failures += 1;
+    pub(super) fn count_engine_failure(
+        &mut self,
+        now: Now,
+        name: &ResourceName,
+        failure: &Failure,
+    ) {
+        self.engine_failures.insert(name.clone());
         let unreachable = matches!(failure, Failure::Unreachable(_));
-        if self.session.is_live() && (unreachable || self.engine_failures >= BREAKER_AT) {
+        if self.session.is_live() && (unreachable || self.engine_failures.len() >= BREAKER_AT) {
             self.go_down(now, failure.message());
         }
     }
@@ -176,6 +178,10 @@ impl Controller {
                 if facts != self.facts {
                     self.facts = facts;
                     self.rebuild(now);
+                }
+                // What was wanted while this look was on its way.
+                if matches!(call, Call::Probe(wanted) if *wanted != self.facts_wanted) {
+                    self.probe();
                 }
             }
             (Call::Probe(_), _) => self.probing = false,
@@ -196,8 +202,10 @@ impl Controller {
             }
             (Call::List, Ok(Answer::Listed(listed))) => self.listed(now, seq, listed),
             (Call::Ping, Ok(_)) => {
-                self.engine_failures = 0;
+                self.engine_failures.clear();
                 if let Session::Live(live) = &mut self.session {
+                    // It has lasted: the next outage is a new one.
+                    self.outages = 0;
                     live.ping = None;
                     live.ping_at = now.mono + PING_EVERY;
                 }
@@ -209,8 +217,8 @@ impl Controller {
     /// A call that keeps the connection failed. An older connection's call is nobody's.
     fn session_failed(&mut self, now: Now, seq: Seq, failure: &Failure) {
         let mine = match &self.session {
-            Session::Asking { seq: expected, .. }
-            | Session::Anchoring { seq: expected, .. }
+            Session::Asking { seq: expected }
+            | Session::Anchoring { seq: expected }
             | Session::Listing { seq: expected, .. } => *expected == seq,
             Session::Live(live) => live.ping == Some(seq) || live.list == Some(seq),
             Session::Down { .. } | Session::Opening { .. } => false,
@@ -227,7 +235,7 @@ impl Controller {
     }
 
     fn engine_known(&mut self, now: Now, seq: Seq, facts: super::input::EngineFacts) {
-        let Session::Asking { seq: expected, failures } = self.session else { return };
+        let Session::Asking { seq: expected } = self.session else { return };
         if expected != seq {
             return;
         }
@@ -243,11 +251,11 @@ impl Controller {
         self.engine = facts;
         let call = Call::Anchor { state_id: self.state_id.clone(), takeover: self.takeover };
         let seq = self.send(None, call, "makes sure that the instance is ours".to_owned());
-        self.session = Session::Anchoring { seq, failures };
+        self.session = Session::Anchoring { seq };
     }
 
     fn anchored(&mut self, now: Now, seq: Seq, state_id: &str) {
-        if !matches!(self.session, Session::Anchoring { seq: expected, .. } if expected == seq) {
+        if !matches!(self.session, Session::Anchoring { seq: expected } if expected == seq) {
             return;
         }
         if state_id != self.state_id {
@@ -261,6 +269,7 @@ impl Controller {
         }
         // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
         self.takeover = false;
+        self.world.network_ready = false;
         self.open_stream(now);
         self.send(None, Call::Network, "makes sure of the network".to_owned());
     }
@@ -315,6 +324,11 @@ impl Controller {
             | "rename" | "update" | "destroy" | "restart" => true,
             // Somebody left: a change that waits for that may go ahead.
             "exec_die" => pending,
+            // Somebody came: what was read before does not know, and a stop must not be based on it.
+            "exec_create" | "exec_start" => {
+                key.fresh = None;
+                false
+            }
             _ => false,
         };
         if !relevant {
@@ -330,7 +344,10 @@ impl Controller {
         }
         key.last_event = seq;
         key.fresh = None;
-        key.must_read = Some(MustRead::Id(doorbell.id));
+        // Another container's doorbell does not undo a doubt that is older.
+        if !matches!(&key.must_read, Some(MustRead::Name)) {
+            key.must_read = Some(MustRead::Id(doorbell.id));
+        }
         self.enqueue(&name);
     }
 
@@ -351,7 +368,9 @@ impl Controller {
     }
 
     fn listed(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
-        let was_live = self.session.is_live();
+        // A new stream, even to an engine that was never away, may have missed what the old one would have told.
+        let gap = !self.session.is_live();
+        let outage = !self.was_live;
         let epoch = match &self.session {
             Session::Listing { epoch, seq: expected } if *expected == seq => *epoch,
             Session::Live(live) if live.list == Some(seq) => live.epoch,
@@ -374,10 +393,13 @@ impl Controller {
             list_at: now.mono + LIST_EVERY.mul_f64(spread),
             list: None,
         });
-        self.engine_failures = 0;
+        self.engine_failures.clear();
         self.world.observed.synced = true;
-        if !was_live {
+        self.was_live = true;
+        if outage {
             self.lanes.begin_slowly();
+        }
+        if gap {
             for key in self.keys.values_mut() {
                 if key.gate.is_some_and(|gate| gate.class == super::backoff::Class::Engine) {
                     key.gate = None;

@@ -12,7 +12,7 @@ use crate::container::{
 };
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure};
-use crate::docker::engine::NetworkInfo;
+use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared};
 use crate::resource::condition::Reason;
@@ -74,9 +74,12 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
 
 /// The engine remembers sessions that have ended, so each is asked whether it runs: nobody's work is yanked away, and
 /// nobody's ghost keeps an update waiting.
-async fn inspected<E: Engine>(engine: &E, mut snapshot: Snapshot) -> EngineResult<Answer> {
+pub async fn only_running_sessions<E: Engine>(
+    engine: &E,
+    mut snapshot: Snapshot,
+) -> EngineResult<Snapshot> {
     if snapshot.state != ContainerState::Running {
-        return Ok(Answer::Inspected(Box::new(snapshot)));
+        return Ok(snapshot);
     }
     if let Some(details) = &mut snapshot.details {
         let mut running = Vec::new();
@@ -91,6 +94,11 @@ async fn inspected<E: Engine>(engine: &E, mut snapshot: Snapshot) -> EngineResul
         }
         details.exec_ids = running;
     }
+    Ok(snapshot)
+}
+
+async fn inspected<E: Engine>(engine: &E, snapshot: Snapshot) -> EngineResult<Answer> {
+    let snapshot = only_running_sessions(engine, snapshot).await?;
     Ok(Answer::Inspected(Box::new(snapshot)))
 }
 
@@ -107,16 +115,28 @@ async fn anchor<E: Engine>(
         (label::INSTANCE.to_owned(), means.instance.to_string()),
         (STATE_ID.to_owned(), state_id.to_owned()),
     ]);
-    let mut volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+    let mut volume = set_once(engine, &name, &labels).await.map_err(failed)?;
     let is_ours =
         volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
     let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     if takeover && is_ours && holder != state_id {
         engine.volume_remove(&name).await.map_err(failed)?;
-        volume = engine.volume_create(&name, &labels).await.map_err(failed)?;
+        volume = set_once(engine, &name, &labels).await.map_err(failed)?;
     }
     let state_id = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     Ok(Answer::Anchor { state_id })
+}
+
+/// The volume of this name, made with these labels unless it is there. It is read after that: an engine that has been
+/// restarted answers the creation of a volume that exists without its labels.
+async fn set_once<E: Engine>(
+    engine: &E,
+    name: &ObjectName,
+    labels: &BTreeMap<String, String>,
+) -> EngineResult<VolumeInfo> {
+    engine.volume_create(name, labels).await?;
+    let volume = engine.volume(name).await?;
+    volume.ok_or_else(|| EngineError::NotFound(format!("volume {name} was removed as it was made")))
 }
 
 /// Docker 20.10 allows two networks of one name, and then neither can be named: the older of ours stays.
@@ -254,9 +274,15 @@ async fn prepare<E: Engine>(
 async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answer, Failure> {
     let host = means.host.clone();
     let key = means.key.clone();
+    // A look at a dead network mount never ends: one thread may hang there, not one more with every scan.
+    let Ok(looking) = Arc::clone(&means.looking).try_acquire_owned() else {
+        return Err(Failure::Unknown("the last look at the host has not ended".to_owned()));
+    };
     let work = move || {
         let hash = |bytes: &[u8]| key.hash(bytes);
-        host::probe(&wanted, host.secrets_directory.as_deref(), &hash)
+        let facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
+        drop(looking);
+        facts
     };
     let facts = tokio::task::spawn_blocking(work).await;
     facts.map(Answer::Facts).map_err(|error| Failure::Unknown(error.to_string()))

@@ -34,6 +34,14 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
         EngineError::NotFound(text) => Failure::NotFound(text),
         EngineError::NameTaken(text) => Failure::NameTaken(text),
         EngineError::Conflict(text) => Failure::Conflict(text),
+        // Bound to the network's ID, which another network of the name does not have.
+        EngineError::Refused(text)
+            if matches!(call, Call::Start { .. })
+                && text.contains("network")
+                && text.contains("not found") =>
+        {
+            Failure::Refused(Reason::NetworkMissing, text)
+        }
         EngineError::Refused(text) => Failure::Refused(about, text),
         EngineError::NoImage(text) => Failure::Refused(
             Reason::ImageMissing,

@@ -10,6 +10,7 @@ mod follow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -22,6 +23,7 @@ use crate::resource::ResourceName;
 use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
+pub use calls::only_running_sessions;
 pub use follow::follow;
 
 /// Hears how each call went: operation, outcome, seconds.
@@ -38,6 +40,8 @@ pub struct Means<E> {
     pub key: StateKey,
     /// Whose containers are ours.
     pub instance: ResourceName,
+    /// One look at the host at a time.
+    pub looking: Arc<Semaphore>,
     /// Tells the time that calls take.
     pub clock: Clock,
     /// Hears of each call.

@@ -26,6 +26,9 @@ const IDLE_CHECK: Duration = Duration::from_mins(1);
 const REMOVING_CHECK: Duration = Duration::from_secs(2);
 /// Between TERM and KILL of a shell. The init ends at once; what else runs in it has this long.
 const SHELL_GRACE_SECONDS: u32 = 10;
+/// A container that has run and so often cannot be started again is made anew: after an engine that crashed, it may hold
+/// on to what is left of the last run for ever.
+const STARTS_TRIED: u32 = 3;
 
 /// What should be done for one channel.
 pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
@@ -138,10 +141,27 @@ impl<'a> Context<'a> {
                 // Known, and its absence not yet believed: the controller keeps its last good content, so this is a
                 // moment at most.
                 (Some(_), _) => Intent::Unknown,
+                (None, Some(seen)) if self.may_be_claimed(seen) => Intent::HandsOff {
+                    reason: Reason::SourceInvalid,
+                    message:
+                        "the file that may hold it cannot be used; nothing is done to its container"
+                            .to_owned(),
+                },
                 (None, Some(_)) => Intent::Stray,
                 (None, None) => Intent::Nothing,
             };
         };
+        // Stopping needs nobody's leave, whatever the spec has come to.
+        if let Some(set) = self.world.suspended_by_hand(object, self.now) {
+            let why =
+                if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
+            let until = set.until.map_or(String::new(), |until| format!(" until {until}"));
+            return Intent::Stopped {
+                reason: Reason::Suspended,
+                message: format!("suspended by hand{until}{why}"),
+                farewell: farewell_of(desired).unwrap_or(STRAY_FAREWELL),
+            };
+        }
         match &desired.verdict {
             Verdict::Held { reason, message } => {
                 return Intent::HandsOff { reason: *reason, message: message.clone() };
@@ -163,13 +183,6 @@ impl<'a> Context<'a> {
             };
         };
         let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
-        if let Some(set) = self.world.suspended_by_hand(object, self.now) {
-            let why =
-                if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
-            let until = set.until.map_or(String::new(), |until| format!(" until {until}"));
-            let message = format!("suspended by hand{until}{why}");
-            return Intent::Stopped { reason: Reason::Suspended, message, farewell };
-        }
         if effective.suspend {
             let message = "spec.suspend is true".to_owned();
             return Intent::Stopped { reason: Reason::Suspended, message, farewell };
@@ -228,13 +241,21 @@ impl<'a> Context<'a> {
                 "stopped, and the spec has changed",
             )
             .recreating(),
+            ContainerState::Exited if self.is_unstartable(seen) => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "it is bound to a network that is gone",
+            )
+            .recreating(),
+            ContainerState::Exited if self.difference(target, seen, same).is_some() => Step::act(
+                Reason::Removing,
+                Action::Remove { id, force: false },
+                "stopped, and not what its file wants",
+            )
+            .recreating(),
             ContainerState::Exited => self.exited(seen),
-            ContainerState::Restarting => Step::act(
-                Reason::Stopping,
-                Action::Update { id, limits: target.config.limits },
-                "somebody set a restart policy; chanop restarts shells itself",
-            ),
-            ContainerState::Removing => removing(),
+            ContainerState::Restarting => self.restarting(seen, target),
+            ContainerState::Removing => self.removing(seen),
             ContainerState::Dead => Step::act(
                 Reason::Removing,
                 Action::Remove { id, force: true },
@@ -248,6 +269,48 @@ impl<'a> Context<'a> {
             )
             .wake_after(IDLE_CHECK),
         }
+    }
+
+    /// Somebody set a restart policy; chanop restarts shells itself.
+    fn restarting(&self, seen: &Seen, target: &Target) -> Step {
+        let id = seen.snapshot.id.clone();
+        let cause = "somebody set a restart policy; chanop restarts shells itself";
+        match &seen.snapshot.details {
+            None => Step::act(Reason::Stopping, Action::Inspect(id), cause),
+            Some(details) if !is_no_policy(&details.restart_policy) => Step::act(
+                Reason::Stopping,
+                Action::Update { id, limits: target.config.limits },
+                cause,
+            ),
+            // The engine's last restart by the old policy is on its way.
+            Some(_) => self.look_now_and_then(seen, Reason::Stopping, cause),
+        }
+    }
+
+    fn removing(&self, seen: &Seen) -> Step {
+        self.look_now_and_then(seen, Reason::Removing, "the engine is removing it")
+    }
+
+    /// What the engine does by itself is looked at every two seconds: its event may be lost.
+    fn look_now_and_then(&self, seen: &Seen, reason: Reason, message: &str) -> Step {
+        let age = self.now.mono.saturating_sub(seen.read_at);
+        if age >= REMOVING_CHECK {
+            let inspect = Action::Inspect(seen.snapshot.id.clone());
+            return Step::act(reason, inspect, message).wake_after(REMOVING_CHECK);
+        }
+        Step::rest(ConditionStatus::False, reason, message.to_owned())
+            .wake_after(REMOVING_CHECK.saturating_sub(age))
+    }
+
+    /// Did its start fail for good, by what it was made with?
+    fn is_unstartable(&self, seen: &Seen) -> bool {
+        self.world.unstartable.get(self.name) == Some(&seen.snapshot.id)
+    }
+
+    /// May a file that cannot be read now want this container?
+    fn may_be_claimed(&self, seen: &Seen) -> bool {
+        let source = seen.snapshot.labels.get(label::SOURCE);
+        source.is_none_or(|file| self.world.desired.may_hide(file))
     }
 
     fn create(&self, target: &Arc<Target>) -> Step {
@@ -296,6 +359,13 @@ impl<'a> Context<'a> {
                 .wake_after(wait)
             }
             _ => {
+                let trouble = self.world.troubles.get(self.name);
+                let failed = trouble.filter(|trouble| trouble.reason == Reason::StartFailed);
+                if let Some(failed) = failed.filter(|failed| failed.count >= STARTS_TRIED) {
+                    let cause = format!("start failed {} times: {}", failed.count, failed.message);
+                    let remove = Action::Remove { id, force: false };
+                    return Step::act(Reason::StartFailed, remove, cause).recreating();
+                }
                 let step =
                     Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
                 self.with_trouble(step)
@@ -365,7 +435,7 @@ impl<'a> Context<'a> {
     /// Why limits or restart policy are to be set.
     fn in_place(&self, seen: &Seen, want: Limits) -> Option<String> {
         if let Some(details) = &seen.snapshot.details {
-            if !matches!(details.restart_policy.as_str(), "" | "no") {
+            if !is_no_policy(&details.restart_policy) {
                 return Some(format!("restart policy {} → no", details.restart_policy));
             }
             return (details.limits != want).then(|| describe_limits(details.limits, want));
@@ -536,7 +606,7 @@ impl<'a> Context<'a> {
                 Step::act(reason, Action::Remove { id, force: false }, cause)
             }
             ContainerState::Dead => Step::act(reason, Action::Remove { id, force: true }, cause),
-            ContainerState::Removing => removing(),
+            ContainerState::Removing => self.removing(seen),
             ContainerState::Unknown => {
                 Step::act(reason, Action::Inspect(id), cause).wake_after(IDLE_CHECK)
             }
@@ -568,9 +638,8 @@ impl Step {
     }
 }
 
-fn removing() -> Step {
-    Step::rest(ConditionStatus::False, Reason::Removing, "the engine is removing it".to_owned())
-        .wake_after(REMOVING_CHECK)
+fn is_no_policy(policy: &str) -> bool {
+    matches!(policy, "" | "no")
 }
 
 fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {

@@ -66,6 +66,8 @@ pub enum Reason {
     CrashLoopBackOff,
     /// The engine could not start it.
     StartFailed,
+    /// A network that it was made with is gone.
+    NetworkMissing,
     /// The engine refused to make it.
     CreateFailed,
     /// The engine has no such image.
@@ -104,8 +106,6 @@ pub enum Reason {
     UpdatePending,
     /// The engine holds the container in a state that does not end.
     Stuck,
-    /// Another operator owns this instance on this engine.
-    NotOwner,
     /// Not looked at yet.
     Waiting,
 }

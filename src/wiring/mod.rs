@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
@@ -38,6 +38,8 @@ use core_loop::CoreLoop;
 
 /// From a signal to the end: calls on their way have ten seconds, requests and the store the rest.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
+/// The store's last writes and its checkpoint.
+const STORE_CLOSES_WITHIN: Duration = Duration::from_secs(5);
 /// A container of ours that nothing explains: the longest create is over by then, and its file may come back.
 const STRAY_GRACE: Duration = Duration::from_mins(5);
 /// Inputs that may wait for the core: an engine-wide storm of events, several times over.
@@ -74,7 +76,7 @@ pub enum OperateError {
     },
     /// The TCP address cannot be used.
     #[error(
-        "failed to listen on {address}; choose another with --listen, or none with --listen off"
+        "failed to listen on {address}; choose another with --listen, or none with --no-listen"
     )]
     Listen {
         /// Which.
@@ -152,6 +154,7 @@ pub async fn operate(
     let means = Means {
         engine: Docker::lazy(&endpoint)?,
         host,
+        looking: Arc::new(Semaphore::new(1)),
         key,
         instance: settings.instance.clone(),
         clock,
@@ -223,7 +226,11 @@ pub async fn operate(
         }
         () = forced => Err(OperateError::Forced),
     };
-    writer.close().await?;
+    // A disk that hangs must not keep a process that is told to end.
+    match tokio::time::timeout(STORE_CLOSES_WITHIN, writer.close()).await {
+        Ok(closed) => closed?,
+        Err(_elapsed) => warn!("the store did not close in time; the next start checks it"),
+    }
     drop(bound);
     match &result {
         Ok(()) => info!("operator stopped"),

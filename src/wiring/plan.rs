@@ -10,6 +10,7 @@ use crate::controller::judge;
 use crate::controller::request::PlanReport;
 use crate::controller::scan::Sources;
 use crate::docker::{Docker, Endpoint, Engine, EngineError};
+use crate::executor::only_running_sessions;
 use crate::host;
 use crate::planner::report::report;
 use crate::specs::scan_once;
@@ -59,7 +60,7 @@ pub async fn plan(
     for snapshot in engine.list(label::INSTANCE, instance.as_str()).await? {
         // What a list does not tell decides what would be done, so each is looked at; this is one plan, not a loop.
         let snapshot = match engine.inspect(&snapshot.id).await {
-            Ok(inspected) => inspected,
+            Ok(inspected) => only_running_sessions(&engine, inspected).await?,
             Err(EngineError::NotFound(_)) => continue,
             Err(error) => return Err(error),
         };

@@ -28,37 +28,8 @@ pub struct AdmissionContext {
     pub owner: Owner,
     /// Real paths of the state, spec, secrets, policy and socket directories, and of Docker's socket.
     pub protected: Vec<String>,
-    /// What each channel may write: workspace and writable binds.
-    pub writable: Writable,
-}
-
-/// Who may write where, found by path: a look at the parents of one costs the same whatever the number of channels.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Writable(BTreeMap<String, Vec<ResourceName>>);
-
-impl FromIterator<(ResourceName, Vec<String>)> for Writable {
-    fn from_iter<T: IntoIterator<Item = (ResourceName, Vec<String>)>>(channels: T) -> Self {
-        let mut by_path: BTreeMap<String, Vec<ResourceName>> = BTreeMap::new();
-        for (name, paths) in channels {
-            for path in paths {
-                let path = path.trim_end_matches('/').to_owned();
-                by_path.entry(path).or_default().push(name.clone());
-            }
-        }
-        Self(by_path)
-    }
-}
-
-impl Writable {
-    /// What others than `channel` can write strictly above `path`, each with who.
-    fn above(&self, path: &str, channel: &ResourceName) -> Vec<(&str, &ResourceName)> {
-        let parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
-        parents
-            .filter_map(|parent| self.0.get_key_value(parent))
-            .flat_map(|(parent, names)| names.iter().map(move |name| (parent.as_str(), name)))
-            .filter(|(_, name)| *name != channel)
-            .collect()
-    }
+    /// What channels may write, workspaces and writable binds, each path with those that may.
+    pub writable: BTreeMap<String, Vec<ResourceName>>,
 }
 
 /// A rule that was broken. Stable words: metrics and `validate` name them.
@@ -161,7 +132,20 @@ pub fn facts_wanted(effective: &Effective) -> FactsWanted {
     wanted
 }
 
-/// What `effective` lets its containers write on the host: for other channels' [`AdmissionContext::writable`].
+/// For [`AdmissionContext::writable`]: what each channel lets its containers write on the host.
+pub fn writable_by_path<'a>(
+    channels: impl IntoIterator<Item = (&'a ResourceName, &'a Effective)>,
+) -> BTreeMap<String, Vec<ResourceName>> {
+    let mut writable: BTreeMap<String, Vec<ResourceName>> = BTreeMap::new();
+    for (name, effective) in channels {
+        for path in writable_paths(effective) {
+            writable.entry(path).or_default().push(name.clone());
+        }
+    }
+    writable
+}
+
+/// What `effective` lets its containers write on the host.
 pub fn writable_paths(effective: &Effective) -> Vec<String> {
     let written = host_paths(effective).into_iter().filter(|path| path.writable);
     written.map(|path| path.value.to_owned()).collect()
@@ -197,6 +181,14 @@ pub fn admit(
 /// Judges `user: Image` when the image is known.
 pub fn admit_image_user(uid: u32) -> Option<Denial> {
     root_denied(uid)
+}
+
+/// The directory above an absolute, normal path.
+fn parent_of(path: &str) -> Option<&str> {
+    match path.rsplit_once('/')? {
+        ("", _) => None,
+        (parent, _) => Some(parent),
+    }
 }
 
 fn root_denied(uid: u32) -> Option<Denial> {
@@ -336,14 +328,19 @@ impl Judge<'_> {
                 format!("{value} lies at a dot-name of {home}, where the host's own settings are");
             self.violation(Rule::NoDotPath, field, message);
         }
-        let (ctx, channel) = (self.ctx, self.channel);
+        let ctx = self.ctx;
         for protected in ctx.protected.iter().filter(|protected| overlap(value, protected)) {
             let message = format!("{value} and the operator's own {protected} overlap");
             self.violation(Rule::NotProtected, field, message);
         }
-        for (parent, name) in ctx.writable.above(value, channel) {
-            let message = format!("{value} lies below {parent}, which channel {name} can write");
-            self.violation(Rule::NotBelowForeignMount, field, message);
+        // From the path upwards: ten thousand channels make this a few look-ups, not ten thousand comparisons.
+        let above = std::iter::successors(parent_of(value), |path| parent_of(path));
+        for (parent, writers) in above.filter_map(|path| ctx.writable.get_key_value(path)) {
+            if let Some(name) = writers.iter().find(|writer| *writer != self.channel) {
+                let message =
+                    format!("{value} lies below {parent}, which channel {name} can write");
+                self.violation(Rule::NotBelowForeignMount, field, message);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the files want, judged: for each channel its effective spec and whether it may be acted upon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::container::ContainerConfig;
@@ -17,8 +17,19 @@ pub struct Desired {
     pub classes: Vec<ResourceName>,
     /// Why the spec directory cannot be read now; what was last read counts.
     pub unavailable: Option<String>,
+    /// Files and directories of which nobody knows what they hold now.
+    pub unread: BTreeSet<String>,
     /// Has a complete scan been merged?
     pub ready: bool,
+}
+
+impl Desired {
+    /// May this file hold something though nothing of it is known?
+    pub fn may_hide(&self, file: &str) -> bool {
+        let above =
+            std::iter::successors(Some(file), |path| path.rsplit_once('/').map(|(up, _)| up));
+        self.unavailable.is_some() || above.into_iter().any(|path| self.unread.contains(path))
+    }
 }
 
 /// One channel as its file wants it.

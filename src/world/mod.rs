@@ -65,6 +65,8 @@ pub struct World {
     pub crashes: BTreeMap<ResourceName, Crashes>,
     /// Fields in which the engine reports a fresh container otherwise than it was asked for; recreating would not help.
     pub unreadable_drift: BTreeMap<ResourceName, Vec<&'static str>>,
+    /// Containers whose start failed for what they were made with: only another one can start.
+    pub unstartable: BTreeMap<ResourceName, ContainerId>,
     /// Is the instance's own network there?
     pub network_ready: bool,
 }
@@ -82,6 +84,7 @@ impl World {
             troubles: BTreeMap::new(),
             crashes: BTreeMap::new(),
             unreadable_drift: BTreeMap::new(),
+            unstartable: BTreeMap::new(),
             network_ready: false,
         }
     }
@@ -101,6 +104,8 @@ pub struct Trouble {
     pub reason: Reason,
     /// In a sentence.
     pub message: String,
+    /// How often in a row, for the same reason.
+    pub count: u32,
 }
 
 /// A process that ended by itself.

@@ -39,6 +39,8 @@ pub mod meta_key {
     pub const ENGINE_ID: &str = "engine_id";
     /// The spec directory, instance and host labels of the last start: when they change, removals are held.
     pub const SCOPE: &str = "scope";
+    /// Where the last scan was that missed nothing.
+    pub const PLACE: &str = "place";
 }
 
 /// One object that we believe exists.

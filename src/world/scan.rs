@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::resource::validate::Violation;
 use crate::resource::{Now, Resource};
 
@@ -92,7 +94,7 @@ pub enum Root {
 }
 
 /// Where the path of the spec directory led.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The directory at its end.
     pub identity: Identity,
@@ -103,7 +105,7 @@ pub struct Place {
 }
 
 /// One link on the way to the spec directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootLink {
     /// The directory that holds the link.
     pub holder: Identity,

@@ -387,7 +387,7 @@ async fn describe_says_why_and_what_waits() {
             Conditions:
               TYPE    STATUS   REASON    SINCE   MESSAGE
               Ready   True     Running   2h      web is Running
-            Merged in:
+            Fields from:
               spec.image.ref   class default
             Events:     none
             exit 0
@@ -498,12 +498,13 @@ async fn init_makes_a_directory_that_validates_and_never_writes_over_one() {
     std::fs::create_dir(top.path().join("My Project")).unwrap();
     let run = async |arguments: &[&str]| {
         let mut command = command(arguments, Path::new("/nonexistent/chanop.sock"));
-        command.current_dir(top.path());
+        // A workspace lies below its owner's home.
+        command.current_dir(top.path()).env("HOME", top.path());
         blocking(move || command.output().unwrap()).await
     };
     let first = run(&["init", "my specs", "--workspace", "My Project"]).await;
     expect![[r"
-        made 'my specs'/my-project.yaml: the channel my-project, for SOCKET/My Project
+        made 'my specs'/my-project.yaml: the channel my-project, for ~/My Project
         made 'my specs'/default-class.yaml: what all channels share
 
         next:

@@ -28,6 +28,8 @@ mod init;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod resource;
 #[cfg(test)]
 mod schemas;

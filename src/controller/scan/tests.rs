@@ -1,3 +1,5 @@
+//! What scans mean, one case a test.
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -121,7 +123,7 @@ fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
     let FileState::Parsed(text) = good("a") else { unreachable!() };
     let stored = BTreeMap::from([("a.yaml".to_owned(), text)]);
     let owners = BTreeMap::from([(channel("a"), "a.yaml".to_owned())]);
-    let mut sources = Sources::restore(stored, &owners, &BTreeSet::new(), false);
+    let mut sources = Sources::restore(stored, &owners, &BTreeSet::new(), None, false);
     for at in [1, 20] {
         let outcome = sources.absorb(scan(at, 1, &[("a.yaml", parsed("x: ["))]), DELAY);
         assert!(outcome.gone.is_empty());
@@ -134,7 +136,8 @@ fn a_held_removal_stays_held_while_nobody_can_look_also_over_a_restart() {
     let FileState::Parsed(text) = good("a") else { unreachable!() };
     let stored = BTreeMap::from([("t/a.yaml".to_owned(), text)]);
     let owners = BTreeMap::from([(channel("a"), "t/a.yaml".to_owned())]);
-    let mut sources = Sources::restore(stored, &owners, &BTreeSet::from([channel("a")]), false);
+    let mut sources =
+        Sources::restore(stored, &owners, &BTreeSet::from([channel("a")]), None, false);
     let mut closed = scan(1, 1, &[("b.yaml", good("b"))]);
     closed.unreadable.insert("t".to_owned(), "permission denied".to_owned());
     sources.absorb(closed, DELAY);

@@ -78,9 +78,9 @@ fn context() -> AdmissionContext {
     AdmissionContext {
         owner: Owner { user: "u".to_owned(), uid: 1000, gid: 1000, home: "/home/u".to_owned() },
         protected: vec!["/home/u/specs".to_owned(), "/var/lib/chanop".to_owned()],
-        writable: Writable::from_iter([
-            (name("self"), vec!["/home/u/src".to_owned()]),
-            (name("other"), vec!["/home/u/shared/".to_owned()]),
+        writable: BTreeMap::from([
+            ("/home/u/src".to_owned(), vec![name("self")]),
+            ("/home/u/shared".to_owned(), vec![name("other")]),
         ]),
     }
 }

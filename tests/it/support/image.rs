@@ -19,7 +19,7 @@ const REFERENCE: &str = "chanop-test-busybox:latest";
 /// The programs that tests call by name.
 const APPLETS: &[&str] = &[
     "sh", "sleep", "cat", "echo", "stty", "id", "mount", "ls", "stat", "test", "true", "false",
-    "seq",
+    "seq", "touch", "env", "pwd", "tty", "kill", "wc",
 ];
 
 /// The image, kept on the engine while this lives.

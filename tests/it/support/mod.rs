@@ -1,4 +1,5 @@
-//! What several subjects need: the real engine, and an image made from nothing.
+//! What several subjects need: the real engine, an image made from nothing, and the operator as a process.
 
 pub(crate) mod engine;
 pub(crate) mod image;
+pub(crate) mod operator;

@@ -150,7 +150,7 @@ fn random_spec(sim: &mut Sim) -> Spec {
 fn change(sim: &mut Sim, spec: &mut Spec) {
     match sim.rng.below(16) {
         0 | 1 => spec.memory = 64 + 64 * sim.rng.below(3) as u32,
-        2 | 3 | 4 => spec.var = sim.rng.below(4) as u32,
+        2..=4 => spec.var = sim.rng.below(4) as u32,
         5 | 6 => spec.image = if spec.image == "img-a:1" { "img-b:1" } else { "img-a:1" },
         7 => spec.suspend = !spec.suspend,
         8 => spec.enabled = !spec.enabled,
@@ -364,7 +364,7 @@ fn by_hand(sim: &mut Sim) {
             "rm, slowly"
         }
         _ => {
-            if !sim.engine.containers.get(&id).is_some_and(|c| c.state == ContainerState::Running) {
+            if sim.engine.containers.get(&id).is_none_or(|c| c.state != ContainerState::Running) {
                 sim.engine.leave_dead(&id);
             }
             "left dead"

@@ -381,11 +381,9 @@ impl Check {
                 key.absent = !ours || found.name != shell;
                 self.looks.insert(found.id.clone(), Look { at: now, ours, state: found.state });
             }
-            (_, Err(Failure::NotFound(_))) => {
-                if !matches!(call, Call::Create { .. }) {
-                    key.unknown = None;
-                    key.absent = true;
-                }
+            (_, Err(Failure::NotFound(_))) if !matches!(call, Call::Create { .. }) => {
+                key.unknown = None;
+                key.absent = true;
             }
             _ => {}
         }

@@ -415,10 +415,12 @@ impl Sim {
             .map(|(at, _)| *at)
             .collect();
         for at in commits {
-            if let Some(Happening::Durable { writes, fails, .. }) = self.happenings.remove(&at) {
-                if self.rng.permille(500) && !fails && !self.store.failing {
-                    self.store.commit(writes);
-                }
+            if let Some(Happening::Durable { writes, fails, .. }) = self.happenings.remove(&at)
+                && self.rng.permille(500)
+                && !fails
+                && !self.store.failing
+            {
+                self.store.commit(writes);
             }
         }
         let at = self.now + back_after;
@@ -598,7 +600,7 @@ impl Sim {
         let unknown = || Err(Failure::Unknown("timed out".to_owned()));
         let done = self.soon();
         match fate {
-            Fate::Fine => return self.at(done, Happening::Execute { call: number }),
+            Fate::Fine => self.at(done, Happening::Execute { call: number }),
             Fate::Lost => self.later(done, number, unknown()),
             Fate::AnswerLost => {
                 self.at(done, Happening::Execute { call: number });

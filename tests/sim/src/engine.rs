@@ -539,11 +539,11 @@ impl Engine {
 
     /// Everybody leaves.
     pub fn leave(&mut self, id: &ContainerId) {
-        if let Some(found) = self.containers.get_mut(id) {
-            if !found.execs.is_empty() {
-                found.execs.clear();
-                self.tell(id, "exec_die", Some(0));
-            }
+        if let Some(found) = self.containers.get_mut(id)
+            && !found.execs.is_empty()
+        {
+            found.execs.clear();
+            self.tell(id, "exec_die", Some(0));
         }
     }
 

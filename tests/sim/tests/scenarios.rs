@@ -110,7 +110,9 @@ fn a_mass_removal_is_held_until_a_person_confirms_the_revision_that_was_shown() 
     assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.is_live())), "healed");
     let wrong = sim.request(Request::ConfirmPrune("abcdef0".to_owned()));
     assert!(matches!(sim.replies.get(&wrong), Some(Reply::Refused(_))));
-    let right = sim.request(Request::ConfirmPrune("4f1c2aa".to_owned()));
+    let shown = sim.view.specs.hold_revision.clone().unwrap();
+    assert!(shown.starts_with("4f1c2aa-"), "{shown}");
+    let right = sim.request(Request::ConfirmPrune(shown));
     assert!(matches!(sim.replies.get(&right), Some(Reply::Accepted(_))));
     assert!(sim.run_until(120 * SECOND, |sim| TWELVE[..8].iter().all(|c| sim.shell(c).is_none())));
     assert!(sim.all_ready());

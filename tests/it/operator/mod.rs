@@ -1,0 +1,10 @@
+//! The operator as it is used: the built programs, on a real engine, judged from outside.
+
+mod frozen;
+mod killed;
+mod life;
+mod owner;
+mod rest;
+mod restart;
+mod single;
+mod table;
