@@ -155,9 +155,8 @@ impl Lanes {
     /// Takes out whoever waited longest for a lane that has room, and for a token where the lane's calls need one.
     pub fn admissible(&mut self, now: Duration) -> Option<ResourceName> {
         self.refill(now);
-        let may_go = |lane: Lane| {
-            self.has_slot(lane) && (lane == Lane::Inspect || self.tokens >= 1.0)
-        };
+        let may_go =
+            |lane: Lane| self.has_slot(lane) && (lane == Lane::Inspect || self.tokens >= 1.0);
         let (_, queue) =
             self.waiting.iter().find(|(lane, queue)| !queue.is_empty() && may_go(**lane))?;
         let name = queue.first().map(|(_, name)| name.clone())?;

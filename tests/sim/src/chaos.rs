@@ -434,7 +434,8 @@ fn unsettled(sim: &Sim) -> Option<String> {
         return Some(format!("the operator is blocked: {:?}", sim.view.blocked));
     }
     // A call that hangs since before the faults stopped is given up in its own time.
-    if sim.check.is_busy() {
+    let sane = sim.tree.files.values().all(|file| is_sane(&file.spec));
+    if sane && sim.check.is_busy() {
         return Some("a call is on its way".to_owned());
     }
     for channel in ["a", "b", "c", "d", "e"] {
