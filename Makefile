@@ -19,7 +19,7 @@ OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p'
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: dist help build check test demo docker schemas deny clean
+.PHONY: dist help build check test sim demo docker schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ test: rust docker $(if $(shell command -v promtool),,$(TOOLS)/promtool) build ##
 	else
 		$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
 	fi
+
+# The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
+SEED ?= 1
+sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
+	SIM_SEED=$(SEED) $(CARGO) test --locked -p chanop-sim --test seeds one_seed_is_replayed -- --exact --nocapture
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
 	@BIN=$(OUT)/debug scripts/demo.sh

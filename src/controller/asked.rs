@@ -65,8 +65,12 @@ impl Controller {
 
     fn ensure_answer(&self, now: Now, waiter: &Ensuring) -> Option<Reply> {
         let name = &waiter.channel;
-        let Some(key) = self.keys.get(name) else {
-            return Some(Reply::NotFound(format!("channel `{name}` is gone")));
+        let status = self.keys.get(name).and_then(|key| key.status.as_ref());
+        let (Some(key), Some(status)) = (self.keys.get(name), status) else {
+            // Its file went while somebody waited.
+            let gone = !self.world.desired.channels.contains_key(name);
+            let missing = || Reply::NotFound(format!("there is no channel `{name}`"));
+            return (gone || now.mono >= waiter.until).then(missing);
         };
         let running = self.world.observed.shell_of(name).filter(|seen| {
             self.is_ready(name) && seen.state() == crate::container::ContainerState::Running
@@ -78,7 +82,6 @@ impl Controller {
                 engine_id: self.engine.id.clone(),
             }));
         }
-        let status = key.status.as_ref()?;
         let hopeless = match status.reason {
             Reason::PolicyViolation
             | Reason::ClassNotFound

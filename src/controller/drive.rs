@@ -56,7 +56,7 @@ impl Controller {
                 self.step(now, &name);
             }
             // Whoever waited longest for a lane that has room is planned again: the world may have changed since.
-            let Some(name) = self.lanes.admissible() else { break };
+            let Some(name) = self.lanes.admissible(now.mono) else { break };
             self.step(now, &name);
         }
     }
@@ -231,12 +231,9 @@ impl Controller {
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::Inspect(_) | Action::Forget => return,
         };
-        if !self.lanes.has_room(&call) {
+        // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
+        if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
             self.wait_for_lane(name, &call);
-            return;
-        }
-        if let Err(wait) = self.lanes.take_token(now.mono) {
-            self.wake_at(name, now.mono + wait);
             return;
         }
         self.dispatch(name, call, want.cause);

@@ -152,13 +152,27 @@ impl Lanes {
         }
     }
 
-    /// Takes out whoever waited longest for a lane that has room.
-    pub fn admissible(&mut self) -> Option<ResourceName> {
+    /// Takes out whoever waited longest for a lane that has room, and for a token where the lane's calls need one.
+    pub fn admissible(&mut self, now: Duration) -> Option<ResourceName> {
+        self.refill(now);
+        let may_go =
+            |lane: Lane| self.has_slot(lane) && (lane == Lane::Inspect || self.tokens >= 1.0);
         let (_, queue) =
-            self.waiting.iter().find(|(lane, queue)| !queue.is_empty() && self.has_slot(**lane))?;
+            self.waiting.iter().find(|(lane, queue)| !queue.is_empty() && may_go(**lane))?;
         let name = queue.first().map(|(_, name)| name.clone())?;
         self.leave(&name);
         Some(name)
+    }
+
+    /// When there will be a token, if that is what somebody who has room lacks.
+    pub fn next_token(&self) -> Option<Duration> {
+        let somebody = |(lane, queue): (&Lane, &BTreeSet<(u64, ResourceName)>)| {
+            !queue.is_empty() && *lane != Lane::Inspect && self.has_slot(*lane)
+        };
+        let lacking = self.tokens < 1.0 && self.waiting.iter().any(somebody);
+        // A millisecond more, so that the fractions surely add up to a whole.
+        let wait = Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / TOKENS_PER_SECOND);
+        lacking.then(|| self.filled_at + wait + Duration::from_millis(1))
     }
 
     /// How many wait.
@@ -171,16 +185,20 @@ impl Lanes {
         self.used.values().sum()
     }
 
-    /// Takes a token for a change, or says how long until there is one.
-    pub fn take_token(&mut self, now: Duration) -> Result<(), Duration> {
+    /// Takes a token for a change, when there is one.
+    pub fn take_token(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        let some = self.tokens >= 1.0;
+        if some {
+            self.tokens -= 1.0;
+        }
+        some
+    }
+
+    fn refill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.filled_at).as_secs_f64();
         self.tokens = TOKENS_PER_SECOND.mul_add(passed, self.tokens).min(TOKENS_MAX);
         self.filled_at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / TOKENS_PER_SECOND))
     }
 
     /// The engine was away: begin with one create.
@@ -196,5 +214,26 @@ impl Lanes {
     /// The engine's number of CPUs is known.
     pub fn set_cpus(&mut self, cpus: usize) {
         self.limits.insert(Lane::Start, cpus.clamp(4, 8));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lacks_a_token_waits_in_line_and_not_each_with_a_timer() {
+        let mut lanes = Lanes::new(4);
+        let id = crate::container::ContainerId::parse(&"a".repeat(64)).unwrap();
+        let call = Call::Remove { id, force: false };
+        while lanes.take_token(Duration::ZERO) {}
+        for (turn, waiter) in ["b", "a"].iter().enumerate() {
+            lanes.wait(&call, turn as u64, ResourceName::parse(waiter).unwrap());
+        }
+        assert_eq!(lanes.admissible(Duration::ZERO), None);
+        let then = lanes.next_token().unwrap();
+        assert_eq!(lanes.admissible(then).map(|name| name.to_string()), Some("b".to_owned()));
+        assert!(lanes.take_token(then));
+        assert_eq!(lanes.admissible(then), None);
     }
 }

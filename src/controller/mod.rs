@@ -492,6 +492,7 @@ impl Controller {
             session,
             publish,
             self.rescan_at,
+            self.lanes.next_token(),
             self.network_retry_at.filter(|_| self.session.is_live()),
             self.store_retry_at.filter(|_| self.committing.is_none() && !self.unsaved.is_empty()),
             self.wakes.first().map(|(at, _)| *at),

@@ -433,6 +433,11 @@ fn unsettled(sim: &Sim) -> Option<String> {
     if sim.view.blocked.is_some() || sim.core().is_none() {
         return Some(format!("the operator is blocked: {:?}", sim.view.blocked));
     }
+    // A call that hangs since before the faults stopped is given up in its own time.
+    let sane = sim.tree.files.values().all(|file| is_sane(&file.spec));
+    if sane && sim.check.is_busy() {
+        return Some("a call is on its way".to_owned());
+    }
     for channel in ["a", "b", "c", "d", "e"] {
         if let Some(why) = channel_unsettled(sim, channel) {
             return Some(format!("{channel}: {why}"));

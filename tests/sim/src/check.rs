@@ -396,6 +396,11 @@ impl Check {
         }
     }
 
+    /// Is any channel's call on its way?
+    pub fn is_busy(&self) -> bool {
+        self.keys.values().any(|key| key.in_flight.is_some())
+    }
+
     // Wake-ups.
 
     /// L3: whoever wants something has a call on its way or a time to look again.

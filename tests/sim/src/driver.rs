@@ -476,6 +476,15 @@ impl Sim {
         self.here =
             if self.here.0 == self.now { (self.now, self.here.1 + 1) } else { (self.now, 0) };
         if self.here.1 == 2_000 {
+            let now = self.core_now().mono;
+            let core = format!("{:?}", self.core);
+            let timers: Vec<&str> =
+                ["session:", "rescan_at:", "_retry_at:", "wakes:", "ensuring:", "published_at:"]
+                    .iter()
+                    .flat_map(|timer| core.match_indices(timer).map(|(at, _)| at))
+                    .filter_map(|at| core.get(at..at + 80))
+                    .collect();
+            self.note(format!("{timers:#?} at {now:?}, wakes at {:?}", self.wake));
             self.check.fail("2,000 inputs at one instant: the core wakes itself without end");
         }
     }

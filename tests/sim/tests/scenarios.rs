@@ -471,6 +471,21 @@ fn ensure_while_the_engine_is_away_is_answered_after_a_minute() {
 }
 
 #[test]
+fn ensure_of_a_channel_whose_file_goes_meanwhile_is_answered() {
+    let mut sim = converged(&["a", "b", "c"]);
+    sim.edit("a", |spec| spec.keep_stopped = "0s");
+    sim.run_for(2 * SECOND);
+    sim.engine.full = true;
+    sim.engine.remove_by_hand(&id(&sim, "a"));
+    let asked = sim.request(Request::Ensure(name("a")));
+    sim.delete("a");
+    assert!(sim.run_until(70 * SECOND, |sim| sim.replies.contains_key(&asked)));
+    assert!(!matches!(sim.replies.get(&asked), Some(Reply::Ensured(_))));
+    sim.run_for(70 * SECOND);
+    sound(&sim);
+}
+
+#[test]
 fn while_the_store_cannot_be_written_nothing_is_changed() {
     let mut sim = converged(&["a"]);
     sim.store.failing = true;
