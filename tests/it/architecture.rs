@@ -93,7 +93,6 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("hyper", &["docker/", "http/", "cli/client"], "connections have owners with timeouts"),
     ("hyper_util", &["docker/", "http/", "cli/client"], "likewise"),
     ("axum", &["http/"], "routes belong to the one server"),
-    ("tower", &["http/", "docker/"], "services belong to server and transport"),
     ("notify", &["specs/watch"], "a doorbell: nobody else hears it"),
     ("rusqlite", &["store/"], "one writer"),
     (
@@ -106,13 +105,10 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["resource/", "specs/", "cli/"],
         "files come in and are shown; the core has no text",
     ),
-    ("annotate_snippets", &["cli/"], "pictures of errors are for people"),
     ("schemars", &["resource/"], "schemas come from the types"),
     ("croner", &["resource/"], "a cron expression is a word"),
     ("clap", &["cli/", "main.rs"], "the command line"),
     ("clap_complete", &["cli/"], "the command line"),
-    ("comfy_table", &["cli/"], "tables are for people"),
-    ("anstream", &["cli/"], "colour is for terminals"),
     ("tracing_subscriber", &["telemetry"], "logging is set up once"),
     (
         "tar",
