@@ -33,7 +33,18 @@ wait_until_it_answers() {
     return 1
 }
 
+# A killed engine leaves files with process numbers behind, which may be somebody else's by now; dockerd believes them.
+forget_the_dead() {
+    local file program pid
+    for file in docker.pid:dockerd docker/containerd/containerd.pid:containerd; do
+        program=${file#*:} file=/var/run/${file%%:*}
+        pid=$(cat "$file" 2>/dev/null || true)
+        if [[ -n "$pid" && "$(cat "/proc/$pid/comm" 2>/dev/null || true)" != "$program" ]]; then rm -f "$file"; fi
+    done
+}
+
 start_dockerd() {
+    forget_the_dead
     if [[ -d /run/systemd/system ]]; then
         say "starting it with systemctl"
         systemctl start docker && wait_until_it_answers 1 && return 0
