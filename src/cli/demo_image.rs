@@ -17,6 +17,7 @@ use super::exit::Exit;
 use super::printer::Printer;
 use crate::container::ImageRef;
 use crate::docker::{Engine, EngineError};
+use crate::resource::text::hex;
 
 /// The image's reference.
 pub const DEMO_IMAGE: &str = "chanop-demo:latest";
@@ -355,14 +356,6 @@ impl Drop for WorkDir {
     fn drop(&mut self) {
         let _left_for_the_system_to_clean = std::fs::remove_dir_all(&self.0);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _never_fails = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The hash that says what a container was made from.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::config::{ContainerConfig, Limits};
 use super::label;
+use crate::resource::text::hex;
 
 /// Raised by hand when the template changes what it makes of the same spec, so that an upgrade recreates on purpose only.
 const TEMPLATE_VERSION: u32 = 1;
@@ -25,11 +25,7 @@ pub fn spec_hash(config: &ContainerConfig, extra: &impl Serialize) -> String {
     let canonical =
         serde_json::json!({ "version": TEMPLATE_VERSION, "config": set(&config), "extra": extra });
     let digest = Sha256::digest(canonical.to_string().as_bytes());
-    let mut text = "h1:".to_owned();
-    for byte in digest.iter().take(16) {
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
+    format!("h1:{}", hex(digest.get(..16).unwrap_or_default()))
 }
 
 /// The fields that are not at their default: a field that a later version adds changes no hash until it is used.

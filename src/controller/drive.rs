@@ -30,7 +30,6 @@ impl Controller {
         let turns = self.turns;
         let key = self.keys.entry(name.clone()).or_default();
         if key.in_flight.is_some() {
-            key.dirty = true;
             return;
         }
         if !self.ready.contains(&(key.turn, name.clone())) {
@@ -78,7 +77,6 @@ impl Controller {
     fn step(&mut self, now: Now, name: &ResourceName) {
         let in_flight = self.keys.get(name).is_some_and(|key| key.in_flight.is_some());
         if in_flight {
-            self.keys.entry(name.clone()).or_default().dirty = true;
             return;
         }
         self.stats.reconciles += 1;
@@ -134,10 +132,8 @@ impl Controller {
             self.wake_at(name, at);
         }
         let key = self.keys.entry(name.clone()).or_default();
-        if key.status.as_ref() != Some(&step.status) || key.pending != step.pending {
-            key.status = Some(step.status.clone());
-            key.pending.clone_from(&step.pending);
-        }
+        key.status = Some(step.status.clone());
+        key.pending.clone_from(&step.pending);
         self.touch(name);
     }
 
@@ -276,7 +272,6 @@ impl Controller {
             key.expect(&call);
         }
         key.in_flight = Some(InFlight { seq, call });
-        key.dirty = false;
         self.touch(name);
     }
 

@@ -37,8 +37,6 @@ pub type Echo = (Option<ContainerId>, &'static str);
 pub struct KeyState {
     /// At most one call at a time.
     pub in_flight: Option<InFlight>,
-    /// To be planned again once the call is answered.
-    pub dirty: bool,
     /// Closed by failures.
     pub gate: Option<Gate>,
     /// Closed by looks that failed.

@@ -3,8 +3,8 @@
 //! [`plan_channel`] knows no sequence number, no backoff and no queue: whether *now* is the time is the controller's to say.
 //! `chanop plan` is the fold of it over all channels ([`report`]).
 //!
-//! Always: every step that is not converged names its next wake-up; the same world gives the same step; and once an action
-//! has succeeded, the same action is not wanted again.
+//! Always: the same world gives the same step; a step waits for time only where it says so, and else for a change of the
+//! world; and once an action has succeeded, the same action is not wanted again.
 
 pub mod action;
 pub mod channel;

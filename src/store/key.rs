@@ -4,7 +4,6 @@
 //! cannot. HMAC-SHA256 (RFC 2104) over `sha2`, a dozen lines instead of a dependency.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,6 +12,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{StoreError, error};
+use crate::resource::text::hex;
 
 const KEY_BYTES: usize = 32;
 
@@ -31,12 +31,7 @@ impl StateKey {
 
     /// HMAC-SHA256 of `bytes`, in hexadecimal.
     pub fn hash(&self, bytes: &[u8]) -> String {
-        let mut text = String::with_capacity(2 * KEY_BYTES);
-        for byte in hmac_sha256(&self.0, bytes) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex(&hmac_sha256(&self.0, bytes))
     }
 
     /// Reads the key of a state directory that an operator may be using: the plan without an operator compares by it.

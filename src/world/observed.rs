@@ -116,17 +116,12 @@ impl Observed {
         self.containers.get_mut(id)
     }
 
-    /// The channel's shell. A name belongs to one container at a time; should two be known, the younger is the real one.
+    /// The channel's shell. A name belongs to one container at a time; should two be known, the one read last is the real one.
     pub fn shell_of(&self, channel: &ResourceName) -> Option<&Seen> {
         let ids = self.shells.get(channel)?;
         ids.iter()
             .filter_map(|id| self.containers.get(id))
             .max_by_key(|seen| (seen.as_of, seen.snapshot.created))
-    }
-
-    /// IDs of every container of ours that belongs to a channel's shell, with the read each comes from.
-    pub fn shell_ids_of(&self, channel: &ResourceName) -> impl Iterator<Item = &ContainerId> {
-        self.shells.get(channel).into_iter().flatten()
     }
 
     /// The channels whose shell runs: the ancestor's `RunningChannelIDs`.

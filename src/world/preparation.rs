@@ -4,8 +4,6 @@
 //! before the container is created. Which optional mounts and files there are was decided from facts, so nothing in a
 //! [`Preparation`] is optional any more: what has vanished since is an error, and the next probe decides anew.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
 use super::facts::{Facts, PathFact};
@@ -15,6 +13,7 @@ use crate::resource::ResourceName;
 use crate::resource::effective::{
     Effective, EnvValue, FileCopy, Home, Mount, Owner, SecretKeyRef, User, Workspace,
 };
+use crate::resource::text::hex;
 
 /// Where things of one operator lie on the host. No path ends with a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,11 +297,7 @@ fn writable_volume(mount: &Mount) -> Option<(String, String)> {
 
 /// 64 bits are plenty among the few mounts of a channel.
 fn short_hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(bytes.get(..8).unwrap_or(bytes))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub struct InventoryRow {
     pub pending_since: Option<Timestamp>,
     /// How it is to be taken away, from its last good spec.
     pub farewell: Farewell,
-    /// When complete scans began to miss it.
+    /// Since when its absence is believed.
     pub gone_since: Option<Timestamp>,
     /// Is its removal held until a person confirms it?
     pub held: bool,
