@@ -3,7 +3,7 @@
 //! A list gives little and may lag behind exits; an inspect gives all and does not. Both become a [`Snapshot`]; only an
 //! inspect has [`Details`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub state: ContainerState,
     /// When it was made.
     pub created: Timestamp,
+    /// The names of the networks that it is connected to; `None` where the answer did not say.
+    pub networks: Option<BTreeSet<String>>,
     /// What only an inspect tells.
     pub details: Option<Box<Details>>,
 }
@@ -111,6 +113,4 @@ pub struct Details {
     pub config: ContainerConfig,
     /// Exec sessions that the engine knows of, ended ones perhaps among them.
     pub exec_ids: Vec<String>,
-    /// The networks it is connected to.
-    pub networks: Vec<String>,
 }

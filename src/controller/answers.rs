@@ -71,6 +71,7 @@ impl Controller {
                     labels: target.config.labels.clone(),
                     state: ContainerState::Created,
                     created: now.wall,
+                    networks: None,
                     details: None,
                 };
                 let instance = self.world.settings.instance.clone();
@@ -84,7 +85,12 @@ impl Controller {
             }
             (Call::Start { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Running, done, now);
-                self.keys.entry(name.clone()).or_default().stopped_by_us = None;
+                let key = self.keys.entry(name.clone()).or_default();
+                key.stopped_by_us = None;
+                // It was made anew because the last one differed: did that help?
+                if !key.drift_tried.is_empty() {
+                    key.must_read = Some(MustRead::Id(id));
+                }
                 self.clear_trouble(name);
                 self.tell(now, name, "Started", cause);
             }
@@ -200,8 +206,7 @@ impl Controller {
 
     /// A fresh container that shows the very drift that the last one was removed for: the engine reports it so.
     fn note_unreadable_drift(&mut self, name: &ResourceName, id: &ContainerId) {
-        let Some(key) = self.keys.get(name) else { return };
-        if key.drift_tried.is_empty() {
+        if self.keys.get(name).is_none_or(|key| key.drift_tried.is_empty()) {
             return;
         }
         let Some(seen) = self.world.observed.get(id) else { return };
@@ -215,8 +220,11 @@ impl Controller {
             return;
         }
         let fields = drift_fields(target, seen);
+        // Judged once: whoever changes it by hand later is not the engine.
+        let tried = self.keys.get_mut(name).map(|key| std::mem::take(&mut key.drift_tried));
+        let tried = tried.unwrap_or_default();
         let again: Vec<&'static str> =
-            fields.into_iter().filter(|field| key.drift_tried.contains(field)).collect();
+            fields.into_iter().filter(|field| tried.contains(field)).collect();
         if !again.is_empty() {
             self.world.unreadable_drift.insert(name.clone(), again);
         }

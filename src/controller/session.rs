@@ -477,7 +477,9 @@ impl Controller {
                 }
                 // A list lags exits: where it says that something lives that was seen ended, look.
                 doubt = snapshot.state.is_live() && old.state() == ContainerState::Exited;
-                if same && old.snapshot.labels == snapshot.labels {
+                let connected = snapshot.networks.is_none()
+                    || snapshot.networks == old.snapshot.networks;
+                if same && connected && old.snapshot.labels == snapshot.labels {
                     continue;
                 }
             }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, Wake, Want};
-use super::difference::{describe, describe_limits};
-use crate::container::config::{FieldDrift, Limits, drift};
+use super::difference::{describe, describe_limits, differences};
+use crate::container::config::{FieldDrift, Limits};
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::UpdateStrategyKind;
@@ -407,16 +407,11 @@ impl<'a> Context<'a> {
 
     /// Why the container would have to be made anew.
     fn difference(&self, target: &Target, seen: &Seen, same: bool) -> Option<String> {
-        let details = seen.snapshot.details.as_ref();
-        let found = details.map_or_else(Vec::new, |details| {
-            let mut found = drift(&target.config, &details.config);
-            found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
-            if same {
-                let ignored = self.world.unreadable_drift.get(self.name);
-                found.retain(|field| ignored.is_none_or(|ignored| !ignored.contains(&field.field)));
-            }
-            found
-        });
+        let mut found = differences(target, seen);
+        if same {
+            let ignored = self.world.unreadable_drift.get(self.name);
+            found.retain(|field| ignored.is_none_or(|ignored| !ignored.contains(&field.field)));
+        }
         if same && found.is_empty() {
             return None;
         }

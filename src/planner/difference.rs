@@ -1,6 +1,8 @@
 //! How a container differs from what its file wants, as fields and in words.
 
-use crate::container::config::{FieldDrift, Limits, drift};
+use std::collections::BTreeSet;
+
+use crate::container::config::{FieldDrift, Limits, NetworkMode, drift};
 use crate::container::label;
 use crate::world::desired::Target;
 use crate::world::observed::Seen;
@@ -59,15 +61,36 @@ fn cpus(nano: i64) -> String {
     }
 }
 
+/// Every difference that only a new container mends, as far as the last look told. The file that a label names does not
+/// count: a spec may move.
+pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
+    let configured = seen.snapshot.details.as_ref().into_iter().flat_map(|details| {
+        let mut found = drift(&target.config, &details.config);
+        found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
+        found
+    });
+    configured.chain(network_drift(&target.config.network, seen.snapshot.networks.as_ref())).collect()
+}
+
+/// Networks are joined and left while a container runs, and its configuration goes on saying what it was made with.
+fn network_drift(want: &NetworkMode, have: Option<&BTreeSet<String>>) -> Option<FieldDrift> {
+    let have = have?;
+    // Docker lists its `none` and `host` as networks, Podman does not.
+    let (want, alone) = match want {
+        NetworkMode::None => ("none", have.is_empty()),
+        NetworkMode::Host => ("host", have.is_empty()),
+        NetworkMode::Named(name) => (name.as_str(), false),
+    };
+    let same = alone || (have.len() == 1 && have.contains(want));
+    let joined = || have.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!same).then(|| FieldDrift { field: "networks", want: want.to_owned(), have: joined() })
+}
+
 /// The fields in which a container of the right hash differs from its target: what a fresh container shows here, recreating
 /// cannot mend.
 pub fn drift_fields(target: &Target, seen: &Seen) -> Vec<&'static str> {
-    let Some(details) = &seen.snapshot.details else { return Vec::new() };
-    let mut fields: Vec<&'static str> = drift(&target.config, &details.config)
-        .into_iter()
-        .filter(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE))
-        .map(|field| field.field)
-        .collect();
+    let mut fields: Vec<&'static str> =
+        differences(target, seen).into_iter().map(|field| field.field).collect();
     fields.dedup();
     fields
 }

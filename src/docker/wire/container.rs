@@ -23,6 +23,8 @@ pub(in crate::docker) struct Listed {
     state: String,
     #[serde(default, deserialize_with = "nullable")]
     created: i64,
+    /// The engine sends no events of a container when it is taken off a network: only this tells.
+    network_settings: Option<NetworkSettings>,
 }
 
 /// A whole inspect.
@@ -79,7 +81,8 @@ impl Listed {
         let name = container_name(own.map_or(self.id.as_str(), String::as_str))?;
         let created = Timestamp::from_second(self.created).map_err(unreadable)?;
         let state = ContainerState::parse(&self.state);
-        Ok(Snapshot { id, name, labels: self.labels, state, created, details: None })
+        let networks = self.network_settings.map(|settings| settings.names());
+        Ok(Snapshot { id, name, labels: self.labels, state, created, networks, details: None })
     }
 }
 
@@ -100,7 +103,6 @@ impl Inspected {
             limits: config.limits,
             config,
             exec_ids: self.exec_ids,
-            networks: self.network_settings.names(),
         };
         Ok(Snapshot {
             id: container_id(&self.id)?,
@@ -108,6 +110,7 @@ impl Inspected {
             labels: details.config.labels.clone(),
             state: ContainerState::parse(&self.state.status),
             created: self.created.parse().map_err(unreadable)?,
+            networks: Some(self.network_settings.names()),
             details: Some(Box::new(details)),
         })
     }

@@ -3,7 +3,7 @@
 //! The inverse of how [`crate::docker`] creates: right after a create, `drift(asked, read back)` is empty for every field. An
 //! integration test holds that against a real engine with every field set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -137,7 +137,7 @@ pub(super) struct NetworkSettings {
 }
 
 impl NetworkSettings {
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> BTreeSet<String> {
         self.networks.keys().cloned().collect()
     }
 }

@@ -1,5 +1,7 @@
 //! A container's life, and what is read back of it.
 
+use std::collections::BTreeSet;
+
 use chanop::container::config::{Limits, LogConfig, MountConfig, NetworkMode, PortConfig, drift};
 use chanop::container::{ContainerConfig, ContainerId, ContainerName, ContainerState};
 use chanop::docker::{Engine, EngineError};
@@ -100,7 +102,11 @@ async fn a_container_with_every_field_set_shows_no_drift() {
         assert_eq!(details.limits, want.limits);
         assert_eq!(details.config.stop_timeout_seconds, 7);
         assert!(matches!(details.restart_policy.as_str(), "no" | ""));
-        assert_eq!(details.networks, [network.as_str()]);
+        let connected = BTreeSet::from([network.to_string()]);
+        assert_eq!(snapshot.networks.as_ref(), Some(&connected));
+        let listed = bed.docker.list(TEST_LABEL, bed.mark()).await.unwrap();
+        let listed = listed.into_iter().find(|listed| listed.id == id).unwrap();
+        assert_eq!(listed.networks, Some(connected), "a list tells it as well");
         // Not only where drift looks: the tmpfs is whole.
         assert!(
             want.mounts.iter().all(|mount| details.config.mounts.contains(mount)),
@@ -111,7 +117,7 @@ async fn a_container_with_every_field_set_shows_no_drift() {
     // And every single difference is seen.
     let other = ContainerConfig { image: want.image.clone(), ..ContainerConfig::default() };
     let have = bed.docker.inspect(&id).await.unwrap().details.unwrap().config;
-    let fields: std::collections::BTreeSet<_> =
+    let fields: BTreeSet<_> =
         drift(&other, &have).into_iter().map(|found| found.field).collect();
     for field in [
         "group_add",

@@ -204,3 +204,21 @@ fn a_network_that_is_taken_away_is_made_again_with_what_needs_it() {
     ground.until_converged(&["a"]);
     assert!(ground.shell("a")["NetworkSettings"]["Networks"][&network].is_object());
 }
+
+#[test]
+fn a_shell_that_was_taken_off_its_network_or_put_on_another_is_made_anew() {
+    let mut ground = one("");
+    let network = format!("chanop_{}", ground.instance);
+    for verb in ["disconnect", "connect"] {
+        let before = ground.shell("a");
+        let to = if verb == "connect" { "bridge" } else { network.as_str() };
+        ground.docker(&["network", verb, to, &ground.container("a")]);
+        // The engine sends no event of the container: the list of every minute tells, or a person who asks for it.
+        ground.chanop(&["reconcile"]).well();
+        let after = ground.until_runs("a", |now| now["Id"] != before["Id"]);
+        let joined: Vec<&String> =
+            after["NetworkSettings"]["Networks"].as_object().unwrap().keys().collect();
+        assert_eq!(joined, [&network], "{verb}");
+        ground.until_converged(&["a"]);
+    }
+}

@@ -313,7 +313,7 @@ fn by_hand(sim: &mut Sim) {
     let Some(id) = some_container(sim) else { return };
     let Some(found) = sim.engine.containers.get(&id) else { return };
     let who = format!("{} ({})", found.name, id.short());
-    let what = match sim.rng.below(14) {
+    let what = match sim.rng.below(15) {
         0 | 1 => {
             sim.engine.kill(&id, 137);
             "kill"
@@ -362,6 +362,10 @@ fn by_hand(sim: &mut Sim) {
             let until = sim.now + sim.rng.millis(1, 10_000);
             sim.engine.remove_slowly(&id, until);
             "rm, slowly"
+        }
+        13 => {
+            sim.disconnect_by_hand(&id);
+            "network disconnect"
         }
         _ => {
             if sim.engine.containers.get(&id).is_none_or(|c| c.state != ContainerState::Running) {
@@ -480,6 +484,9 @@ fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
     }
     if !found.config.env.contains(&format!("VAR={}", spec.var)) {
         return Some(format!("its environment is {:?}", found.config.env));
+    }
+    if found.networks.is_empty() {
+        return Some("it is on no network".to_owned());
     }
     if found.restart_policy != "no" {
         return Some(format!("its restart policy is {}", found.restart_policy));

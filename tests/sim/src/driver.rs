@@ -727,6 +727,12 @@ impl Sim {
         self.at(at, Happening::Ring { generation, epoch, event });
     }
 
+    /// `docker network disconnect`.
+    pub fn disconnect_by_hand(&mut self, id: &chanop::container::ContainerId) {
+        self.engine.disconnect(id);
+        self.check.tampered.insert(id.clone());
+    }
+
     /// The event stream breaks.
     pub fn cut_stream(&mut self) {
         if let Some(stream) = self.stream.take() {

@@ -61,6 +61,8 @@ pub struct Container {
     pub error: String,
     /// `no` unless somebody meddled.
     pub restart_policy: String,
+    /// The networks that it is connected to.
+    pub networks: BTreeSet<String>,
     /// Exec sessions that run.
     pub execs: Vec<String>,
     /// How often a process of it began.
@@ -84,6 +86,7 @@ impl Container {
             labels: self.config.labels.clone(),
             state: self.state,
             created: self.created,
+            networks: Some(self.networks.clone()),
             details: details.then(|| {
                 Box::new(Details {
                     started_at: self.started_at,
@@ -98,7 +101,6 @@ impl Container {
                     limits: self.config.limits,
                     config: self.config.clone(),
                     exec_ids: self.execs.clone(),
-                    networks: Vec::new(),
                 })
             }),
         }
@@ -349,6 +351,7 @@ impl Engine {
             exit_code: 0,
             error: String::new(),
             restart_policy: "no".to_owned(),
+            networks: networks_of(&config.network),
             execs: Vec::new(),
             starts: 0,
             maker,
@@ -526,6 +529,14 @@ impl Engine {
         }
     }
 
+    /// `docker network disconnect`: an event of the network's, which nobody is told of.
+    pub fn disconnect(&mut self, id: &ContainerId) {
+        if let Some(found) = self.containers.get_mut(id) {
+            found.networks.clear();
+            self.push(None);
+        }
+    }
+
     /// `docker exec -it`: somebody is in it.
     pub fn enter(&mut self, id: &ContainerId) {
         if let Some(found) =
@@ -598,6 +609,15 @@ impl Engine {
             self.start_by_hand(&id);
         }
     }
+}
+
+/// What a container is connected to when it is made.
+fn networks_of(mode: &NetworkMode) -> BTreeSet<String> {
+    BTreeSet::from([match mode {
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::Named(name) => name.clone(),
+    }])
 }
 
 /// Label and name together.

@@ -246,6 +246,25 @@ fn what_docker_update_changed_is_put_back() {
 }
 
 #[test]
+fn a_shell_that_was_taken_off_its_network_is_made_anew_each_time_within_a_minute_or_so() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..3 {
+        let before = id(&sim, "a");
+        sim.disconnect_by_hand(&before);
+        assert!(
+            sim.run_until(75 * SECOND, |sim| {
+                sim.is_ready("a") && sim.shell("a").is_some_and(|shell| shell.id != before)
+            }),
+            "no event tells; the list of every minute does: {}",
+            sim.log.join("\n")
+        );
+        sim.run_for(10 * SECOND);
+        assert!(sim.shell("a").is_some_and(|shell| !shell.networks.is_empty()));
+    }
+    sound(&sim);
+}
+
+#[test]
 fn what_docker_update_changed_while_the_operator_was_away_is_put_back() {
     let mut sim = converged(&["a"]);
     let first = id(&sim, "a");
