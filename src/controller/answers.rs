@@ -220,12 +220,13 @@ impl Controller {
             return;
         }
         let fields = drift_fields(target, seen);
-        // Judged once: whoever changes it by hand later is not the engine.
-        let tried = self.keys.get_mut(name).map(|key| std::mem::take(&mut key.drift_tried));
-        let tried = tried.unwrap_or_default();
+        // Judged once a container: whoever changes it by hand later is not the engine.
+        let key = self.keys.entry(name.clone()).or_default();
+        let tried = std::mem::take(&mut key.drift_tried);
         let again: Vec<&'static str> =
             fields.into_iter().filter(|field| tried.contains(field)).collect();
-        if !again.is_empty() {
+        let twice = std::mem::replace(&mut key.drift_again, !again.is_empty());
+        if twice && !again.is_empty() {
             self.world.unreadable_drift.insert(name.clone(), again);
         }
     }

@@ -77,6 +77,8 @@ pub enum Call {
         state_id: String,
         /// Take it over from another state directory.
         takeover: bool,
+        /// Was it ours on this engine before? If not, containers of the instance without an anchor are another's.
+        held_before: bool,
     },
     /// Make the instance's network, if it is not there, and only once.
     Network,

@@ -46,11 +46,9 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
         let effective = draft.effective.as_ref().ok()?;
         Some((name, effective.as_ref()))
     }));
-    let context = AdmissionContext {
-        owner: settings.owner.clone(),
-        protected: settings.protected.clone(),
-        writable,
-    };
+    let mut protected = settings.protected.clone();
+    protected.extend(sources.real_paths().map(str::to_owned));
+    let context = AdmissionContext { owner: settings.owner.clone(), protected, writable };
     let channels = drafts
         .into_iter()
         .map(|(name, draft)| {

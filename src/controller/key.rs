@@ -71,6 +71,8 @@ pub struct KeyState {
     pub stopped_by_us: Option<ContainerId>,
     /// Containers that were removed for a drift at the right hash, by field: see `World::unreadable_drift`.
     pub drift_tried: Vec<&'static str>,
+    /// Showed the last new container that very drift at once? A hand may be as quick, but hardly twice.
+    pub drift_again: bool,
 }
 
 impl KeyState {

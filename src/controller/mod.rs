@@ -113,6 +113,8 @@ pub struct Controller {
     place: Option<Place>,
     state_id: String,
     takeover: bool,
+    /// The engine on which the anchor was last ours, as kept.
+    anchored_on: Option<String>,
     /// Channels whose last call failed for the engine's sake.
     engine_failures: BTreeSet<ResourceName>,
     /// Was everything known since the engine was last away?
@@ -151,6 +153,8 @@ impl Controller {
         let settled_scope = old_scope == Some(&scope);
         let place: Option<Place> =
             loaded.meta.get(meta_key::PLACE).and_then(|text| serde_json::from_str(text).ok());
+        // As last seen, be it by an earlier process: another one is said to be another.
+        let engine_id = loaded.meta.get(meta_key::ENGINE_ID).cloned().unwrap_or_default();
         let tracker =
             Sources::restore(sources, &judge::owners(channels()), &held, place.clone(), suspicious);
         let mut world = World::new(settings);
@@ -177,7 +181,7 @@ impl Controller {
             turns: 0,
             lanes: Lanes::new(2),
             session: Session::start(),
-            engine: EngineFacts::default(),
+            engine: EngineFacts { id: engine_id, ..EngineFacts::default() },
             network_retry_at: None,
             calls: BTreeMap::new(),
             seq: 0,
@@ -185,6 +189,7 @@ impl Controller {
             place,
             state_id: loaded.state_id,
             takeover,
+            anchored_on: loaded.meta.get(meta_key::ANCHORED_ON).cloned(),
             engine_failures: BTreeSet::new(),
             was_live: false,
             outages: 0,

@@ -142,6 +142,15 @@ impl Sources {
         self.pinned.as_ref().filter(|_| self.complete && self.missing.is_empty())
     }
 
+    /// Where the spec directory is, and where it last was: a swapped link leads to a new directory while the operator runs.
+    pub fn real_paths(&self) -> impl Iterator<Item = &str> {
+        let now = self.last.as_ref().and_then(|scan| match &scan.root {
+            Root::Present(place) => Some(place),
+            Root::Unavailable { .. } => None,
+        });
+        now.into_iter().chain(&self.pinned).map(|place| place.real.as_str())
+    }
+
     /// Files and directories of which nobody knows what they hold now.
     pub fn unread(&self) -> BTreeSet<String> {
         let directories = self.last.iter().flat_map(|scan| scan.unreadable.keys());
@@ -183,7 +192,9 @@ impl Sources {
         if elsewhere {
             self.suspicious = true;
         }
-        let mut outcome = Outcome::default();
+        // What nobody may mount lies elsewhere now.
+        let moved = self.pinned.as_ref().is_none_or(|pinned| pinned.real != place.real);
+        let mut outcome = Outcome { changed: moved, ..Outcome::default() };
         let invalid_before = std::mem::take(&mut self.invalid);
         self.read_files(&scan);
         self.drop_absent(&scan);

@@ -13,11 +13,15 @@ use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
 use super::key::MustRead;
 use crate::container::{ContainerId, ContainerState, Snapshot};
 use crate::resource::{Now, ResourceName};
+use crate::world::record::{Write, meta_key};
 
 /// Between two pings.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Between two lists, give or take a fifth: the net under all that events may miss.
 const LIST_EVERY: Duration = Duration::from_mins(1);
+/// Between two looks at the anchor, times a number from 1 to 2: whoever prunes volumes takes it, and another operator may
+/// then make one of its own.
+const ANCHOR_EVERY: Duration = Duration::from_mins(5);
 /// The engine must open its event stream within this.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
@@ -55,6 +59,8 @@ pub(super) struct Live {
     ping: Option<Seq>,
     list_at: Duration,
     list: Option<Seq>,
+    anchor_at: Duration,
+    anchor: Option<Seq>,
 }
 
 impl Session {
@@ -88,7 +94,8 @@ impl Session {
             Self::Live(live) => {
                 let ping = live.ping.is_none().then_some(live.ping_at);
                 let list = live.list.is_none().then_some(live.list_at);
-                ping.into_iter().chain(list).min()
+                let anchor = live.anchor.is_none().then_some(live.anchor_at);
+                ping.into_iter().chain(list).chain(anchor).min()
             }
         }
     }
@@ -126,6 +133,9 @@ impl Controller {
             let cause = if many { "much has changed" } else { "looks at everything" };
             live.list = Some(self.send(None, Call::List, cause.to_owned()));
             self.stats.relists += 1;
+        }
+        if live.anchor.is_none() && live.anchor_at <= now.mono {
+            live.anchor = Some(self.ask_anchor("makes sure that the instance is still ours"));
         }
         if self.network_retry_at.is_some_and(|at| at <= now.mono) {
             self.network_retry_at = None;
@@ -220,7 +230,9 @@ impl Controller {
             Session::Asking { seq: expected }
             | Session::Anchoring { seq: expected }
             | Session::Listing { seq: expected, .. } => *expected == seq,
-            Session::Live(live) => live.ping == Some(seq) || live.list == Some(seq),
+            Session::Live(live) => {
+                [live.ping, live.list, live.anchor].contains(&Some(seq))
+            }
             Session::Down { .. } | Session::Opening { .. } => false,
         };
         if !mine {
@@ -241,23 +253,32 @@ impl Controller {
         }
         self.lanes.set_cpus(facts.cpus);
         if facts.id != self.engine.id {
-            let key = crate::world::record::meta_key::ENGINE_ID.to_owned();
-            self.unsaved.push(crate::world::record::Write::Meta(key, facts.id.clone()));
+            self.unsaved.push(Write::Meta(meta_key::ENGINE_ID.to_owned(), facts.id.clone()));
             if !self.engine.id.is_empty() {
                 let message = "another engine answers: containers are made anew on it";
                 self.record(now, "operator", true, "EngineChanged", message);
             }
         }
         self.engine = facts;
-        let call = Call::Anchor { state_id: self.state_id.clone(), takeover: self.takeover };
-        let seq = self.send(None, call, "makes sure that the instance is ours".to_owned());
+        let seq = self.ask_anchor("makes sure that the instance is ours");
         self.session = Session::Anchoring { seq };
     }
 
+    fn ask_anchor(&mut self, cause: &str) -> Seq {
+        let call = Call::Anchor {
+            state_id: self.state_id.clone(),
+            takeover: self.takeover,
+            held_before: self.anchored_on.as_ref() == Some(&self.engine.id),
+        };
+        self.send(None, call, cause.to_owned())
+    }
+
     fn anchored(&mut self, now: Now, seq: Seq, state_id: &str) {
-        if !matches!(self.session, Session::Anchoring { seq: expected } if expected == seq) {
-            return;
-        }
+        let connecting = match &self.session {
+            Session::Anchoring { seq: expected } if *expected == seq => true,
+            Session::Live(live) if live.anchor == Some(seq) => false,
+            _ => return,
+        };
         if state_id != self.state_id {
             self.out.push(Effect::Fatal(format!(
                 "another operator owns instance `{}` on this engine (its state directory has ID {state_id}, ours {}): \
@@ -266,6 +287,17 @@ impl Controller {
             )));
             self.go_down(now, "another operator owns this instance");
             return;
+        }
+        if let Session::Live(live) = &mut self.session {
+            live.anchor = None;
+            live.anchor_at = now.mono + ANCHOR_EVERY.mul_f64(1.0 + self.jitter.draw());
+        }
+        if !connecting {
+            return;
+        }
+        if self.anchored_on.as_ref() != Some(&self.engine.id) {
+            self.anchored_on = Some(self.engine.id.clone());
+            self.unsaved.push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), self.engine.id.clone()));
         }
         // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
         self.takeover = false;
@@ -378,20 +410,18 @@ impl Controller {
         };
         self.merge_list(now, seq, listed);
         let spread = 0.8 + 0.4 * self.jitter.draw();
-        let ping_at = match &self.session {
-            Session::Live(live) => live.ping_at,
-            _ => now.mono + PING_EVERY,
-        };
-        let ping = match &self.session {
-            Session::Live(live) => live.ping,
-            _ => None,
-        };
-        self.session = Session::Live(Live {
-            epoch,
-            ping_at,
-            ping,
-            list_at: now.mono + LIST_EVERY.mul_f64(spread),
-            list: None,
+        let list_at = now.mono + LIST_EVERY.mul_f64(spread);
+        self.session = Session::Live(match self.session.clone() {
+            Session::Live(live) => Live { list_at, list: None, ..live },
+            _ => Live {
+                epoch,
+                ping_at: now.mono + PING_EVERY,
+                ping: None,
+                list_at,
+                list: None,
+                anchor_at: now.mono + ANCHOR_EVERY.mul_f64(1.0 + self.jitter.draw()),
+                anchor: None,
+            },
         });
         self.engine_failures.clear();
         self.world.observed.synced = true;
@@ -506,7 +536,7 @@ impl Controller {
             .collect();
         for (id, name) in absent {
             self.world.observed.forget(&id);
-            self.unsaved.push(crate::world::record::Write::Applied(id.clone(), None));
+            self.unsaved.push(Write::Applied(id.clone(), None));
             self.world.applied.remove(&id);
             changed.insert(name);
         }

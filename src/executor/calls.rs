@@ -7,14 +7,16 @@ use bytes::Bytes;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
+use crate::container::label::Ownership;
 use crate::container::{
-    ContainerId, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot, label,
+    ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName, Snapshot, label,
 };
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure};
 use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared};
+use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
@@ -37,7 +39,9 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
                 cpus: usize::try_from(info.cpus).unwrap_or(1),
             }))
         }
-        Call::Anchor { state_id, takeover } => anchor(means, call, state_id, *takeover).await,
+        Call::Anchor { state_id, takeover, held_before } => {
+            anchor(means, call, state_id, *takeover, *held_before).await
+        }
         Call::Network => network(means, call).await,
         Call::List => {
             let listed = engine.list(label::INSTANCE, means.instance.as_str()).await;
@@ -107,6 +111,7 @@ async fn anchor<E: Engine>(
     call: &Call,
     state_id: &str,
     takeover: bool,
+    held_before: bool,
 ) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
@@ -115,7 +120,15 @@ async fn anchor<E: Engine>(
         (label::INSTANCE.to_owned(), means.instance.to_string()),
         (STATE_ID.to_owned(), state_id.to_owned()),
     ]);
-    let mut volume = set_once(engine, &name, &labels).await.map_err(failed)?;
+    let found = engine.volume(&name).await.map_err(failed)?;
+    if found.is_none() && !held_before && !takeover {
+        let listed = engine.list(label::INSTANCE, means.instance.as_str()).await.map_err(failed)?;
+        refuse_to_inherit(&means.instance, &listed)?;
+    }
+    let mut volume = match found {
+        Some(volume) => volume,
+        None => set_once(engine, &name, &labels).await.map_err(failed)?,
+    };
     let is_ours =
         volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
     let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
@@ -125,6 +138,24 @@ async fn anchor<E: Engine>(
     }
     let state_id = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
     Ok(Answer::Anchor { state_id })
+}
+
+/// An anchor that is gone (`docker volume prune` takes it) says nothing: the containers of the instance say that it has an
+/// owner.
+pub fn refuse_to_inherit(instance: &ResourceName, listed: &[Snapshot]) -> Result<(), Failure> {
+    let ours = |found: &&Snapshot| {
+        matches!(Identity::of(instance, &found.labels, &found.name), Ownership::Ours(_))
+    };
+    match listed.iter().filter(ours).count() {
+        0 => Ok(()),
+        count => Err(Failure::Refused(
+            Reason::Conflict,
+            format!(
+                "this engine has {count} containers of instance `{instance}`, which this state directory knows nothing of: \
+                 use --instance for a second operator, or --takeover if theirs is gone for good"
+            ),
+        )),
+    }
 }
 
 /// The volume of this name, made with these labels unless it is there. It is read after that: an engine that has been

@@ -357,8 +357,12 @@ fn core_settings(
         Some(endpoint.socket()),
         Some(Path::new(&paths.secrets)),
     ];
+    // Where a path leads, and the path itself: whoever can change a link on it can change where it leads.
+    let both = |path: &Path| {
+        [as_real(path), std::path::absolute(path).map_or_else(|_| as_real(path), shown)]
+    };
     let mut protected: Vec<String> =
-        own.into_iter().flatten().map(as_real).filter(|path| path != "/").collect();
+        own.into_iter().flatten().flat_map(both).filter(|path| path != "/").collect();
     protected.sort();
     protected.dedup();
     Settings {
@@ -375,8 +379,11 @@ fn core_settings(
 
 /// The path without links, where it is there; else as it was said.
 fn as_real(path: &Path) -> String {
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    real.display().to_string()
+    shown(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+fn shown(path: PathBuf) -> String {
+    path.display().to_string()
 }
 
 fn real_path(path: &Path) -> Result<String, OperateError> {

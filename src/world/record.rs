@@ -37,6 +37,8 @@ pub struct Loaded {
 pub mod meta_key {
     /// The engine's ID.
     pub const ENGINE_ID: &str = "engine_id";
+    /// The ID of the engine on which the anchor was last ours: missing there, it was pruned.
+    pub const ANCHORED_ON: &str = "anchored_on";
     /// The spec directory, instance and host labels of the last start: when they change, removals are held.
     pub const SCOPE: &str = "scope";
     /// Where the last scan was that missed nothing.

@@ -89,9 +89,12 @@ fn stop_if_broken(seed: u64, sim: &mut Sim) -> Result<(), Broken> {
 /// B1: pings, lists and looks at the host, and nothing written.
 fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     let minutes = (REST.as_secs() / 60 + 1) as usize;
-    for (word, most) in
-        [("ping", 4 * minutes + 1), ("list", minutes + 1), ("probe", 2 * minutes + 1)]
-    {
+    for (word, most) in [
+        ("ping", 4 * minutes + 1),
+        ("list", minutes + 1),
+        ("probe", 2 * minutes + 1),
+        ("anchor", 1),
+    ] {
         let count = sim.count(since, word, None);
         if count > most {
             sim.check.fail(format!("B1: {count} calls of {word} in {} s at rest", REST.as_secs()));
@@ -100,7 +103,9 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     let other = sim
         .calls
         .iter()
-        .find(|call| call.at >= since && !matches!(call.word, "ping" | "list" | "probe"))
+        .find(|call| {
+            call.at >= since && !matches!(call.word, "ping" | "list" | "probe" | "anchor")
+        })
         .cloned();
     if let Some(call) = other {
         sim.check.fail(format!("B1: at rest: {call:?}"));

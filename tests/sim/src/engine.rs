@@ -14,6 +14,7 @@ use chanop::container::snapshot::Details;
 use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
+use chanop::executor::refuse_to_inherit;
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
 use jiff::Timestamp;
@@ -119,6 +120,8 @@ pub struct Event {
 /// The engine.
 #[derive(Debug, Default)]
 pub struct Engine {
+    /// What it calls itself.
+    pub id: String,
     /// Everything it has.
     pub containers: BTreeMap<ContainerId, Container>,
     /// Names that nobody has and nobody can take, until then.
@@ -159,7 +162,8 @@ pub fn wall(at: Duration) -> Timestamp {
 impl Engine {
     /// One that has images and nothing else.
     pub fn new() -> Self {
-        Self { images: IMAGES.iter().map(|&image| image.to_owned()).collect(), ..Self::default() }
+        let id = "ENGINE".to_owned();
+        Self { id, images: IMAGES.iter().map(|&image| image.to_owned()).collect(), ..Self::default() }
     }
 
     /// Time passes: processes end, removals complete.
@@ -248,12 +252,15 @@ impl Engine {
         match call {
             Call::Ping => Ok(Answer::Pong),
             Call::Info => Ok(Answer::Engine(EngineFacts {
-                id: "ENGINE".to_owned(),
+                id: self.id.clone(),
                 version: "20.10.24".to_owned(),
                 api_version: "1.41".to_owned(),
                 cpus: 4,
             })),
-            Call::Anchor { state_id, takeover } => {
+            Call::Anchor { state_id, takeover, held_before } => {
+                if self.anchor.is_none() && !takeover && !held_before {
+                    refuse_to_inherit(instance, &self.list(instance))?;
+                }
                 if *takeover {
                     self.anchor = Some(state_id.clone());
                 }

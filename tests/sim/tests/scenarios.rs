@@ -7,6 +7,7 @@ use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::{Reply, Request};
 use chanop::resource::ObjectRef;
 use chanop::resource::condition::Reason;
+use chanop::world::record::Loaded;
 use chanop_sim::driver::Fate;
 use chanop_sim::host::name;
 use chanop_sim::tree::Reading;
@@ -556,4 +557,47 @@ fn a_killed_operator_adopts_what_runs() {
     );
     sim.run_for(60 * SECOND);
     assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+}
+
+#[test]
+fn an_anchor_that_was_pruned_is_made_again_and_one_that_another_made_meanwhile_ends_this_one() {
+    let mut sim = converged(&["a"]);
+    sim.engine.anchor = None;
+    assert!(sim.run_until(601 * SECOND, |sim| sim.engine.anchor.is_some()), "it is missed");
+    assert_eq!(sim.fatal, None);
+    sim.engine.anchor = Some("state-2".to_owned());
+    assert!(sim.run_until(601 * SECOND, |sim| sim.fatal.is_some()));
+    assert!(sim.fatal.as_deref().is_some_and(|why| why.contains("--takeover")), "{:?}", sim.fatal);
+    sound(&sim);
+}
+
+#[test]
+fn a_new_state_directory_does_not_inherit_containers_though_their_anchor_was_pruned() {
+    let mut sim = converged(&["a"]);
+    let before = id(&sim, "a");
+    for takeover in [false, false, true] {
+        sim.fatal = None;
+        sim.engine.anchor = None;
+        sim.takeover = takeover;
+        let lost = Loaded { state_id: "state-2".to_owned(), ..Loaded::default() };
+        sim.store.durable = lost;
+        sim.crash(SECOND);
+        sim.run_for(60 * SECOND);
+        assert_eq!(sim.fatal.is_none(), takeover, "{:?}", sim.fatal);
+        assert_eq!(sim.engine.anchor.is_some(), takeover, "who is refused leaves no anchor");
+    }
+    assert_eq!(id(&sim, "a"), before, "taken over, and kept");
+}
+
+#[test]
+fn an_engine_that_was_exchanged_while_the_operator_was_away_is_said_to_be_another() {
+    let mut sim = converged(&["a"]);
+    sim.crash(SECOND);
+    sim.engine.id = "ANOTHER".to_owned();
+    sim.engine.containers.clear();
+    sim.engine.anchor = None;
+    assert!(sim.run_until(30 * SECOND, |sim| sim.shell("a").is_some_and(|shell| shell.is_live())));
+    sim.run_for(SECOND);
+    assert!(sim.view.events.iter().any(|event| event.reason == "EngineChanged"));
+    sound(&sim);
 }
