@@ -118,7 +118,7 @@ impl Controller {
                 }
                 self.world.applied.insert(id.clone(), limits);
                 self.unsaved.push(Write::Applied(id, Some(limits)));
-                self.clear_gate(name);
+                self.clear_trouble(name);
                 self.tell(now, name, "Updated", cause);
             }
             (Call::Inspect(_) | Call::InspectName(_), Answer::Inspected(snapshot)) => {
@@ -349,7 +349,7 @@ impl Controller {
             }
             Failure::Unknown(message) => {
                 if call.mutates() {
-                    self.stats.unknown_outcomes += 1;
+                    self.stats.unknown_outcomes.add(call.word());
                 } else {
                     self.close_read_gate(now, name);
                 }

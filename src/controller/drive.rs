@@ -13,7 +13,7 @@ use super::{Controller, Sent};
 use crate::container::ContainerState;
 use crate::planner::action::Want;
 use crate::planner::{Action, Step, Wake, plan_channel};
-use crate::resource::condition::ConditionStatus;
+use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::record::Write;
@@ -34,6 +34,7 @@ impl Controller {
         }
         if !self.ready.contains(&(key.turn, name.clone())) {
             key.turn = turns;
+            self.stats.queue_adds += 1;
             self.ready.insert((turns, name.clone()));
         }
     }
@@ -79,10 +80,16 @@ impl Controller {
         if in_flight {
             return;
         }
-        self.stats.reconciles += 1;
         let step = plan_channel(&self.world, name, now);
         self.note_step(now, name, &step);
-        if self.blocked().is_some() {
+        let blocked = self.blocked().is_some();
+        self.stats.reconciles.add(match &step {
+            Step { want: Some(_), .. } if blocked => "blocked",
+            Step { want: Some(_), .. } => "wanting",
+            Step { pending: Some(_), .. } => "waiting",
+            _ => "resting",
+        });
+        if blocked {
             return;
         }
         let read_gate = self.keys.get(name).and_then(|key| key.read_gate);
@@ -130,6 +137,12 @@ impl Controller {
         let echo_due = key.echo_due;
         if let Some(at) = wake.into_iter().chain(echo_due).min() {
             self.wake_at(name, at);
+        }
+        // As it should be, by whatever hand.
+        if step.want.is_none()
+            && self.world.troubles.get(name).is_some_and(|it| it.reason == Reason::UpdateFailed)
+        {
+            self.world.troubles.remove(name);
         }
         let key = self.keys.entry(name.clone()).or_default();
         key.status = Some(step.status.clone());
@@ -262,10 +275,14 @@ impl Controller {
             return;
         }
         self.lanes.leave(name);
+        let key = self.keys.entry(name.clone()).or_default();
+        let since = key.waits_since.take();
         if call.mutates() {
             self.stats.actions += 1;
+            self.stats.retries += u64::from(key.gate.is_some());
         }
-        let seq = self.send_taken(Some(name.clone()), call.clone(), cause);
+        let waited = since.map_or(Duration::ZERO, |since| self.now.mono.saturating_sub(since));
+        let seq = self.send_taken(Some(name.clone()), call.clone(), cause, waited);
         let key = self.keys.entry(name.clone()).or_default();
         if call.mutates() {
             key.fresh = None;
@@ -276,7 +293,9 @@ impl Controller {
     }
 
     fn wait_for_lane(&mut self, name: &ResourceName, call: &Call) {
-        let turn = self.keys.get(name).map_or(0, |key| key.turn);
+        let key = self.keys.entry(name.clone()).or_default();
+        key.waits_since.get_or_insert(self.now.mono);
+        let turn = key.turn;
         self.lanes.wait(call, turn, name.clone());
     }
 
@@ -284,15 +303,22 @@ impl Controller {
     pub(super) fn send(&mut self, channel: Option<ResourceName>, call: Call, cause: String) -> Seq {
         // The lane of these has no bound: the session has one of each at most.
         self.lanes.take(&call);
-        self.send_taken(channel, call, cause)
+        self.send_taken(channel, call, cause, Duration::ZERO)
     }
 
-    fn send_taken(&mut self, channel: Option<ResourceName>, call: Call, cause: String) -> Seq {
+    fn send_taken(
+        &mut self,
+        channel: Option<ResourceName>,
+        call: Call,
+        cause: String,
+        waited: Duration,
+    ) -> Seq {
         let seq = self.next_seq();
         let timeout = timeout_of(&call);
-        let sent = Sent { channel: channel.clone(), call: call.clone(), cause: cause.clone() };
+        let at = self.now.wall;
+        let sent = Sent { channel: channel.clone(), call: call.clone(), cause: cause.clone(), at };
         self.calls.insert(seq, sent);
-        self.out.push(Effect::Call { seq, channel, call, timeout, cause });
+        self.out.push(Effect::Call { seq, channel, call, timeout, cause, waited });
         seq
     }
 

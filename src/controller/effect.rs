@@ -32,6 +32,8 @@ pub enum Effect {
         timeout: Duration,
         /// Why, for logs.
         cause: String,
+        /// How long it waited for its lane.
+        waited: Duration,
     },
     /// Writes to the store, all or none. Answered once they are durable.
     Commit {

@@ -55,6 +55,8 @@ pub struct KeyState {
     pub echo_due: Option<Duration>,
     /// When to plan again though nothing happens.
     pub wake_at: Option<Duration>,
+    /// Since when its call waits for a lane.
+    pub waits_since: Option<Duration>,
     /// Its turn in the queue.
     pub turn: u64,
     /// Of the last plan.

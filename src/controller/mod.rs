@@ -25,11 +25,14 @@ pub mod key;
 pub mod lanes;
 pub mod request;
 pub mod scan;
+pub mod stats;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use self::backoff::Jitter;
 use self::effect::{Call, Effect};
@@ -39,7 +42,8 @@ use self::lanes::Lanes;
 use self::request::Reply;
 use self::scan::Sources;
 use self::session::Session;
-use self::view::{ChannelView, Stats, View};
+use self::stats::Stats;
+use self::view::{ChannelView, View};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
@@ -75,6 +79,7 @@ struct Sent {
     channel: Option<ResourceName>,
     call: Call,
     cause: String,
+    at: Timestamp,
 }
 
 /// Somebody waits for a running shell.
@@ -129,6 +134,8 @@ pub struct Controller {
     ensuring: Vec<Ensuring>,
     events: Vec<EventRecord>,
     stats: Stats,
+    /// Of the input at hand.
+    now: Now,
     touched: BTreeSet<ResourceName>,
     /// Running shells that may have been changed by hand while nobody listened: each is looked at once, one at a time.
     to_audit: BTreeSet<ResourceName>,
@@ -201,6 +208,7 @@ impl Controller {
             ensuring: Vec::new(),
             events: loaded.events,
             stats: Stats::default(),
+            now: Now { mono: Duration::ZERO, wall: Timestamp::UNIX_EPOCH },
             touched: BTreeSet::new(),
             to_audit: BTreeSet::new(),
             auditing: None,
@@ -220,6 +228,7 @@ impl Controller {
 
     /// Takes what happened, answers what to do.
     pub fn on(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.now = now;
         match input {
             Input::Scanned(scan) => self.on_scan(now, scan),
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
@@ -341,6 +350,7 @@ impl Controller {
         }
         let global = old.ready != self.world.desired.ready
             || old.unavailable != self.world.desired.unavailable;
+        self.stats.spec_changes += u64::from(!changed.is_empty());
         for name in &changed {
             self.note_desired(now, name, old.channels.get(name));
         }
@@ -358,7 +368,7 @@ impl Controller {
     fn note_desired(&mut self, now: Now, name: &ResourceName, old: Option<&DesiredChannel>) {
         let Some(desired) = self.world.desired.channels.get(name) else { return };
         let object = ObjectRef::channel(name.clone());
-        let farewell = crate::planner::channel::farewell_of(desired);
+        let farewell = crate::planner::intent::farewell_of(desired);
         let before = self.world.inventory.get(&object).cloned();
         let mut row = before.clone().unwrap_or_else(|| InventoryRow {
             file: desired.source.file.clone(),

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::Controller;
 use super::effect::Effect;
-use super::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, View};
+use super::stats::Stats;
+use super::view::{ChannelView, ContainerView, EngineView, PendingView, View};
 use crate::container::ContainerState;
 use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
 use crate::resource::text::hex;
@@ -81,15 +82,16 @@ impl Controller {
             .values()
             .filter(|channel| channel.status == Reason::PolicyViolation.as_str())
             .count();
-        self.stats = Stats {
+        let oldest = self.calls.values().find(|sent| sent.channel.is_some());
+        self.view.stats = Stats {
             queue_depth: self.lanes.depth(),
             in_flight: self.lanes.in_flight(),
+            oldest_call_since: oldest.map(|sent| sent.at),
             breaker_open: !self.session.is_live(),
             shells_running,
             policy_violations,
-            ..self.stats
+            ..self.stats.clone()
         };
-        self.view.stats = self.stats;
         self.view_dirty = false;
         self.published_at = Some(now.mono);
         let view: View = self.view.clone();
@@ -219,7 +221,15 @@ impl Controller {
                 "the file is read and counts".to_owned(),
             ),
         };
+        let failed_update =
+            self.world.troubles.get(name).filter(|trouble| trouble.reason == Reason::UpdateFailed);
         let up_to_date = match &key.pending {
+            _ if failed_update.is_some() => condition(
+                ConditionType::UpToDate,
+                ConditionStatus::False,
+                Reason::UpdateFailed,
+                failed_update.map(|trouble| trouble.message.clone()).unwrap_or_default(),
+            ),
             Some(pending) => condition(
                 ConditionType::UpToDate,
                 ConditionStatus::False,

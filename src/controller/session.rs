@@ -11,6 +11,7 @@ use super::Controller;
 use super::effect::{Call, Effect};
 use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
 use super::key::MustRead;
+use super::stats::event_word;
 use crate::container::{ContainerId, ContainerState, Snapshot};
 use crate::resource::{Now, ResourceName};
 use crate::world::record::{Write, meta_key};
@@ -130,9 +131,13 @@ impl Controller {
         let dirty = self.keys.values().filter(|key| key.must_read.is_some()).count();
         let many = dirty > LIST_RATHER_THAN.max(self.world.observed.len() / 10);
         if live.list.is_none() && (live.list_at <= now.mono || many) {
-            let cause = if many { "much has changed" } else { "looks at everything" };
+            let (why, cause) = if many {
+                ("many_changes", "much has changed")
+            } else {
+                ("periodic", "looks at everything")
+            };
             live.list = Some(self.send(None, Call::List, cause.to_owned()));
-            self.stats.relists += 1;
+            self.stats.relists.add(why);
         }
         if live.anchor.is_none() && live.anchor_at <= now.mono {
             live.anchor = Some(self.ask_anchor("makes sure that the instance is still ours"));
@@ -230,9 +235,7 @@ impl Controller {
             Session::Asking { seq: expected }
             | Session::Anchoring { seq: expected }
             | Session::Listing { seq: expected, .. } => *expected == seq,
-            Session::Live(live) => {
-                [live.ping, live.list, live.anchor].contains(&Some(seq))
-            }
+            Session::Live(live) => [live.ping, live.list, live.anchor].contains(&Some(seq)),
             Session::Down { .. } | Session::Opening { .. } => false,
         };
         if !mine {
@@ -297,7 +300,8 @@ impl Controller {
         }
         if self.anchored_on.as_ref() != Some(&self.engine.id) {
             self.anchored_on = Some(self.engine.id.clone());
-            self.unsaved.push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), self.engine.id.clone()));
+            self.unsaved
+                .push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), self.engine.id.clone()));
         }
         // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
         self.takeover = false;
@@ -326,6 +330,7 @@ impl Controller {
             StreamEvent::Opened => {
                 if matches!(self.session, Session::Opening { .. }) {
                     let seq = self.send(None, Call::List, "connects".to_owned());
+                    self.stats.relists.add(if self.was_live { "event_gap" } else { "connect" });
                     self.session = Session::Listing { epoch, seq };
                 }
             }
@@ -344,7 +349,7 @@ impl Controller {
     }
 
     fn ring(&mut self, _now: Now, doorbell: Doorbell) {
-        self.stats.events += 1;
+        self.stats.events.add(event_word(&doorbell.action));
         let known = self.world.observed.get(&doorbell.id).map(|seen| seen.identity.channel.clone());
         let labelled = doorbell.channel.as_deref().and_then(|text| ResourceName::parse(text).ok());
         let Some(name) = known.or(labelled) else { return };
@@ -425,6 +430,7 @@ impl Controller {
         });
         self.engine_failures.clear();
         self.world.observed.synced = true;
+        self.stats.listed_at = Some(now.wall);
         self.was_live = true;
         if outage {
             self.lanes.begin_slowly();
@@ -493,11 +499,13 @@ impl Controller {
                     .and_then(|text| ResourceName::parse(text).ok()),
             };
             if owner.as_ref().is_some_and(|name| self.is_stale_for(name, seq)) {
+                self.stats.stale_reads += 1;
                 continue;
             }
             let mut doubt = false;
             if let Some(old) = old {
                 if old.as_of > seq {
+                    self.stats.stale_reads += 1;
                     continue;
                 }
                 let same = old.state() == snapshot.state && old.snapshot.name == snapshot.name;
@@ -507,8 +515,8 @@ impl Controller {
                 }
                 // A list lags exits: where it says that something lives that was seen ended, look.
                 doubt = snapshot.state.is_live() && old.state() == ContainerState::Exited;
-                let connected = snapshot.networks.is_none()
-                    || snapshot.networks == old.snapshot.networks;
+                let connected =
+                    snapshot.networks.is_none() || snapshot.networks == old.snapshot.networks;
                 if same && connected && old.snapshot.labels == snapshot.labels {
                     continue;
                 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::stats::Stats;
 use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::resource::condition::Condition;
 use crate::resource::effective::Effective;
@@ -152,33 +153,4 @@ pub struct PendingView {
     pub since: Timestamp,
     /// When it is done all the same.
     pub forced_at: Option<Timestamp>,
-}
-
-/// Figures that no object has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Keys that wait for their turn.
-    pub queue_depth: usize,
-    /// Calls on their way.
-    pub in_flight: usize,
-    /// Counters since the process began.
-    pub events: u64,
-    /// Event streams that ended.
-    pub event_gaps: u64,
-    /// Lists made.
-    pub relists: u64,
-    /// Plans made.
-    pub reconciles: u64,
-    /// Actions decided and sent.
-    pub actions: u64,
-    /// Actions that failed.
-    pub failures: u64,
-    /// Answers that left the outcome open.
-    pub unknown_outcomes: u64,
-    /// Is the breaker open?
-    pub breaker_open: bool,
-    /// Policy violations now.
-    pub policy_violations: usize,
-    /// Ours, running.
-    pub shells_running: usize,
 }

@@ -28,6 +28,7 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
     let about = match call {
         Call::Create { .. } => Reason::CreateFailed,
         Call::Start { .. } => Reason::StartFailed,
+        Call::Update { .. } => Reason::UpdateFailed,
         _ => Reason::HostFailed,
     };
     match error {

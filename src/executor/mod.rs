@@ -26,7 +26,7 @@ use crate::world::record::Write;
 pub use calls::{only_running_sessions, refuse_to_inherit};
 pub use follow::follow;
 
-/// Hears how each call went: operation, outcome, seconds.
+/// Hears how each call went: operation, outcome, seconds. `commit` is the store's, `queue` the wait before a call.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, f64) + Send + Sync>;
 
 /// What calls are carried out with.
@@ -68,7 +68,7 @@ impl<E: Engine> Executor<E> {
         Self { means, store, on_their_way: JoinSet::new() }
     }
 
-    /// Sends a call.
+    /// Sends a call, which waited so long for its turn.
     pub fn call(
         &mut self,
         seq: Seq,
@@ -76,7 +76,11 @@ impl<E: Engine> Executor<E> {
         call: Call,
         timeout: Duration,
         cause: String,
+        waited: Duration,
     ) {
+        if channel.is_some() {
+            (self.means.observer)("queue", "ok", waited.as_secs_f64());
+        }
         let means = self.means.clone();
         self.on_their_way.spawn(async move {
             let answer = carry_out(&means, channel, &call, timeout, &cause).await;

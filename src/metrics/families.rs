@@ -35,16 +35,23 @@ pub(super) struct Families {
     pub(super) engine_up: IntGauge,
     pub(super) engine_calls: IntCounterVec,
     pub(super) engine_call_duration: HistogramVec,
-    pub(super) unknown_outcomes: IntCounter,
-    pub(super) relists: IntCounter,
-    pub(super) events: IntCounter,
+    pub(super) unknown_outcomes: IntCounterVec,
+    pub(super) relists: IntCounterVec,
+    pub(super) stale_reads: IntCounter,
+    pub(super) cache_age: Gauge,
+    pub(super) events: IntCounterVec,
     pub(super) event_gaps: IntCounter,
     pub(super) foreign: IntGauge,
     pub(super) blocked: IntGauge,
     pub(super) queue_depth: IntGauge,
+    pub(super) queue_adds: IntCounter,
+    pub(super) queue_wait_duration: Histogram,
     pub(super) in_flight: IntGauge,
-    pub(super) reconciles: IntCounter,
+    pub(super) longest_call: Gauge,
+    pub(super) reconciles: IntCounterVec,
+    pub(super) spec_changes: IntCounter,
     pub(super) actions: IntCounter,
+    pub(super) retries: IntCounter,
     pub(super) action_failures: IntCounter,
     pub(super) breaker_open: IntGauge,
     pub(super) store_commit_duration: Histogram,
@@ -145,13 +152,34 @@ impl Families {
                     &["op"],
                 )?,
             )?,
-            unknown_outcomes: counter(
+            unknown_outcomes: counters(
                 to,
                 "chanop_unknown_outcomes_total",
-                "Calls whose answer left open whether they were carried out",
+                "Changes whose answer left open whether they were carried out",
+                "op",
             )?,
-            relists: counter(to, "chanop_relists_total", "Lists of all our containers made")?,
-            events: counter(to, "chanop_events_total", "Events heard from the Docker engine")?,
+            relists: counters(
+                to,
+                "chanop_relists_total",
+                "Lists of all our containers asked for, by why",
+                "reason",
+            )?,
+            stale_reads: counter(
+                to,
+                "chanop_stale_reads_total",
+                "Entries of lists passed over, because something newer was known",
+            )?,
+            cache_age: float(
+                to,
+                "chanop_cache_age_seconds",
+                "Time since the last list of all our containers was taken in",
+            )?,
+            events: counters(
+                to,
+                "chanop_events_total",
+                "Events heard from the Docker engine, by its word",
+                "action",
+            )?,
             event_gaps: counter(
                 to,
                 "chanop_event_gaps_total",
@@ -168,9 +196,45 @@ impl Families {
                 "1 while something that every action needs is missing",
             )?,
             queue_depth: gauge(to, "chanop_queue_depth", "Objects that wait for their turn")?,
+            queue_adds: counter(
+                to,
+                "chanop_queue_adds_total",
+                "Times an object was put into the queue",
+            )?,
+            queue_wait_duration: register(
+                to,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "chanop_queue_wait_duration_seconds",
+                        "How long a call waited for its turn",
+                    )
+                    .buckets(CALL_BUCKETS.to_vec()),
+                )?,
+            )?,
             in_flight: gauge(to, "chanop_calls_in_flight", "Calls to the engine on their way")?,
-            reconciles: counter(to, "chanop_reconciles_total", "Plans made for one object")?,
+            longest_call: float(
+                to,
+                "chanop_longest_running_call_seconds",
+                "How long the oldest call for an object is on its way",
+            )?,
+            reconciles: register(
+                to,
+                IntCounterVec::new(
+                    Opts::new("chanop_reconciles_total", "Plans made, by what came of them"),
+                    &["kind", "result"],
+                )?,
+            )?,
+            spec_changes: counter(
+                to,
+                "chanop_spec_changes_total",
+                "Times the meaning of the spec files changed",
+            )?,
             actions: counter(to, "chanop_actions_total", "Actions decided and sent")?,
+            retries: counter(
+                to,
+                "chanop_retries_total",
+                "Actions sent again after a failure of the same object",
+            )?,
             action_failures: counter(to, "chanop_action_failures_total", "Actions that failed")?,
             breaker_open: gauge(
                 to,
@@ -207,6 +271,10 @@ fn float(registry: &Registry, name: &str, help: &str) -> Result<Gauge> {
 
 fn gauges(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
     register(registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {

@@ -10,8 +10,9 @@ mod families;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use prometheus::{Encoder, IntCounter, IntGauge, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, TextEncoder};
 
+use crate::controller::stats::Counts;
 use crate::controller::view::View;
 use crate::resource::condition::ConditionType;
 use families::Families;
@@ -55,6 +56,11 @@ impl Metrics {
         self.families.store_commit_duration.observe(seconds);
     }
 
+    /// A call waited so long for its turn.
+    pub fn observe_wait(&self, seconds: f64) {
+        self.families.queue_wait_duration.observe(seconds);
+    }
+
     /// The exposition text, with the view's figures as of `now`.
     pub fn scrape(&self, view: &View, now: Timestamp) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +75,8 @@ impl Metrics {
         it.spec_revision.reset();
         let revision = view.specs.revision.as_deref().unwrap_or("none");
         set(&it.spec_revision, revision, 1);
-        if let Some(scanned_at) = view.specs.scanned_at {
-            it.spec_age.set((now - scanned_at).total(jiff::Unit::Second).unwrap_or(0.0).max(0.0));
+        if view.specs.scanned_at.is_some() {
+            it.spec_age.set(seconds_since(view.specs.scanned_at, now));
         }
         set(&it.spec_files, "ok", count(view.specs.files_ok));
         set(&it.spec_files, "invalid", count(view.specs.invalid.len()));
@@ -88,13 +94,19 @@ impl Metrics {
         it.queue_depth.set(count(stats.queue_depth));
         it.in_flight.set(count(stats.in_flight));
         it.breaker_open.set(i64::from(stats.breaker_open));
-        raise(&it.events, stats.events);
+        it.longest_call.set(seconds_since(stats.oldest_call_since, now));
+        it.cache_age.set(seconds_since(stats.listed_at, now));
+        raise(&it.queue_adds, stats.queue_adds);
         raise(&it.event_gaps, stats.event_gaps);
-        raise(&it.relists, stats.relists);
-        raise(&it.reconciles, stats.reconciles);
+        raise(&it.stale_reads, stats.stale_reads);
+        raise(&it.spec_changes, stats.spec_changes);
         raise(&it.actions, stats.actions);
+        raise(&it.retries, stats.retries);
         raise(&it.action_failures, stats.failures);
-        raise(&it.unknown_outcomes, stats.unknown_outcomes);
+        raise_each(&it.events, &stats.events, &[]);
+        raise_each(&it.relists, &stats.relists, &[]);
+        raise_each(&it.unknown_outcomes, &stats.unknown_outcomes, &[]);
+        raise_each(&it.reconciles, &stats.reconciles, &["channel"]);
     }
 
     fn observe_channels(&self, view: &View) {
@@ -140,6 +152,21 @@ fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
+/// The same for a counter by word; `first` are the values of the labels before it.
+fn raise_each(counters: &IntCounterVec, totals: &Counts, first: &[&str]) {
+    for (word, total) in totals.iter() {
+        let labels: Vec<&str> = first.iter().copied().chain([word]).collect();
+        if let Ok(counter) = counters.get_metric_with_label_values(&labels) {
+            raise(&counter, total);
+        }
+    }
+}
+
+fn seconds_since(then: Option<Timestamp>, now: Timestamp) -> f64 {
+    let since = then.and_then(|then| (now - then).total(jiff::Unit::Second).ok());
+    since.unwrap_or(0.0).max(0.0)
+}
+
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -147,9 +174,10 @@ fn count(number: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::view::Stats;
+    use crate::controller::stats::Stats;
 
-    fn view(revision: &str, events: u64) -> View {
+    fn view(revision: &str, deaths: u64) -> View {
+        let events = Counts::from([("die", deaths)]);
         let mut view = View { stats: Stats { events, ..Stats::default() }, ..View::default() };
         view.specs.revision = Some(revision.to_owned());
         view
@@ -169,7 +197,10 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         for (total, shown) in [(3, 3), (3, 3), (5, 5), (1, 5)] {
             let text = metrics.scrape(&view("a", total), Timestamp::UNIX_EPOCH);
-            assert!(text.contains(&format!("\nchanop_events_total {shown}\n")), "{text}");
+            assert!(
+                text.contains(&format!("\nchanop_events_total{{action=\"die\"}} {shown}\n")),
+                "{text}"
+            );
         }
     }
 
@@ -188,6 +219,7 @@ mod tests {
         metrics.observe_call("create", "ok", 0.2);
         metrics.observe_call("create", "name_taken", 0.1);
         metrics.observe_commit(0.003);
+        metrics.observe_wait(0.0);
         let text = metrics.scrape(&View::default(), Timestamp::UNIX_EPOCH);
         assert!(text.contains(r#"chanop_engine_calls_total{code="name_taken",op="create"} 1"#));
         assert!(text.contains(r#"chanop_engine_call_duration_seconds_count{op="create"} 2"#));

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, Wake, Want};
 use super::difference::{describe, describe_limits, differences};
+use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use crate::container::config::{FieldDrift, Limits};
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::UpdateStrategyKind;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::World;
-use crate::world::desired::{DesiredChannel, Target, Verdict};
+use crate::world::desired::{DesiredChannel, Target};
 use crate::world::observed::Seen;
 use crate::world::record::{Farewell, InventoryRow};
 
@@ -25,8 +26,6 @@ use crate::world::record::{Farewell, InventoryRow};
 const IDLE_CHECK: Duration = Duration::from_mins(1);
 /// How often a container on its way out is looked at.
 const REMOVING_CHECK: Duration = Duration::from_secs(2);
-/// Between TERM and KILL of a shell. The init ends at once; what else runs in it has this long.
-const SHELL_GRACE_SECONDS: u32 = 10;
 /// A container that has run and so often cannot be started again is made anew: after an engine that crashed, it may hold
 /// on to what is left of the last run for ever.
 const STARTS_TRIED: u32 = 3;
@@ -59,25 +58,6 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
     }
 }
 
-enum Intent<'a> {
-    /// There should be a running shell made from this.
-    Keep { desired: &'a DesiredChannel, target: &'a Arc<Target> },
-    /// The shell should be stopped and stay.
-    Stopped { reason: Reason, message: String, farewell: Farewell },
-    /// There should be no shell.
-    Disabled { farewell: Farewell },
-    /// What is, stays.
-    HandsOff { reason: Reason, message: String },
-    /// The file is gone: stop, then remove.
-    Gone { row: &'a InventoryRow },
-    /// Ours, and nothing explains it.
-    Stray,
-    /// Not known yet.
-    Unknown,
-    /// Neither wanted nor there.
-    Nothing,
-}
-
 impl Step {
     fn rest(ready: ConditionStatus, reason: Reason, message: String) -> Self {
         Self {
@@ -107,93 +87,16 @@ impl Step {
     }
 }
 
-/// What is kept of a spec for the time after its file, and for every stop before it.
-pub fn farewell_of(desired: &DesiredChannel) -> Option<Farewell> {
-    let effective = desired.effective.as_ref()?;
-    Some(Farewell {
-        keep_stopped_seconds: effective.deletion.keep_stopped.as_secs(),
-        when_idle: effective.update_strategy.kind == UpdateStrategyKind::WhenIdle,
-        max_wait_seconds: effective.update_strategy.max_wait.as_secs(),
-        grace_seconds: SHELL_GRACE_SECONDS,
-    })
+/// What the plan of one channel looks at.
+pub(super) struct Context<'a> {
+    pub(super) world: &'a World,
+    pub(super) name: &'a ResourceName,
+    pub(super) now: Now,
+    pub(super) row: Option<&'a InventoryRow>,
+    pub(super) seen: Option<&'a Seen>,
 }
 
-const STRAY_FAREWELL: Farewell = Farewell {
-    keep_stopped_seconds: 0,
-    when_idle: true,
-    max_wait_seconds: 86_400,
-    grace_seconds: SHELL_GRACE_SECONDS,
-};
-
-struct Context<'a> {
-    world: &'a World,
-    name: &'a ResourceName,
-    now: Now,
-    row: Option<&'a InventoryRow>,
-    seen: Option<&'a Seen>,
-}
-
-impl<'a> Context<'a> {
-    fn intent(&self, object: &ObjectRef) -> Intent<'a> {
-        let Some(desired) = self.world.desired.channels.get(self.name) else {
-            return match (self.row, self.seen) {
-                _ if !self.world.desired.ready => Intent::Unknown,
-                (Some(row), _) if row.gone_since.is_some() => Intent::Gone { row },
-                // Known, and its absence not yet believed: the controller keeps its last good content, so this is a
-                // moment at most.
-                (Some(_), _) => Intent::Unknown,
-                (None, Some(seen)) if self.may_be_claimed(seen) => Intent::HandsOff {
-                    reason: Reason::SourceInvalid,
-                    message:
-                        "the file that may hold it cannot be used; nothing is done to its container"
-                            .to_owned(),
-                },
-                (None, Some(_)) => Intent::Stray,
-                (None, None) => Intent::Nothing,
-            };
-        };
-        // Stopping needs nobody's leave, whatever the spec has come to.
-        if let Some(set) = self.world.suspended_by_hand(object, self.now) {
-            let why =
-                if set.reason.is_empty() { String::new() } else { format!(": {}", set.reason) };
-            let until = set.until.map_or(String::new(), |until| format!(" until {until}"));
-            return Intent::Stopped {
-                reason: Reason::Suspended,
-                message: format!("suspended by hand{until}{why}"),
-                farewell: farewell_of(desired).unwrap_or(STRAY_FAREWELL),
-            };
-        }
-        match &desired.verdict {
-            Verdict::Held { reason, message } => {
-                return Intent::HandsOff { reason: *reason, message: message.clone() };
-            }
-            Verdict::NotForThisHost => {
-                return Intent::Stopped {
-                    reason: Reason::NotForThisHost,
-                    message: "hostSelector does not select this host; stopped here, never removed"
-                        .to_owned(),
-                    farewell: farewell_of(desired).unwrap_or(STRAY_FAREWELL),
-                };
-            }
-            Verdict::Admitted => {}
-        }
-        let (Some(effective), Some(target)) = (&desired.effective, &desired.target) else {
-            return Intent::HandsOff {
-                reason: Reason::Waiting,
-                message: "the host has not been looked at yet".to_owned(),
-            };
-        };
-        let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
-        if effective.suspend {
-            let message = "spec.suspend is true".to_owned();
-            return Intent::Stopped { reason: Reason::Suspended, message, farewell };
-        }
-        if !effective.shell.enabled {
-            return Intent::Disabled { farewell };
-        }
-        Intent::Keep { desired, target }
-    }
-
+impl Context<'_> {
     fn container_name(&self) -> ContainerName {
         ContainerName::shell(&self.world.settings.instance, self.name)
     }
@@ -306,12 +209,6 @@ impl<'a> Context<'a> {
     /// Did its start fail for good, by what it was made with?
     fn is_unstartable(&self, seen: &Seen) -> bool {
         self.world.unstartable.get(self.name) == Some(&seen.snapshot.id)
-    }
-
-    /// May a file that cannot be read now want this container?
-    fn may_be_claimed(&self, seen: &Seen) -> bool {
-        let source = seen.snapshot.labels.get(label::SOURCE);
-        source.is_none_or(|file| self.world.desired.may_hide(file))
     }
 
     fn create(&self, target: &Arc<Target>) -> Step {

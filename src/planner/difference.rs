@@ -69,7 +69,9 @@ pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
         found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
         found
     });
-    configured.chain(network_drift(&target.config.network, seen.snapshot.networks.as_ref())).collect()
+    configured
+        .chain(network_drift(&target.config.network, seen.snapshot.networks.as_ref()))
+        .collect()
 }
 
 /// Networks are joined and left while a container runs, and its configuration goes on saying what it was made with.

@@ -104,6 +104,8 @@ pub enum Reason {
     UpToDate,
     /// A change waits.
     UpdatePending,
+    /// Limits could not be changed in place; the shell runs with the old ones.
+    UpdateFailed,
     /// The engine holds the container in a state that does not end.
     Stuck,
     /// Not looked at yet.

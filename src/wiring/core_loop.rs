@@ -107,8 +107,8 @@ impl<E: Engine> CoreLoop<E> {
 
     fn carry_out(&mut self, standing: &mut Standing, effect: Effect) {
         match effect {
-            Effect::Call { seq, channel, call, timeout, cause } => {
-                self.executor.call(seq, channel, call, timeout, cause);
+            Effect::Call { seq, channel, call, timeout, cause, waited } => {
+                self.executor.call(seq, channel, call, timeout, cause, waited);
             }
             Effect::Commit { seq, writes } => self.executor.commit(seq, writes),
             Effect::Follow { epoch, since } => {

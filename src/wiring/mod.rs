@@ -160,6 +160,7 @@ pub async fn operate(
         clock,
         observer: Arc::new(move |op, code, seconds| match op {
             "commit" => observed.observe_commit(seconds),
+            "queue" => observed.observe_wait(seconds),
             _ => observed.observe_call(op, code, seconds),
         }),
     };
@@ -359,7 +360,7 @@ fn core_settings(
     ];
     // Where a path leads, and the path itself: whoever can change a link on it can change where it leads.
     let both = |path: &Path| {
-        [as_real(path), std::path::absolute(path).map_or_else(|_| as_real(path), shown)]
+        [as_real(path), std::path::absolute(path).map_or_else(|_| as_real(path), |it| shown(&it))]
     };
     let mut protected: Vec<String> =
         own.into_iter().flatten().flat_map(both).filter(|path| path != "/").collect();
@@ -379,10 +380,10 @@ fn core_settings(
 
 /// The path without links, where it is there; else as it was said.
 fn as_real(path: &Path) -> String {
-    shown(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    shown(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
 }
 
-fn shown(path: PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

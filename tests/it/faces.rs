@@ -11,7 +11,8 @@ use std::time::Duration;
 use chanop::clock::Clock;
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::{EnsuredShell, PlanLine, PlanReport, PlanSign, Reply, Request};
-use chanop::controller::view::{ChannelView, ContainerView, EngineView, PendingView, Stats, View};
+use chanop::controller::stats::{Counts, Stats};
+use chanop::controller::view::{ChannelView, ContainerView, EngineView, PendingView, View};
 use chanop::http::{Bound, CoreHandle, Door, Faces, Limits, Tokens, serve};
 use chanop::metrics::Metrics;
 use chanop::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
@@ -238,7 +239,12 @@ pub(crate) fn view() -> View {
             first: ago(9),
             last: ago(3),
         }]),
-        stats: Stats { events: 12, shells_running: 1, policy_violations: 1, ..Stats::default() },
+        stats: Stats {
+            events: Counts::from([("die", 12)]),
+            shells_running: 1,
+            policy_violations: 1,
+            ..Stats::default()
+        },
         ..View::default()
     };
     view.specs.revision = Some("4f1c2aa".to_owned());

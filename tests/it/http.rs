@@ -495,7 +495,7 @@ async fn the_metrics_pass_the_fields_own_checker() {
         "chanop_spec_revision_info{revision=\"4f1c2aa\"} 1",
         "chanop_prune_held 1",
         "chanop_engine_up 1",
-        "chanop_events_total 12",
+        "chanop_events_total{action=\"die\"} 12",
     ] {
         assert!(metrics.body.lines().any(|line| line == sample), "{sample}\n{}", metrics.body);
     }

@@ -117,8 +117,7 @@ async fn a_container_with_every_field_set_shows_no_drift() {
     // And every single difference is seen.
     let other = ContainerConfig { image: want.image.clone(), ..ContainerConfig::default() };
     let have = bed.docker.inspect(&id).await.unwrap().details.unwrap().config;
-    let fields: BTreeSet<_> =
-        drift(&other, &have).into_iter().map(|found| found.field).collect();
+    let fields: BTreeSet<_> = drift(&other, &have).into_iter().map(|found| found.field).collect();
     for field in [
         "group_add",
         "cap_drop",

@@ -103,9 +103,7 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     let other = sim
         .calls
         .iter()
-        .find(|call| {
-            call.at >= since && !matches!(call.word, "ping" | "list" | "probe" | "anchor")
-        })
+        .find(|call| call.at >= since && !matches!(call.word, "ping" | "list" | "probe" | "anchor"))
         .cloned();
     if let Some(call) = other {
         sim.check.fail(format!("B1: at rest: {call:?}"));

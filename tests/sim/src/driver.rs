@@ -492,7 +492,7 @@ impl Sim {
     fn carry_out(&mut self, effect: Effect) {
         let generation = self.generation;
         match effect {
-            Effect::Call { seq, channel, call, timeout, cause } => {
+            Effect::Call { seq, channel, call, timeout, cause, waited: _ } => {
                 self.send(seq, channel, call, timeout, &cause);
             }
             Effect::Commit { seq, writes } => {

@@ -163,7 +163,11 @@ impl Engine {
     /// One that has images and nothing else.
     pub fn new() -> Self {
         let id = "ENGINE".to_owned();
-        Self { id, images: IMAGES.iter().map(|&image| image.to_owned()).collect(), ..Self::default() }
+        Self {
+            id,
+            images: IMAGES.iter().map(|&image| image.to_owned()).collect(),
+            ..Self::default()
+        }
     }
 
     /// Time passes: processes end, removals complete.

@@ -6,7 +6,7 @@ use chanop::container::config::Limits;
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::{Reply, Request};
 use chanop::resource::ObjectRef;
-use chanop::resource::condition::Reason;
+use chanop::resource::condition::{ConditionType, Reason};
 use chanop::world::record::Loaded;
 use chanop_sim::driver::Fate;
 use chanop_sim::host::name;
@@ -599,5 +599,27 @@ fn an_engine_that_was_exchanged_while_the_operator_was_away_is_said_to_be_anothe
     assert!(sim.run_until(30 * SECOND, |sim| sim.shell("a").is_some_and(|shell| shell.is_live())));
     sim.run_for(SECOND);
     assert!(sim.view.events.iter().any(|event| event.reason == "EngineChanged"));
+    sound(&sim);
+}
+
+#[test]
+fn limits_that_cannot_be_changed_are_said_and_tried_again() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.edit("a", |spec| spec.memory = 128);
+    sim.fates.push_back(("update", Fate::Refused(Reason::UpdateFailed)));
+    let up_to_date = |sim: &Sim| {
+        let view = sim.channel("a").expect("a view");
+        let found = view.conditions.iter().find(|it| it.kind == ConditionType::UpToDate);
+        found.expect("a condition").clone()
+    };
+    assert!(
+        sim.run_until(4 * SECOND, |sim| up_to_date(sim).reason == Reason::UpdateFailed),
+        "{}",
+        sim.log.join("\n")
+    );
+    assert!(sim.is_ready("a"), "it runs with the old limits");
+    assert!(sim.run_until(20 * SECOND, |sim| up_to_date(sim).reason == Reason::UpToDate));
+    assert_eq!(id(&sim, "a"), first);
     sound(&sim);
 }
