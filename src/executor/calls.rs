@@ -15,7 +15,7 @@ use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure};
 use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
-use crate::host::{self, Occasion, Prepared};
+use crate::host::{self, Occasion, Prepared, VolumeGrant};
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::world::admission::admit_image_user;
@@ -210,47 +210,75 @@ async fn create<E: Engine>(
     let prepared = prepare(means, target, Occasion::Create).await?;
     let mut grants = Vec::new();
     for grant in prepared.volume_grants {
-        if make_volume(means, call, &grant.volume).await? {
-            grants.push((grant.target, grant.archive));
+        if let Some(volume) = make_volume(means, call, &grant.volume).await? {
+            grants.push((volume, grant));
         }
     }
     let id = engine.create(name, &target.config).await.map_err(failed)?;
-    if let Some(archive) = prepared.archive {
-        grants.push(("/".to_owned(), archive));
-    }
-    for (path, archive) in grants {
-        if let Err(error) = copy(engine, &id, &path, archive).await {
-            // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
-            // never heard of.
-            let _uncertain = engine.remove(&id, false).await;
-            return Err(Failure::Failed(Reason::CreateFailed, error.to_string()));
-        }
+    if let Err(error) = fill(engine, &id, prepared.archive, grants).await {
+        // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
+        // never heard of.
+        let _uncertain = engine.remove(&id, false).await;
+        return Err(Failure::Failed(Reason::CreateFailed, error.to_string()));
     }
     Ok(Answer::Created(id))
 }
 
-async fn copy<E: Engine>(
+/// Puts its own files into a new container, and gives it its volumes.
+async fn fill<E: Engine>(
     engine: &E,
     id: &ContainerId,
-    path: &str,
-    archive: Bytes,
+    files: Option<Bytes>,
+    grants: Vec<(VolumeInfo, VolumeGrant)>,
 ) -> EngineResult<()> {
-    engine.copy_to(id, path, archive).await
+    for (volume, grant) in grants {
+        give(engine, id, &volume, grant).await?;
+    }
+    match files {
+        Some(archive) => engine.copy_to(id, "/", archive).await,
+        None => Ok(()),
+    }
 }
 
-/// Makes a volume that is not there. Is it to be given to the container's user? Those that chanop made for this instance are,
-/// each time: only their root's owner is set, and a crash between making and giving is made good. Another's is left alone.
+/// Gives a volume's root to the user, in the first way that works.
+async fn give<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    volume: &VolumeInfo,
+    grant: VolumeGrant,
+) -> EngineResult<()> {
+    let mut result = Ok(());
+    for (path, archive) in grant.archives {
+        result = engine.copy_to(id, &path, archive).await;
+        if result.is_ok() {
+            break;
+        }
+        // Engines differ in what they take of the next archive; an operator that is root need not know.
+        let (mountpoint, owner) = (volume.mountpoint.clone(), grant.owner);
+        let given = tokio::task::spawn_blocking(move || host::give_volume(&mountpoint, owner));
+        if matches!(given.await, Ok(Ok(()))) {
+            return Ok(());
+        }
+    }
+    result
+}
+
+/// Makes a volume that is not there. Answers it when it is to be given to the container's user: those that chanop made for this
+/// instance are, each time: only their root's owner is set, and a crash between making and giving is made good. Another's is
+/// left alone.
 async fn make_volume<E: Engine>(
     means: &Means<E>,
     call: &Call,
     name: &str,
-) -> Result<bool, Failure> {
+) -> Result<Option<VolumeInfo>, Failure> {
     let name = ObjectName::parse(name)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
     let labels = BTreeMap::from([(label::INSTANCE.to_owned(), means.instance.to_string())]);
     let volume =
         means.engine.volume_create(&name, &labels).await.map_err(|error| of_engine(call, error))?;
-    Ok(volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str()))
+    let is_ours =
+        volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
+    Ok(is_ours.then_some(volume))
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.

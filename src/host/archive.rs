@@ -42,11 +42,22 @@ pub(super) fn of_files(entries: &[Entry], home: &str, owner: Ids) -> io::Result<
     archive.into_inner().map(Bytes::from)
 }
 
-/// An archive of nothing but the directory itself: put at a mount's target, it gives a new volume to the user.
+/// Archives of nothing but the mount's own directory, each with the path to put it at, the better one first: they give a new
+/// volume to the user.
 ///
-/// The engine passes over an entry `.` (it must not change the directory that it extracts into), but compares only that
-/// text: `/` is, to it, the same directory under another name. Seen on Docker 20.10.
-pub(super) fn of_ownership((uid, gid): Ids) -> io::Result<Bytes> {
+/// At the directory above, it is an entry like any other; but where that lies in a read-only file system, the engine takes
+/// none. At the directory itself the engine passes over an entry `.` (it must not change the directory that it extracts
+/// into); Docker 20.10 compares only that text, so `/` is the same directory under another name to it, and 28 is not fooled.
+pub(super) fn of_ownership(target: &str, owner: Ids) -> io::Result<Vec<(String, Bytes)>> {
+    let target = target.trim_end_matches('/');
+    let (above, name) = target.rsplit_once('/').unwrap_or(("", target));
+    let mut archive = Builder::new(Vec::new());
+    append(&mut archive, &format!("{name}/"), EntryType::Directory, 0o755, owner, &[])?;
+    let entry = archive.into_inner().map(Bytes::from)?;
+    Ok(vec![(format!("{above}/"), entry), (target.to_owned(), of_root(owner)?)])
+}
+
+fn of_root((uid, gid): Ids) -> io::Result<Bytes> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Directory);
     if let Some(first) = header.as_old_mut().name.first_mut() {

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Gid, Uid, fchown};
 
 use super::archive::{self, Entry};
 use super::beneath::{self, Ids, WalkError};
@@ -57,16 +57,16 @@ pub struct Prepared {
     pub volume_grants: Vec<VolumeGrant>,
 }
 
-/// How a new volume is given to the container's user: by an archive of its root directory's owner, put at its target
+/// How a new volume is given to the container's user: by an archive of its root directory's owner, put into the container
 /// before the first start. The init cannot do that: it has neither root nor capabilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeGrant {
     /// The volume's name.
     pub volume: String,
-    /// Its target, to which the archive is copied.
-    pub target: String,
-    /// The archive.
-    pub archive: Bytes,
+    /// To whom.
+    pub owner: (u32, u32),
+    /// Archives that do it, each with the path in the container to put it at: one that is taken is enough.
+    pub archives: Vec<(String, Bytes)>,
 }
 
 /// Why the host could not be prepared.
@@ -340,21 +340,27 @@ impl Work<'_> {
     }
 
     fn grant_volumes(&self) -> Result<Vec<VolumeGrant>, PrepareError> {
-        let archive = archive::of_ownership(self.user).map_err(|cause| {
+        let failed = |cause| {
             io_failed("archive the volumes of", self.preparation.channel.as_str(), cause)
-        })?;
-        let grant = |(volume, target): &(String, String)| VolumeGrant {
-            volume: volume.clone(),
-            target: target.clone(),
-            archive: archive.clone(),
         };
-        Ok(self.preparation.volumes.iter().map(grant).collect())
+        let grant = |(volume, target): &(String, String)| {
+            let archives = archive::of_ownership(target, self.user).map_err(failed)?;
+            Ok(VolumeGrant { volume: volume.clone(), owner: self.user, archives })
+        };
+        self.preparation.volumes.iter().map(grant).collect()
     }
 }
 
+/// Gives the root of a volume to its user on this host: for an operator that is root, where the engine takes no archive.
+pub fn give_volume(mountpoint: &str, (uid, gid): Ids) -> Result<(), PrepareError> {
+    let directory = beneath::directory(Path::new(mountpoint))
+        .map_err(|error| walk_failed("open the volume", mountpoint, error))?;
+    fchown(directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .map_err(|cause| io_failed("give away the volume", mountpoint, cause.into()))
+}
+
 /// Puts the init that came with this operator where containers mount it from, unless it is there: same length, same
-/// time of change, which the copy takes over. Running containers keep the one that they have.
-/// Puts the init where containers mount it from. The operator does so once at its start, before channels that are prepared
+/// time of change, which the copy takes over. Running containers keep the one that they have. The operator does so once at its start, before channels that are prepared
 /// side by side could get in each other's way; before a container is made it is only looked whether it is still there.
 pub fn install_init(host: &Host) -> Result<(), PrepareError> {
     let (path, source) = (host.paths.init(), host.init_source.display().to_string());
