@@ -143,13 +143,8 @@ fn two_networks_of_the_instances_name_are_reduced_to_one() {
         });
         // The docker command checks for duplicates, the API of 20.10 does not.
         let mut curl = program("curl");
-        curl.args([
-            "-sS",
-            "--unix-socket",
-            "/var/run/docker.sock",
-            "-H",
-            "Content-Type: application/json",
-        ]);
+        curl.args(["-sS", "-H", "Content-Type: application/json", "--unix-socket"]);
+        curl.arg(crate::support::engine::endpoint().socket());
         curl.args(["-d", &body.to_string(), "http://engine/v1.41/networks/create"]);
         assert!(curl.output().unwrap().status.success());
     }
