@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub state: ContainerState,
     /// When it was made.
     pub created: Timestamp,
+    /// The ID of the image that it was made from; empty where the answer did not say.
+    pub image_id: String,
     /// The names of the networks that it is connected to; `None` where the answer did not say.
     pub networks: Option<BTreeSet<String>>,
     /// What only an inspect tells.
@@ -101,8 +103,6 @@ pub struct Details {
     pub error: String,
     /// On the host; 0 when none.
     pub pid: i64,
-    /// The ID of the image it was made from.
-    pub image_id: String,
     /// How often the engine restarted it by itself.
     pub restart_count: i64,
     /// `no`, unless somebody changed it; empty counts as `no`.

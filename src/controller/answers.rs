@@ -71,6 +71,7 @@ impl Controller {
                     labels: target.config.labels.clone(),
                     state: ContainerState::Created,
                     created: now.wall,
+                    image_id: String::new(),
                     networks: None,
                     details: None,
                 };
@@ -278,6 +279,12 @@ impl Controller {
         let key = self.keys.entry(name.clone()).or_default();
         key.echo.clear();
         key.echo_due = None;
+        let no_image = matches!(failure, Failure::Refused(Reason::ImageMissing, _));
+        // The plan says how it is brought.
+        if no_image && matches!(call, Call::Create { .. }) && self.image_is_missing(name) {
+            return;
+        }
+        let key = self.keys.entry(name.clone()).or_default();
         // What the start left behind decides now, and not that it was made just before.
         if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_)))
             && let Some(seen) = self.world.observed.get_mut(id)

@@ -164,11 +164,7 @@ impl Controller {
         }
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
-        // What waits for a person has no end that would come nearer.
-        let waits = step
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.verb != "remove" && pending.forced_at.is_some());
+        let waits = step.pending.as_ref().is_some_and(|pending| pending.counts);
         let stopping = step
             .want
             .as_ref()
@@ -220,6 +216,10 @@ impl Controller {
             self.wake_at(name, gate.until);
             return;
         }
+        if let Action::BringImage { reference, source } = want.action {
+            self.bring_image(reference, source, want.cause);
+            return;
+        }
         if let Some(id) = want.action.is_read_through() {
             let made_here = matches!(want.action, Action::Start(_))
                 && self.world.observed.get(id).is_some_and(|seen| seen.made_here);
@@ -238,7 +238,7 @@ impl Controller {
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
             Action::Remove { id, force } => Call::Remove { id, force },
             Action::Update { id, limits } => Call::Update { id, limits },
-            Action::Inspect(_) | Action::Forget => return,
+            Action::BringImage { .. } | Action::Inspect(_) | Action::Forget => return,
         };
         // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
         if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
@@ -352,6 +352,7 @@ impl Controller {
         if let Some(key) = self.keys.get_mut(name) {
             key.gate = None;
         }
+        self.forget_image_failure(name);
         self.world.crashes.remove(name);
     }
 

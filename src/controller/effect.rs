@@ -15,6 +15,7 @@ use crate::container::{ContainerId, ContainerName};
 use crate::resource::ResourceName;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
+use crate::world::image::ImageSource;
 use crate::world::record::Write;
 
 /// Something to be done.
@@ -125,6 +126,13 @@ pub enum Call {
         /// To what.
         limits: Limits,
     },
+    /// See to it that an image is there. Tells how far it is meanwhile.
+    Image {
+        /// Its reference.
+        reference: String,
+        /// How.
+        source: ImageSource,
+    },
     /// Look at the host.
     Probe(FactsWanted),
 }
@@ -144,6 +152,7 @@ impl Call {
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
+            Self::Image { source, .. } => source.verb(),
             Self::Probe(_) => "probe",
         }
     }

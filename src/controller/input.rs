@@ -4,6 +4,7 @@ use super::request::Request;
 use crate::container::{ContainerId, Snapshot};
 use crate::resource::condition::Reason;
 use crate::world::facts::Facts;
+use crate::world::image::ImageProgress;
 use crate::world::scan::RawScan;
 
 /// Ties an answer to the effect that asked for it.
@@ -20,6 +21,13 @@ pub enum Input {
         seq: Seq,
         /// What came.
         answer: Result<Answer, Failure>,
+    },
+    /// A call that takes long is so far.
+    Progressed {
+        /// Of the effect.
+        seq: Seq,
+        /// How far.
+        progress: ImageProgress,
     },
     /// Writes are durable, or not.
     Committed {
@@ -96,6 +104,13 @@ pub enum Answer {
     Created(ContainerId),
     /// What was asked is so.
     Done,
+    /// The image is there.
+    Image {
+        /// `sha256:…`.
+        id: String,
+        /// `name@sha256:…`, where it came from a registry.
+        digest: Option<String>,
+    },
     /// What the host was seen to be.
     Facts(Facts),
 }

@@ -38,6 +38,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
                 wanted.paths.extend(needs.paths);
                 wanted.secrets.extend(needs.secrets);
                 wanted.credentials.extend(needs.credentials);
+                wanted.builds.extend(needs.builds);
             }
             drafts.insert(channel.meta.name.clone(), draft);
         }

@@ -111,6 +111,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::List
         | Call::Inspect(_)
         | Call::InspectName(_)
+        | Call::Image { .. }
         | Call::Probe(_) => (None, &[]),
     }
 }

@@ -22,7 +22,7 @@ pub enum Lane {
     Stop,
     /// Removes: disk work, and a slow one holds up all others in the engine.
     Remove,
-    /// Ping, info, list, network, probe: the core has at most one of each on its way.
+    /// Ping, info, list, network, probe: the core has at most one of each on its way. Images: it bounds them itself.
     Single,
 }
 
@@ -40,6 +40,7 @@ impl Lane {
             | Call::Anchor { .. }
             | Call::Network
             | Call::List
+            | Call::Image { .. }
             | Call::Probe(_) => Self::Single,
         }
     }
@@ -57,6 +58,8 @@ pub const fn timeout_of(call: &Call) -> Duration {
         Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
             Duration::from_mins(2)
         }
+        // One without progress is given up long before; this is for one that crawls.
+        Call::Image { .. } => Duration::from_hours(6),
         Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
     }
 }

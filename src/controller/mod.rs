@@ -14,6 +14,7 @@
 mod answers;
 mod asked;
 mod drive;
+mod images;
 mod publish;
 mod session;
 
@@ -34,7 +35,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::backoff::Jitter;
+use self::backoff::{Gate, Jitter};
 use self::effect::{Call, Effect};
 use self::input::{EngineFacts, Input, Seq};
 use self::key::KeyState;
@@ -110,6 +111,8 @@ pub struct Controller {
     session: Session,
     engine: EngineFacts,
     network_retry_at: Option<Duration>,
+    /// How long images that could not be brought are left alone.
+    image_gates: BTreeMap<String, Gate>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
     /// Kept once a scan misses nothing under it.
@@ -190,6 +193,7 @@ impl Controller {
             session: Session::start(),
             engine: EngineFacts { id: engine_id, ..EngineFacts::default() },
             network_retry_at: None,
+            image_gates: BTreeMap::new(),
             calls: BTreeMap::new(),
             seq: 0,
             scope: (!settled_scope).then_some(scope),
@@ -232,6 +236,7 @@ impl Controller {
         match input {
             Input::Scanned(scan) => self.on_scan(now, scan),
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
+            Input::Progressed { seq, progress } => self.on_progress(seq, progress),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
             Input::Requested { id, request } => self.asked(now, id, request),
@@ -337,6 +342,7 @@ impl Controller {
             self.probe();
         }
         let old = std::mem::replace(&mut self.world.desired, desired);
+        self.keep_wanted_images();
         let mut changed: BTreeSet<ResourceName> = BTreeSet::new();
         for (name, channel) in &self.world.desired.channels {
             if old.channels.get(name) != Some(channel) {

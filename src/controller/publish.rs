@@ -162,6 +162,8 @@ impl Controller {
                     .and_then(|desired| desired.target.as_ref())
                     .map(|target| target.config.image.clone())
                     .unwrap_or_default(),
+                image_id: seen.snapshot.image_id.clone(),
+                image_digest: self.digest_of(&seen.snapshot.image_id),
                 created: seen.snapshot.created,
             }),
             pending,
@@ -170,6 +172,11 @@ impl Controller {
             in_flight: key.in_flight.as_ref().map(|flight| flight.call.word()),
             next_look: key.wake_at.and_then(|at| wall(now, at)),
         })
+    }
+
+    fn digest_of(&self, image_id: &str) -> Option<String> {
+        let found = self.world.images.values().filter_map(|image| image.found.as_ref());
+        found.filter(|found| found.id == image_id).find_map(|found| found.digest.clone())
     }
 
     /// Brings the channel's conditions up to date, and keeps them when they changed.

@@ -210,6 +210,7 @@ impl Controller {
                 self.record(now, "operator", true, "NetworkFailed", failure.message());
                 self.network_retry_at = Some(now.mono + Duration::from_secs(5));
             }
+            (Call::Image { .. }, answer) => self.image_answered(now, call, answer),
             (_, Err(failure)) => self.session_failed(now, seq, &failure),
             (Call::Info, Ok(Answer::Engine(facts))) => self.engine_known(now, seq, facts),
             (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) => {
@@ -260,6 +261,7 @@ impl Controller {
             if !self.engine.id.is_empty() {
                 let message = "another engine answers: containers are made anew on it";
                 self.record(now, "operator", true, "EngineChanged", message);
+                self.forget_images();
             }
         }
         self.engine = facts;

@@ -135,6 +135,10 @@ pub struct ContainerView {
     pub state: ContainerState,
     /// The image's reference.
     pub image: String,
+    /// The image's ID; empty while it is not known.
+    pub image_id: String,
+    /// The image's digest in its registry, where the operator pulled it.
+    pub image_digest: Option<String>,
     /// When it was made.
     pub created: Timestamp,
 }

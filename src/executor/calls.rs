@@ -18,9 +18,11 @@ use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared, VolumeGrant};
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
+use crate::resource::effective::PullPolicy;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
+use crate::world::image::ImageSource;
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
@@ -72,6 +74,7 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
         Call::Update { id, limits } => {
             engine.update(id, limits).await.map(|()| Answer::Done).map_err(failed)
         }
+        Call::Image { reference, source } => image(means, call, reference, source).await,
         Call::Probe(wanted) => probe(means, wanted.clone()).await,
     }
 }
@@ -279,6 +282,31 @@ async fn make_volume<E: Engine>(
     let is_ours =
         volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
     Ok(is_ours.then_some(volume))
+}
+
+async fn image<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    reference: &str,
+    source: &ImageSource,
+) -> Result<Answer, Failure> {
+    let failed = |error| of_engine(call, error);
+    let parsed = ImageRef::parse(reference)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let there = means.engine.image(&parsed).await.map_err(failed)?;
+    let found = match (source, there) {
+        (ImageSource::Registry(PullPolicy::IfNotPresent | PullPolicy::Never), Some(found)) => found,
+        _ => {
+            means.engine.image_pull(&parsed).await.map_err(failed)?;
+            means
+                .engine
+                .image(&parsed)
+                .await
+                .map_err(failed)?
+                .ok_or(Failure::Unknown(String::new()))?
+        }
+    };
+    Ok(Answer::Image { id: found.id, digest: found.repo_digests.first().cloned() })
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.

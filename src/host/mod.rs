@@ -16,6 +16,8 @@ mod git;
 mod secret;
 mod users;
 
-pub use prepare::{Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare};
+pub use prepare::{
+    Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
+};
 pub use probe::probe;
 pub use secrets_root::SecretsRoot;

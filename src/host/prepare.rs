@@ -340,9 +340,8 @@ impl Work<'_> {
     }
 
     fn grant_volumes(&self) -> Result<Vec<VolumeGrant>, PrepareError> {
-        let failed = |cause| {
-            io_failed("archive the volumes of", self.preparation.channel.as_str(), cause)
-        };
+        let failed =
+            |cause| io_failed("archive the volumes of", self.preparation.channel.as_str(), cause);
         let grant = |(volume, target): &(String, String)| {
             let archives = archive::of_ownership(target, self.user).map_err(failed)?;
             Ok(VolumeGrant { volume: volume.clone(), owner: self.user, archives })

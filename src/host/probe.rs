@@ -22,6 +22,7 @@ pub fn probe(
     };
     let hash = |secret: &Secret| keyed_hash(secret.bytes());
     Facts {
+        builds: std::collections::BTreeMap::new(),
         paths: wanted.paths.iter().map(|path| (path.clone(), path_fact(path))).collect(),
         secrets: wanted
             .secrets

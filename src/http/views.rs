@@ -129,6 +129,12 @@ pub struct Container {
     pub state: String,
     /// The image's reference.
     pub image: String,
+    /// The image's ID.
+    #[serde(default, rename = "imageID", skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
+    /// The image's digest in its registry, where the operator pulled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -459,6 +465,8 @@ pub(super) fn channel(it: &ChannelView, version: &str, with_origins: bool) -> Ch
                 name: it.name.to_string(),
                 state: it.state.as_str().to_owned(),
                 image: it.image.clone(),
+                image_id: it.image_id.clone(),
+                image_digest: it.image_digest.clone(),
                 created_at: it.created,
             }),
             pending: it.pending.as_ref().map(|it| Pending {

@@ -9,6 +9,7 @@ use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::world::desired::Target;
+use crate::world::image::ImageSource;
 
 /// One thing to do: each is one call.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,13 @@ pub enum Action {
         /// To what.
         limits: Limits,
     },
+    /// See to it that an image is there: pulled or built, where it may be. One call for all who need it.
+    BringImage {
+        /// Its reference.
+        reference: String,
+        /// How.
+        source: ImageSource,
+    },
     /// Look at it: what a list says is not enough to decide.
     Inspect(ContainerId),
     /// Drop what is kept of it: it is gone for good.
@@ -57,7 +65,7 @@ impl Action {
             | Self::Stop { id, .. }
             | Self::Remove { id, .. }
             | Self::Update { id, .. } => Some(id),
-            Self::Create { .. } | Self::Inspect(_) | Self::Forget => None,
+            Self::Create { .. } | Self::BringImage { .. } | Self::Inspect(_) | Self::Forget => None,
         }
     }
 
@@ -69,6 +77,7 @@ impl Action {
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
+            Self::BringImage { source, .. } => source.verb(),
             Self::Inspect(_) => "inspect",
             Self::Forget => "forget",
         }
@@ -95,6 +104,8 @@ pub struct Pending {
     pub waits: String,
     /// When it is done all the same.
     pub forced_at: Option<Timestamp>,
+    /// Does the time that it waits count? Not where it waits for a person, or only for the time itself.
+    pub counts: bool,
 }
 
 /// When to look again though nothing happens.

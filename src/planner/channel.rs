@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, Wake, Want};
 use super::difference::{describe, describe_limits, differences};
+use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use crate::container::config::{FieldDrift, Limits};
 use crate::container::{ContainerName, ContainerState, label};
@@ -139,12 +140,7 @@ impl Context<'_> {
                 )
                 .recreating(),
             },
-            ContainerState::Exited if !same => Step::act(
-                Reason::Removing,
-                Action::Remove { id, force: false },
-                "stopped, and the spec has changed",
-            )
-            .recreating(),
+            ContainerState::Exited if !same => self.replaced(target, seen),
             ContainerState::Exited if self.is_unstartable(seen) => Step::act(
                 Reason::Removing,
                 Action::Remove { id, force: false },
@@ -172,6 +168,19 @@ impl Context<'_> {
                 "the engine reports a state that is not known",
             )
             .wake_after(IDLE_CHECK),
+        }
+    }
+
+    /// It ended, and its spec has changed: made anew. As long as the new image cannot be had, the old one serves.
+    fn replaced(&self, target: &Target, seen: &Seen) -> Step {
+        match image::for_successor(self.world, target, self.now.mono) {
+            ImageStep::There => {
+                let id = seen.snapshot.id.clone();
+                let cause = "stopped, and the spec has changed";
+                Step::act(Reason::Removing, Action::Remove { id, force: false }, cause).recreating()
+            }
+            ImageStep::Bring(action, cause) => Step::act(Reason::Starting, action, cause),
+            ImageStep::Wait { .. } => self.exited(seen),
         }
     }
 
@@ -218,6 +227,14 @@ impl Context<'_> {
                 Reason::Creating,
                 "waits for the instance's network".to_owned(),
             );
+        }
+        match image::for_new(self.world, target, self.now.mono) {
+            ImageStep::There => {}
+            ImageStep::Bring(action, cause) => return Step::act(Reason::Creating, action, cause),
+            ImageStep::Wait { reason, message, after } => {
+                let step = Step::rest(ConditionStatus::False, reason, message);
+                return after.map_or(step.clone(), |after| step.wake_after(after));
+            }
         }
         let action = Action::Create { name: self.container_name(), target: Arc::clone(target) };
         let cause = match self.row {
@@ -285,7 +302,7 @@ impl Context<'_> {
                 return Step::act(Reason::Running, Action::Inspect(id), "looks at what differs")
                     .ready();
             }
-            return self.outdated(desired, seen, &cause);
+            return self.outdated(desired, target, seen, &cause);
         }
         let limits = target.config.limits;
         if let Some(cause) = self.in_place(seen, limits) {
@@ -337,7 +354,13 @@ impl Context<'_> {
         (*applied != want).then(|| describe_limits(*applied, want))
     }
 
-    fn outdated(&self, desired: &DesiredChannel, seen: &Seen, cause: &str) -> Step {
+    fn outdated(
+        &self,
+        desired: &DesiredChannel,
+        target: &Target,
+        seen: &Seen,
+        cause: &str,
+    ) -> Step {
         let strategy = desired.effective.as_ref().map(|effective| effective.update_strategy.kind);
         if strategy == Some(UpdateStrategyKind::OnDelete) {
             let mut step = Step::rest(
@@ -350,11 +373,33 @@ impl Context<'_> {
                 cause: cause.to_owned(),
                 waits: "until the container is removed by hand".to_owned(),
                 forced_at: None,
+                counts: false,
             });
             return step.recreating();
         }
         let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
-        self.stop(seen, farewell, "recreate", cause, Reason::Running).recreating()
+        let step = self.stop(seen, farewell, "recreate", cause, Reason::Running).recreating();
+        let stops = matches!(&step.want, Some(want) if matches!(want.action, Action::Stop { .. }));
+        if stops { self.once_its_image_is_there(step, target, cause) } else { step }
+    }
+
+    /// Nothing is stopped for a container that could not be made.
+    fn once_its_image_is_there(&self, stop: Step, target: &Target, cause: &str) -> Step {
+        let (mut step, waits) = match image::for_successor(self.world, target, self.now.mono) {
+            ImageStep::There => return stop,
+            ImageStep::Bring(action, why) => {
+                (Step::act(Reason::Running, action, why.clone()).ready(), why)
+            }
+            ImageStep::Wait { message, after, .. } => {
+                let step = Step::rest(ConditionStatus::True, Reason::Running, String::new());
+                let step = after.map_or(step.clone(), |after| step.wake_after(after));
+                (step.ready_as(Reason::Running), message)
+            }
+        };
+        let cause = cause.to_owned();
+        step.pending =
+            Some(Pending { verb: "recreate", cause, waits, forced_at: None, counts: true });
+        step.recreating()
     }
 
     /// Stops a running container, as soon as nobody is in it.
@@ -384,6 +429,7 @@ impl Context<'_> {
             cause: cause.to_owned(),
             waits: format!("shell open ({})", details.exec_ids.len()),
             forced_at,
+            counts: true,
         };
         let next = forced_at.map_or(IDLE_CHECK, |at| until(self.now.wall, at).min(IDLE_CHECK));
         let age = self.now.mono.saturating_sub(seen.read_at);
@@ -451,6 +497,7 @@ impl Context<'_> {
                     cause,
                     waits: "keepStopped".to_owned(),
                     forced_at: Some(due),
+                    counts: false,
                 });
                 return step.wake_after(left);
             }
@@ -476,6 +523,7 @@ impl Context<'_> {
                 cause: cause.to_owned(),
                 waits: "a file may still claim it".to_owned(),
                 forced_at: add(self.now.wall, grace.saturating_sub(age).as_secs()),
+                counts: false,
             });
             return step.wake_after(grace.saturating_sub(age));
         }

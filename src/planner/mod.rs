@@ -9,6 +9,7 @@
 pub mod action;
 pub mod channel;
 pub mod difference;
+mod image;
 pub mod intent;
 pub mod report;
 pub mod template;

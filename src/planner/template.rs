@@ -12,14 +12,17 @@ use crate::container::config::{Limits, LogConfig, MountConfig, NetworkMode, Port
 use crate::container::spec_hash::spec_hash;
 use crate::container::{ContainerConfig, Identity, ObjectName, label};
 use crate::init::layout;
-use crate::resource::effective::{Effective, EnvValue, Mount, Network, User};
+use crate::resource::effective::{Effective, EnvValue, Image, Mount, Network, User};
 use crate::resource::{ResourceName, meta};
 use crate::world::Settings;
 use crate::world::desired::Target;
 use crate::world::environment::HOST_ALIAS;
-use crate::world::facts::{CredentialsFact, Facts, SecretFact};
+use crate::world::facts::{BuildFact, CredentialsFact, Facts, SecretFact};
+use crate::world::image::ImageSource;
 use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
 
+/// Where images that chanop builds are, and no others.
+pub const BUILD_REPOSITORY: &str = "chanop-build";
 /// Seconds that the engine itself gives a container between TERM and KILL, when the host shuts down.
 const STOP_TIMEOUT_SECONDS: i64 = 10;
 
@@ -46,8 +49,9 @@ pub fn shell_container(
     let reaches_host = matches!(network, NetworkMode::Named(_));
     let mut labels = identity.labels();
     labels.insert(label::SOURCE.to_owned(), source_file.to_owned());
+    let (reference, image) = image_of(name, &effective.image, facts);
     let mut config = ContainerConfig {
-        image: effective.image.reference.clone(),
+        image: reference,
         entrypoint: entrypoint(&effective.shell.command),
         cmd: Vec::new(),
         env: environment(name, effective, settings),
@@ -92,7 +96,22 @@ pub fn shell_container(
     };
     let hash = spec_hash(&config, &Resolved::of(effective, facts, annotations));
     config.labels.insert(label::SPEC_HASH.to_owned(), hash.clone());
-    Target { config, hash, own_network, preparation }
+    Target { config, image, hash, own_network, preparation }
+}
+
+/// The reference to make the container from, and how it comes to be there. A build's names its content, so that another
+/// content is another image; where that is not known, no channel is admitted.
+fn image_of(name: &ResourceName, image: &Image, facts: &Facts) -> (String, ImageSource) {
+    match &image.build {
+        None => (image.reference.clone(), ImageSource::Registry(image.pull_policy)),
+        Some(build) => {
+            let hash = match facts.builds.get(build) {
+                Some(BuildFact::Present { hash }) => hash.as_str(),
+                _ => "unknown",
+            };
+            (format!("{BUILD_REPOSITORY}/{name}:{hash}"), ImageSource::Build(build.clone()))
+        }
+    }
 }
 
 fn entrypoint(command: &[String]) -> Vec<String> {

@@ -70,8 +70,16 @@ pub enum Reason {
     NetworkMissing,
     /// The engine refused to make it.
     CreateFailed,
-    /// The engine has no such image.
+    /// The engine has no such image, and the operator may not bring it.
     ImageMissing,
+    /// The image is being pulled.
+    ImagePulling,
+    /// The image could not be pulled; tried again more and more slowly.
+    ImagePullBackOff,
+    /// The image is being built.
+    ImageBuilding,
+    /// The image could not be built.
+    ImageBuildFailed,
     /// Somebody else's container has its name.
     NameConflict,
     /// The policy forbids what the spec asks for.

@@ -104,7 +104,7 @@ pub enum PullPolicy {
 }
 
 /// An image built from the spec directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Build {
     /// Relative, beneath the spec directory.

@@ -11,14 +11,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::facts::{CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact};
+use super::facts::{
+    BuildFact, CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact,
+};
 use super::preparation::is_below;
 use crate::container::ImageRef;
 use crate::container::name::ObjectName;
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::{
-    Effective, EnvValue, Home, Mount, Network, Owner, SecretKeyRef, User,
+    Build, Effective, EnvValue, Home, Mount, Network, Owner, SecretKeyRef, User,
 };
 
 /// What the policy has to know besides spec and facts.
@@ -63,6 +65,8 @@ pub enum Rule {
     VolumeName,
     /// An image reference follows its grammar.
     ImageReference,
+    /// What an image is built from is there, beneath the spec directory.
+    BuildContext,
     /// A runtime class is a plain word.
     RuntimeClass,
     /// Nothing is mounted over what chanop or the kernel puts into a container.
@@ -87,6 +91,7 @@ impl Rule {
             Self::NoRoot => "NoRoot",
             Self::VolumeName => "VolumeName",
             Self::ImageReference => "ImageReference",
+            Self::BuildContext => "BuildContext",
             Self::RuntimeClass => "RuntimeClass",
             Self::ReservedTarget => "ReservedTarget",
         }
@@ -129,6 +134,7 @@ pub fn facts_wanted(effective: &Effective) -> FactsWanted {
     wanted.paths.extend(host_paths(effective).into_iter().map(|path| path.value.to_owned()));
     wanted.secrets.extend(secret_references(effective).into_iter().map(|(_, key)| key.clone()));
     wanted.credentials.extend(effective.agent.credentials.clone());
+    wanted.builds.extend(effective.image.build.clone());
     wanted
 }
 
@@ -166,6 +172,9 @@ pub fn admit(
         judge.secret(&field, reference);
     }
     judge.credentials(effective.agent.credentials.as_deref());
+    if let Some(build) = &effective.image.build {
+        judge.build(build);
+    }
     judge.engine(effective);
     judge.targets(effective);
     let Judge { mut denials, unprobed, .. } = judge;
@@ -385,6 +394,17 @@ impl Judge<'_> {
         };
         let field = "spec.agent.credentials.secret";
         self.deny(Rule::SecretUsable, Reason::SecretMissing, field, message);
+    }
+
+    fn build(&mut self, build: &Build) {
+        match self.facts.builds.get(build) {
+            None => self.unprobed = true,
+            Some(BuildFact::Present { .. }) => {}
+            Some(BuildFact::Unusable(why)) => {
+                let field = "spec.image.build.context";
+                self.deny(Rule::BuildContext, Reason::ImageBuildFailed, field, why.clone());
+            }
+        }
     }
 
     /// What is asked of the engine.

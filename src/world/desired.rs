@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::container::ContainerConfig;
 use crate::resource::condition::Reason;
 use crate::resource::{Effective, ResourceName, SourceRef};
+use crate::world::image::ImageSource;
 use crate::world::preparation::Preparation;
 
 /// Every channel that has a file, or whose file's absence is not yet believed.
@@ -78,6 +79,8 @@ pub enum Verdict {
 pub struct Target {
     /// All of it.
     pub config: ContainerConfig,
+    /// How its image comes to be on the engine.
+    pub image: ImageSource,
     /// Of everything that cannot change in place.
     pub hash: String,
     /// Does it need the instance's own network?

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::resource::effective::SecretKeyRef;
+use crate::resource::effective::{Build, SecretKeyRef};
 
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +16,8 @@ pub struct FactsWanted {
     pub secrets: BTreeSet<SecretKeyRef>,
     /// Secret directories that hold an agent's credentials.
     pub credentials: BTreeSet<String>,
+    /// What images are built from.
+    pub builds: BTreeSet<Build>,
 }
 
 /// What was seen.
@@ -27,6 +29,8 @@ pub struct Facts {
     pub secrets: BTreeMap<SecretKeyRef, SecretFact>,
     /// By directory.
     pub credentials: BTreeMap<String, CredentialsFact>,
+    /// By what is asked for.
+    pub builds: BTreeMap<Build, BuildFact>,
 }
 
 /// One host path.
@@ -91,6 +95,18 @@ pub enum CredentialsFact {
     /// `api-key`.
     ApiKey {
         /// Keyed hash of the value.
+        hash: String,
+    },
+}
+
+/// What an image is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildFact {
+    /// It cannot be used; why.
+    Unusable(String),
+    /// It is there.
+    Present {
+        /// Of everything that the image depends on: another content, another image.
         hash: String,
     },
 }

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod desired;
 pub mod environment;
 pub mod facts;
+pub mod image;
 pub mod observed;
 pub mod preparation;
 pub mod record;
@@ -19,6 +20,7 @@ use crate::container::config::Limits;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, Owner, ResourceName};
 use desired::Desired;
+use image::Images;
 use observed::Observed;
 use preparation::HostPaths;
 use record::{InventoryRow, Override};
@@ -69,6 +71,8 @@ pub struct World {
     pub unstartable: BTreeMap<ResourceName, ContainerId>,
     /// Is the instance's own network there?
     pub network_ready: bool,
+    /// What is known of images.
+    pub images: Images,
 }
 
 impl World {
@@ -86,6 +90,7 @@ impl World {
             unreadable_drift: BTreeMap::new(),
             unstartable: BTreeMap::new(),
             network_ready: false,
+            images: Images::new(),
         }
     }
 

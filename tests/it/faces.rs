@@ -173,6 +173,8 @@ pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
         name: ContainerName::shell(&name("default"), &name(channel)),
         state: ContainerState::Running,
         image: "node:20".to_owned(),
+        image_id: "sha256:aa".to_owned(),
+        image_digest: None,
         created: ago(5),
     };
     ChannelView {

@@ -23,6 +23,8 @@ pub(in crate::docker) struct Listed {
     state: String,
     #[serde(default, deserialize_with = "nullable")]
     created: i64,
+    #[serde(default, deserialize_with = "nullable", rename = "ImageID")]
+    image_id: String,
     /// The engine sends no events of a container when it is taken off a network: only this tells.
     network_settings: Option<NetworkSettings>,
 }
@@ -82,7 +84,16 @@ impl Listed {
         let created = Timestamp::from_second(self.created).map_err(unreadable)?;
         let state = ContainerState::parse(&self.state);
         let networks = self.network_settings.map(|settings| settings.names());
-        Ok(Snapshot { id, name, labels: self.labels, state, created, networks, details: None })
+        Ok(Snapshot {
+            id,
+            name,
+            labels: self.labels,
+            state,
+            created,
+            image_id: self.image_id,
+            networks,
+            details: None,
+        })
     }
 }
 
@@ -97,7 +108,6 @@ impl Inspected {
             oom_killed: self.state.oom_killed,
             error: self.state.error,
             pid: self.state.pid,
-            image_id: self.image,
             restart_count: self.restart_count,
             restart_policy: self.host_config.restart_policy(),
             limits: config.limits,
@@ -110,6 +120,7 @@ impl Inspected {
             labels: details.config.labels.clone(),
             state: ContainerState::parse(&self.state.status),
             created: self.created.parse().map_err(unreadable)?,
+            image_id: self.image,
             networks: Some(self.network_settings.names()),
             details: Some(Box::new(details)),
         })

@@ -96,6 +96,7 @@ fn all_there(effective: &Effective) -> Facts {
         identity: (1, 1),
     };
     Facts {
+        builds: BTreeMap::new(),
         paths: wanted.paths.iter().map(|path| (path.clone(), present(path))).collect(),
         secrets: wanted
             .secrets

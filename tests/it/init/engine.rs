@@ -119,9 +119,10 @@ impl Container {
             docker_stdin(&["cp", "-", &container.at("/")], archive);
         }
         for grant in &prepared.volume_grants {
-            let taken = grant.archives.iter().any(|(path, archive)| {
-                docker_takes(&["cp", "-", &container.at(path)], archive)
-            });
+            let taken = grant
+                .archives
+                .iter()
+                .any(|(path, archive)| docker_takes(&["cp", "-", &container.at(path)], archive));
             assert!(taken, "{}", grant.volume);
         }
         container

@@ -9,7 +9,7 @@ use chanop::controller::request::Request;
 use chanop::resource::ObjectRef;
 
 use crate::driver::{Luck, Sim};
-use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING, Maker, is_ours};
+use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING, IMAGE_REMOTE, Maker, is_ours};
 use crate::host::name;
 use crate::tree::{Reading, Spec};
 
@@ -151,7 +151,8 @@ fn random_spec(sim: &mut Sim) -> Spec {
 }
 
 fn change(sim: &mut Sim, spec: &mut Spec) {
-    match sim.rng.below(16) {
+    match sim.rng.below(18) {
+        16 | 17 => spec.image = IMAGE_REMOTE,
         0 | 1 => spec.memory = 64 + 64 * sim.rng.below(3) as u32,
         2..=4 => spec.var = sim.rng.below(4) as u32,
         5 | 6 => spec.image = if spec.image == "img-a:1" { "img-b:1" } else { "img-a:1" },
@@ -179,7 +180,19 @@ fn some_container(sim: &mut Sim) -> Option<ContainerId> {
 
 fn meddle(sim: &mut Sim, channels: &[String]) {
     let Some(channel) = sim.rng.pick(channels).cloned() else { return };
-    match sim.rng.below(40) {
+    match sim.rng.below(42) {
+        40 => {
+            sim.engine.registry_down = !sim.engine.registry_down;
+            let down = sim.engine.registry_down;
+            sim.note(format!("the registry is down: {down}"));
+        }
+        41 => {
+            let images: Vec<String> = sim.engine.images.iter().cloned().collect();
+            if let Some(image) = sim.rng.pick(&images).cloned() {
+                sim.engine.images.remove(&image);
+                sim.note(format!("by hand: docker image rm {image}"));
+            }
+        }
         0..=5 => {
             let mut spec =
                 sim.tree.files.get(&channel).map_or_else(Spec::default, |f| f.spec.clone());
@@ -390,6 +403,7 @@ fn heal(sim: &mut Sim) {
     sim.cut_stream();
     sim.store.failing = false;
     sim.engine.full = false;
+    sim.engine.registry_down = false;
     sim.engine.lag = Duration::ZERO;
     sim.host.missing.clear();
     sim.tree.heal();

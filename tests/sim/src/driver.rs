@@ -48,6 +48,9 @@ pub enum Fate {
     Conflict,
 }
 
+/// As the executor is told in production.
+const STALLED_AFTER: Duration = Duration::from_mins(2);
+
 /// How often what goes wrong, in thousandths.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Luck {
@@ -577,6 +580,7 @@ impl Sim {
         let number = self.counter;
         let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
         let fate = self.roll(&call);
+        let is_image = matches!(call, Call::Image { .. });
         if !matches!(call, Call::Ping | Call::Probe(_)) {
             self.note(format!("core: {}{target} ({cause}) [{fate:?}]", call.word()));
         }
@@ -611,6 +615,8 @@ impl Sim {
                 self.at(done + after, Happening::Execute { call: number });
                 self.later(done, number, unknown());
             }
+            // The executor gives up what does not advance.
+            Fate::Hangs if is_image => self.later(self.now + STALLED_AFTER, number, unknown()),
             Fate::Hangs => self.later(self.now + timeout, number, unknown()),
             Fate::Unreachable => {
                 self.later(

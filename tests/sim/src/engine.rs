@@ -17,11 +17,15 @@ use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::executor::refuse_to_inherit;
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
+use chanop::resource::effective::PullPolicy;
+use chanop::world::image::ImageSource;
 use jiff::Timestamp;
 
 /// An image that the engine has.
 pub const IMAGES: [&str; 4] = ["img-a:1", "img-b:1", "img-bad:1", "img-crash:1"];
-/// An image that it has not.
+/// An image that only the registry has at first.
+pub const IMAGE_REMOTE: &str = "img-remote:1";
+/// An image that nobody has.
 pub const IMAGE_MISSING: &str = "img-missing:1";
 /// An image whose containers cannot be started.
 pub const IMAGE_BAD: &str = "img-bad:1";
@@ -87,6 +91,7 @@ impl Container {
             labels: self.config.labels.clone(),
             state: self.state,
             created: self.created,
+            image_id: format!("sha256:{}", self.config.image),
             networks: Some(self.networks.clone()),
             details: details.then(|| {
                 Box::new(Details {
@@ -96,7 +101,6 @@ impl Container {
                     oom_killed: false,
                     error: self.error.clone(),
                     pid: i64::from(self.is_live()),
-                    image_id: format!("sha256:{}", self.config.image),
                     restart_count: 0,
                     restart_policy: self.restart_policy.clone(),
                     limits: self.config.limits,
@@ -134,6 +138,10 @@ pub struct Engine {
     pub network: bool,
     /// Images.
     pub images: BTreeSet<String>,
+    /// What a registry has.
+    pub registry: BTreeSet<String>,
+    /// Does the registry answer?
+    pub registry_down: bool,
     /// The anchor volume's label.
     pub anchor: Option<String>,
     /// The ring.
@@ -163,11 +171,9 @@ impl Engine {
     /// One that has images and nothing else.
     pub fn new() -> Self {
         let id = "ENGINE".to_owned();
-        Self {
-            id,
-            images: IMAGES.iter().map(|&image| image.to_owned()).collect(),
-            ..Self::default()
-        }
+        let images: BTreeSet<String> = IMAGES.iter().map(|&image| image.to_owned()).collect();
+        let registry = images.iter().cloned().chain([IMAGE_REMOTE.to_owned()]).collect();
+        Self { id, images, registry, ..Self::default() }
     }
 
     /// Time passes: processes end, removals complete.
@@ -311,10 +317,37 @@ impl Engine {
                 self.tell(id, "update", None);
                 Ok(Answer::Done)
             }
+            Call::Image { reference, source } => self.bring(reference, source),
             Call::Probe(_) => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
             }
         }
+    }
+
+    fn bring(&mut self, reference: &str, source: &ImageSource) -> Result<Answer, Failure> {
+        let there = self.images.contains(reference);
+        match source {
+            ImageSource::Registry(PullPolicy::Never) if !there => {
+                let message = format!("no such image: {reference}");
+                return Err(Failure::Refused(Reason::ImageMissing, message));
+            }
+            ImageSource::Registry(PullPolicy::Always | PullPolicy::IfNotPresent)
+                if !there || *source == ImageSource::Registry(PullPolicy::Always) =>
+            {
+                if self.registry_down {
+                    let message = "the registry does not answer".to_owned();
+                    return Err(Failure::Refused(Reason::ImagePullBackOff, message));
+                }
+                if !self.registry.contains(reference) {
+                    let message = format!("the registry has no {reference}");
+                    return Err(Failure::Refused(Reason::ImagePullBackOff, message));
+                }
+            }
+            _ => {}
+        }
+        self.images.insert(reference.to_owned());
+        self.push(None);
+        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None })
     }
 
     fn list(&self, instance: &ResourceName) -> Vec<Snapshot> {

@@ -8,6 +8,7 @@ use chanop::controller::effect::Call;
 use chanop::controller::input::Answer;
 use chanop::planner::plan_channel;
 use chanop::resource::condition::{ConditionStatus, Reason};
+use chanop::world::image::{FoundImage, ImageFailure, ImageProgress, ImageState, ImageWork};
 use chanop::world::{Crashes, World};
 use chanop_sim::host::name;
 use chanop_sim::{Sim, Spec};
@@ -89,6 +90,7 @@ fn each_state_has_its_next_action() {
     let now = sim.core_now();
     for (row, state, change, verb, reason) in rows {
         let (mut world, mut seen) = (world.clone(), found.clone());
+        world.images.insert("img-a:1".to_owned(), image(Some(now.mono)));
         seen.state = state;
         change(&mut seen);
         world.observed.note(&sim.settings.instance, seen, u64::MAX, now.mono);
@@ -96,6 +98,50 @@ fn each_state_has_its_next_action() {
         let want = step.want.as_ref().map(|want| want.action.verb());
         assert_eq!((want, step.status.reason), (verb, reason), "{row}: {step:?}");
         assert_eq!(plan_channel(&world, &name("a"), now), step, "{row}: the same again");
+    }
+}
+
+/// An image that was there at that time.
+fn image(at: Option<Duration>) -> ImageState {
+    let found = at.map(|at| FoundImage { id: "sha256:a".to_owned(), digest: None, at });
+    ImageState { found, ..ImageState::default() }
+}
+
+#[test]
+fn what_runs_or_could_run_is_not_taken_away_for_an_image_that_is_not_there() {
+    use ContainerState::{Exited, Running};
+    let (sim, world, found) = settled(Spec::default());
+    let mut now = sim.core_now();
+    now.mono += Duration::from_mins(2);
+    let failure = ImageFailure {
+        reason: Reason::ImagePullBackOff,
+        message: "no such image".to_owned(),
+        count: 1,
+        retry_at: now.mono + Duration::from_secs(9),
+    };
+    let failed = ImageState { failed: Some(failure), ..ImageState::default() };
+    let work = ImageWork { verb: "pull", progress: ImageProgress::default() };
+    let coming = ImageState { work: Some(work), ..ImageState::default() };
+    let long_ago = now.mono.saturating_sub(Duration::from_secs(61));
+    let rows: [(&str, ContainerState, ImageState, Option<&str>); 8] = [
+        ("nothing is known", Running, ImageState::default(), Some("pull")),
+        ("it was there long ago", Running, image(Some(long_ago)), Some("pull")),
+        ("it is on its way", Running, coming.clone(), None),
+        ("it cannot be had now", Running, failed.clone(), None),
+        ("ended; nothing is known", Exited, ImageState::default(), Some("pull")),
+        ("ended; it is on its way", Exited, coming, Some("start")),
+        ("ended; it cannot be had now", Exited, failed, Some("start")),
+        ("ended; it is there", Exited, image(Some(now.mono)), Some("remove")),
+    ];
+    for (row, state, image, verb) in rows {
+        let (mut world, mut seen) = (world.clone(), found.clone());
+        world.images.insert("img-a:1".to_owned(), image);
+        seen.state = state;
+        other_hash(&mut seen);
+        world.observed.note(&sim.settings.instance, seen, u64::MAX, now.mono);
+        let step = plan_channel(&world, &name("a"), now);
+        assert_eq!(step.want.as_ref().map(|want| want.action.verb()), verb, "{row}: {step:?}");
+        assert_eq!(step.pending.is_some(), state == Running, "{row}: {step:?}");
     }
 }
 

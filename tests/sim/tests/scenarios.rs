@@ -9,6 +9,7 @@ use chanop::resource::ObjectRef;
 use chanop::resource::condition::{ConditionType, Reason};
 use chanop::world::record::Loaded;
 use chanop_sim::driver::Fate;
+use chanop_sim::engine::IMAGE_REMOTE;
 use chanop_sim::host::name;
 use chanop_sim::tree::Reading;
 use chanop_sim::{Sim, Spec};
@@ -313,15 +314,62 @@ fn a_container_that_cannot_be_started_is_removed_and_made_anew_more_and_more_slo
 }
 
 #[test]
-fn an_image_that_is_missing_is_tried_by_the_schedule_whatever_events_come() {
+fn an_image_that_nobody_has_is_tried_by_the_schedule_whatever_events_come() {
     let mut sim = Sim::new(1);
     sim.write("a", Spec { image: "img-missing:1", ..Spec::default() });
     sim.run_for(300 * SECOND);
-    assert!(sim.count(Duration::ZERO, "create", Some("a")) <= 12);
-    assert_eq!(status(&sim, "a"), "ImageMissing");
+    assert_eq!(sim.count(Duration::ZERO, "create", Some("a")), 1);
+    assert!((2..=12).contains(&sim.count(Duration::ZERO, "pull", None)));
+    assert_eq!(status(&sim, "a"), "ImagePullBackOff");
     sim.engine.images.insert("img-missing:1".to_owned());
     sim.request(Request::Reconcile(Some(target("a"))));
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "reconcile opens the gate");
+}
+
+#[test]
+fn an_image_of_many_channels_is_pulled_once() {
+    let mut sim = Sim::new(1);
+    for channel in TWELVE {
+        sim.write(channel, Spec { image: IMAGE_REMOTE, ..Spec::default() });
+    }
+    assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
+    assert_eq!(sim.count(Duration::ZERO, "pull", None), 1);
+    sound(&sim);
+}
+
+#[test]
+fn what_runs_is_kept_until_the_image_of_its_successor_is_there() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.registry_down = true;
+    sim.edit("a", |spec| spec.image = IMAGE_REMOTE);
+    sim.run_for(120 * SECOND);
+    assert_eq!((id(&sim, "a"), sim.is_ready("a")), (first.clone(), true));
+    let pending = sim.channel("a").and_then(|view| view.pending.clone()).expect("it waits");
+    assert!(pending.waits.contains("the registry does not answer"), "{pending:?}");
+    assert!(sim.count(Duration::ZERO, "pull", None) <= 7, "more and more slowly");
+    // It ends by itself: the old one is started again.
+    sim.engine.kill(&first, 137);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    assert_eq!(id(&sim, "a"), first);
+    sim.engine.registry_down = false;
+    assert!(sim.run_until(300 * SECOND, |sim| {
+        sim.is_ready("a") && sim.shell("a").is_some_and(|shell| shell.id != first)
+    }));
+    assert_eq!(sim.shell("a").map(|shell| shell.config.image.as_str()), Some(IMAGE_REMOTE));
+    sound(&sim);
+}
+
+#[test]
+fn a_pull_that_stands_still_holds_up_nobody_else() {
+    let mut sim = Sim::new(1);
+    sim.fates.push_back(("pull", Fate::Hangs));
+    sim.write("a", Spec { image: IMAGE_REMOTE, ..Spec::default() });
+    sim.write("b", Spec::default());
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("b")));
+    assert_eq!(status(&sim, "a"), "ImagePulling");
+    assert!(sim.run_until(150 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
+    sound(&sim);
 }
 
 #[test]
