@@ -8,7 +8,8 @@
 use uuid::Uuid;
 
 use super::credentials::Credential;
-use crate::resource::effective::{Agent, Effective, WorkspaceSettings};
+use crate::resource::effective::{Agent, Effective, RunDefaults, WorkspaceSettings};
+use crate::resource::run::RunOrder;
 
 /// A prompt longer than this goes by standard input. The kernel refuses one argument of 128 KiB (131,071 bytes pass), and
 /// grants 128 KiB for all of arguments and environment whatever the stack's limit; besides, arguments can be read in
@@ -57,6 +58,16 @@ pub struct Bounds {
     pub max_turns: u32,
     /// Dollars. The CLI looks after each call, so that one call more may be paid.
     pub max_budget_usd: f64,
+}
+
+impl Bounds {
+    /// The channel's, but for what the run itself says.
+    pub fn of(channel: &RunDefaults, order: &RunOrder) -> Self {
+        Self {
+            max_turns: order.max_turns.unwrap_or(channel.max_turns),
+            max_budget_usd: order.max_budget_usd.unwrap_or(channel.max_budget_usd),
+        }
+    }
 }
 
 /// A command and how it is told what to do.
@@ -234,6 +245,8 @@ impl<'a> ClaudeCmdBuilder<'a> {
 
     /// `Pinned` was seen to hold: of a repository that tries, the CLI reads CLAUDE.md, .claude/CLAUDE.md, .claude/rules
     /// and what these import from beneath, and heeds no hook, helper, variable, permission, server, skill, command or agent.
+    /// What it loses is the CLAUDE.md of subdirectories, and CLAUDE.local.md. The user's own settings and CLAUDE.md, those in
+    /// the channel's home, count in every case.
     fn workspace_settings(&self) -> Vec<String> {
         let user_only = ["--setting-sources=user".to_owned(), "--strict-mcp-config".to_owned()];
         match self.agent.workspace_settings {

@@ -8,6 +8,7 @@ use super::command::{
 };
 use super::credentials::Credential;
 use super::shell::to_shell;
+use crate::resource::run::RunOrder;
 use crate::resource::{Effective, Owner, Resource, merge};
 use crate::specs::parse::parse_file;
 
@@ -172,6 +173,18 @@ fn what_the_kernel_would_refuse_is_refused_before() {
     assert!(
         matches!(built(&effective), Err(CommandError::ArgumentsTooLong(n)) if n > ARGUMENTS_MAX)
     );
+}
+
+#[test]
+fn a_runs_own_bound_counts_before_its_channels() {
+    let runs = channel("runs: {maxTurns: 5, maxBudgetUSD: 2}").runs;
+    let of = |max_turns, max_budget_usd| {
+        let order = RunOrder { max_turns, max_budget_usd, ..RunOrder::default() };
+        let Bounds { max_turns, max_budget_usd } = Bounds::of(&runs, &order);
+        format!("{max_turns} {max_budget_usd}")
+    };
+    assert_eq!(of(None, None), "5 2");
+    assert_eq!(of(Some(0), Some(0.5)), "0 0.5");
 }
 
 #[test]

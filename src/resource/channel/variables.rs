@@ -13,8 +13,11 @@ const RESERVED: [&str; 14] = [
     "CLAUDE_CODE_DISABLE_CRON",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
     "CLAUDE_CODE_DISABLE_WORKFLOWS",
+    // Has tokens looked for, and kept, in files.
     "CLAUDE_CODE_REMOTE",
+    // Takes every workspace for trusted.
     "CLAUDE_CODE_SANDBOXED",
+    // What --bare is.
     "CLAUDE_CODE_SIMPLE",
     // Sessions and first-start answers are looked for below $HOME.
     "CLAUDE_CONFIG_DIR",
