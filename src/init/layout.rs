@@ -7,7 +7,7 @@
 //! /.chanop/init        the init itself                     ro file   <state>/bin/chanop-init
 //! /.chanop/mounts      which thing each mount must be      ro file   <state>/channels/<channel>/mounts-<fingerprint>
 //! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
-//! /.chanop/secrets/    holds `env`                         ro dir    <tmpfs>/<channel>
+//! /.chanop/secrets/    holds `env`, `api-key`, `mcp.json`  ro dir    <tmpfs>/<channel>
 //! ```
 
 /// The directory of everything that is chanop's.
@@ -18,6 +18,10 @@ pub const INIT: &str = "/.chanop/init";
 pub const SECRETS: &str = "/.chanop/secrets";
 /// The file in it: see [`super::secrets`].
 pub const SECRETS_FILE: &str = "env";
+/// The agent's key in it, where it signs in with one; the CLI has it read by a helper, so that it is in no environment.
+pub const API_KEY_FILE: &str = "api-key";
+/// The agent's MCP servers in it, with their secrets: see [`crate::claude::mcp`].
+pub const MCP_FILE: &str = "mcp.json";
 /// The identity list: see [`super::mounts`].
 pub const MOUNTS: &str = "/.chanop/mounts";
 /// The owner's git excludes file.

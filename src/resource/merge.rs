@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::channel::{Channel, ChannelSpec, NetworkMode, UserSpec};
+use super::channel::{Channel, ChannelSpec, NetworkMode, UserSpec, signs_in};
 use super::class::ChannelClass;
 use super::duration::Span;
 use super::effective::{
@@ -23,6 +23,8 @@ use super::effective::{
 use super::meta::{ObjectRef, ResourceName};
 use super::quantity::Quantity;
 use super::validate::{Code, Violation};
+
+pub(crate) use lists::mcp_server;
 
 /// The class that counts when a channel names none.
 pub const DEFAULT_CLASS: &str = "default";
@@ -442,6 +444,16 @@ impl<'a> Merge<'a> {
                 let message =
                     format!("nothing can be put at `{target}`: it is the container's own");
                 self.refuse(Code::InvalidPath, &path, &message);
+            }
+        }
+        if effective.agent.credentials.is_some() {
+            for variable in effective.env.iter().filter(|variable| signs_in(&variable.name)) {
+                let path = format!("spec.env[{}]", variable.name);
+                let message = format!(
+                    "the agent signs in with agent.credentials, and would take `{}` instead",
+                    variable.name
+                );
+                self.refuse(Code::FieldConflict, &path, &message);
             }
         }
         if effective.workspace.path == "/" {

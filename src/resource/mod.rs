@@ -5,7 +5,8 @@
 //!
 //! In reading order: [`meta`] (names and kinds), [`channel`], [`class`], [`run`], [`schedule`] (the kinds as written),
 //! [`node`] and [`decode`] (how a document becomes one of them), [`validate`] (what can be wrong), [`merge`] and
-//! [`effective`] (a channel as it counts), [`schema`] (the same rules for editors).
+//! [`effective`] (a channel as it counts), [`project`] (what the workspace itself may say), [`schema`] (the same rules for
+//! editors).
 
 pub mod channel;
 pub mod class;
@@ -18,6 +19,7 @@ pub mod merge;
 pub mod meta;
 pub mod node;
 mod object;
+pub mod project;
 pub mod quantity;
 pub mod run;
 pub mod schedule;

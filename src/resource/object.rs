@@ -233,7 +233,7 @@ fn first_line(node: &Node) -> u32 {
 }
 
 /// Reports every text that looks like a secret, wherever it stands.
-fn secrets(node: &Node, decoder: &mut Decoder) {
+pub(super) fn secrets(node: &Node, decoder: &mut Decoder) {
     match &node.value {
         Value::String(text) => {
             if let Some(kind) = token::kind_of(text) {

@@ -126,9 +126,24 @@ impl RunOrder {
                 .help("set session to Latest, {id: …} or {key: …}");
             refuse("fork", Code::FieldConflict, words);
         }
+        last_message(node, decoder);
         budget(self.max_budget_usd, node, decoder);
         argument_length(node, "systemPrompt", decoder);
     }
+}
+
+/// Reports a conversation in which nobody waits for an answer.
+fn last_message(node: &Node, decoder: &mut Decoder) {
+    let Some(Value::List(items)) = node.get("messages").map(|all| &all.value) else { return };
+    let role = items.last().and_then(|item| item.get("role"));
+    let Some(role) = role.filter(|role| role.as_str() == Some("assistant")) else { return };
+    let words = Words::new("the last message is the agent's: there is nothing to answer")
+        .label("must be the user's");
+    decoder.within("messages", |decoder| {
+        decoder.within_item(items.len() - 1, |decoder| {
+            decoder.within("role", |d| d.report(Code::InvalidText, role.place, words));
+        });
+    });
 }
 
 const OWN_KEYS: [&str; 3] = ["channelName", "rerun", "cancel"];

@@ -36,7 +36,7 @@ impl ParsedFile {
 /// Parses the bytes of `file`.
 pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
     if bytes.len() > FILE_BYTES_MAX {
-        return too_large(file);
+        return ParsedFile { resources: Vec::new(), violations: vec![too_large(file)] };
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse_file(file, text),
@@ -57,7 +57,7 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
 /// Parses the text of `file`; the name is for the places.
 pub fn parse_file(file: &str, text: &str) -> ParsedFile {
     if text.len() > FILE_BYTES_MAX {
-        return too_large(file);
+        return ParsedFile { resources: Vec::new(), violations: vec![too_large(file)] };
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parsed = ParsedFile::default();
@@ -92,6 +92,25 @@ pub fn parse_file(file: &str, text: &str) -> ParsedFile {
     parsed
 }
 
+/// The one document of `file`, which holds no object of the specs: a project file. A file that says nothing is `Null`.
+pub fn parse_node(file: &str, text: &str) -> Result<Node, Box<Violation>> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(Box::new(too_large(file)));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut all = documents(text).into_iter();
+    let Some(document) = all.next() else {
+        return Ok(Node { place: Place::default(), value: Value::Null });
+    };
+    if let Some(second) = all.next() {
+        let message = "the file has more than one document";
+        let violation = Violation::of_file(Code::UnsupportedYaml, file, message);
+        return Err(Box::new(Violation { line: second.first_line, column: 1, ..violation }));
+    }
+    yaml::document(document.text, document.first_line, &mut yaml::Budget::new())
+        .map_err(|trouble| Box::new(violation(file, trouble)))
+}
+
 /// Where the field `path` of the document that begins at or before `line` stands: its key, or that of the nearest field
 /// above it that is there.
 pub fn locate(text: &str, line: u32, path: &str) -> Option<Place> {
@@ -108,10 +127,9 @@ pub fn locate(text: &str, line: u32, path: &str) -> Option<Place> {
     found
 }
 
-fn too_large(file: &str) -> ParsedFile {
+fn too_large(file: &str) -> Violation {
     let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
-    let violation = Violation::of_file(Code::TooLarge, file, message);
-    ParsedFile { resources: Vec::new(), violations: vec![violation] }
+    Violation::of_file(Code::TooLarge, file, message)
 }
 
 fn object(file: &str, node: &Node, parsed: &mut ParsedFile) {

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["clock", "config"], "sets up logging once, with our clock's time"),
     ("supervisor", &[], "knows tasks, not what they do"),
     ("container", &[], "what a container is made from and how it is named"),
+    ("claude", &[], "how the agent's CLI is called and what it says, in resource's words"),
     ("world", &["container", "init"], "state as data; of init, the layout that both sides know"),
     ("planner", &["container", "world", "init"], "pure: what should be done, from the world alone"),
     (
@@ -118,7 +119,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms that are pure, so that the same code runs under the simulator.
-const PURE: &[&str] = &["resource", "container", "world", "planner", "controller"];
+const PURE: &[&str] = &["resource", "container", "claude", "world", "planner", "controller"];
 /// What has no place in them.
 const IMPURE: &[&str] = &[
     "tokio",

@@ -2,6 +2,8 @@
 
 // `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
 #[cfg(test)]
+mod agent_cli;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod bed;

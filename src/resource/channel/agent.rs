@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+use super::arguments;
 use super::container::{Patch, ValueFromSpec};
 use super::rules::exactly_one;
 use crate::resource::decode::{Decode, Decoder, Words, fields, words};
@@ -67,60 +68,16 @@ fields!(AgentSpec {
 words!(AgentCli { Image, Inject });
 words!(WorkspaceSettings { Pinned, Full, None });
 
-/// Flags that chanop sets, and the field that does what their author wants.
-const RESERVED: &[(&str, &str)] = &[
-    ("--print", ""),
-    ("-p", ""),
-    ("--output-format", ""),
-    ("--input-format", ""),
-    ("--include-partial-messages", ""),
-    ("--replay-user-messages", ""),
-    ("--verbose", ""),
-    ("--permission-mode", "agent.permissionMode"),
-    ("--dangerously-skip-permissions", "agent.permissionMode"),
-    ("--allow-dangerously-skip-permissions", "agent.permissionMode"),
-    ("--permission-prompt-tool", ""),
-    ("--model", "agent.model"),
-    ("--append-system-prompt", "agent.systemPrompt"),
-    ("--append-system-prompt-file", "agent.systemPrompt"),
-    ("--system-prompt-snapshot", ""),
-    ("--resume", "a Run's session"),
-    ("-r", "a Run's session"),
-    ("--continue", "a Run's session"),
-    ("-c", "a Run's session"),
-    ("--fork-session", "a Run's session.fork"),
-    ("--session-id", "a Run's session"),
-    ("--no-session-persistence", ""),
-    ("--mcp-config", "agent.mcpServers"),
-    ("--strict-mcp-config", "agent.workspaceSettings"),
-    ("--settings", "agent.workspaceSettings"),
-    ("--setting-sources", "agent.workspaceSettings"),
-    ("--add-dir", "mounts"),
-    ("--max-turns", "runs.maxTurns"),
-    ("--max-budget-usd", "runs.maxBudgetUSD"),
-    ("--", ""),
-];
-
 /// Modes that the CLI is known to have; a newer one may have more.
-const PERMISSION_MODES: [&str; 6] =
-    ["acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"];
+const PERMISSION_MODES: [&str; 7] =
+    ["acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "manual", "plan"];
 
-/// One argument of a process may be 128 KiB with its NUL, whatever the system.
-const ARGUMENT_MAX: usize = 128 * 1024 - 1;
+/// One argument of a process may be 128 KiB with its NUL, whatever the system; this one begins with its option.
+const ARGUMENT_MAX: usize = 128 * 1024 - 1 - "--append-system-prompt=".len();
 
 impl AgentSpec {
     fn check(&self, node: &Node, decoder: &mut Decoder) {
-        if let Some(Value::List(items)) = node.get("args").map(|args| &args.value) {
-            for (index, item) in items.iter().enumerate() {
-                if let Some(words) = item.as_str().and_then(reserved) {
-                    decoder.within("args", |decoder| {
-                        decoder.within_item(index, |decoder| {
-                            decoder.report(Code::ReservedArgument, item.place, words);
-                        });
-                    });
-                }
-            }
-        }
+        arguments::check(node, decoder);
         if let (Some(mode), Some(at)) = (&self.permission_mode, node.get("permissionMode")) {
             let near = nearest(mode, PERMISSION_MODES);
             let words = if mode.is_empty() || !mode.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -154,22 +111,11 @@ pub(in crate::resource) fn argument_length(node: &Node, key: &str, decoder: &mut
     let Some(at) = node.get(key) else { return };
     let length = at.as_str().map_or(0, str::len);
     if length > ARGUMENT_MAX {
-        let words = Words::new(format!(
-            "`{key}` has {length} bytes; an argument has at most {ARGUMENT_MAX}"
-        ))
-        .label("too long");
+        let words =
+            Words::new(format!("`{key}` has {length} bytes; it may have at most {ARGUMENT_MAX}"))
+                .label("too long");
         decoder.within(key, |decoder| decoder.report(Code::TooLarge, at.place, words));
     }
-}
-
-fn reserved(argument: &str) -> Option<Words> {
-    let flag = argument.split('=').next().unwrap_or_default();
-    let (flag, instead) = RESERVED.iter().find(|(name, _)| *name == flag)?;
-    let words = Words::new(format!("chanop sets `{flag}` itself")).label("not here");
-    Some(match *instead {
-        "" => words.help("leave it out: chanop reads the agent's output and needs it as it is"),
-        field => words.help(format!("use {field}")),
-    })
 }
 
 /// The secret that the agent signs in with.

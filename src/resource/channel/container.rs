@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::rules::{exactly_one, only_key};
+use super::variables::is_reserved;
 use crate::resource::decode::{Decode, Decoder, Words, fields, words};
 use crate::resource::effective::{Home, PullPolicy, User};
 use crate::resource::node::{Node, Value, shown};
@@ -171,6 +172,12 @@ impl EnvSpec {
             only_key(node, "name", decoder);
         } else {
             exactly_one(node, &["value", "valueFrom"], decoder);
+            let name = node.get("name").filter(|name| name.as_str().is_some_and(is_reserved));
+            if let Some((at, name)) = name.and_then(|at| Some((at, at.as_str()?))) {
+                let words = Words::new(format!("chanop decides `{name}` itself"))
+                    .label("this value does not count");
+                decoder.within("name", |decoder| decoder.report(Code::Unusual, at.place, words));
+            }
         }
     }
 }

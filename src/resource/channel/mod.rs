@@ -4,10 +4,12 @@
 //! [`super::merge`], which a test holds together.
 
 mod agent;
+mod arguments;
 mod container;
 mod lifecycle;
 mod mount;
 mod rules;
+mod variables;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ pub use lifecycle::{
 };
 pub use mount::{FileSpec, MountSpec, MountType};
 pub(in crate::resource) use rules::exactly_one;
+pub use variables::{is_reserved, signs_in};
 
 use super::decode::fields;
 use super::meta::{ObjectMeta, ResourceName, SourceRef};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{FieldOrigin, Merge};
 use crate::resource::channel::{
-    ChannelSpec, EnvSpec, FileSpec, McpEnvValue, McpServerSpec, MountSpec, MountType, ValueFromSpec,
+    ChannelSpec, EnvSpec, FileSpec, McpEnvValue, McpServerSpec, MountSpec, MountType,
+    ValueFromSpec, is_reserved,
 };
 use crate::resource::effective::{EnvValue, EnvVar, FileCopy, McpServer, Mount, SecretKeyRef};
 use crate::resource::quantity::Quantity;
@@ -38,7 +39,8 @@ impl<'a> Merge<'a> {
     }
 
     pub(super) fn env(&mut self) -> Vec<EnvVar> {
-        self.items("env", |s| s.env.as_ref(), |e| e.name.to_string(), |e| e.patch.is_some())
+        let gone = |e: &EnvSpec| e.patch.is_some() || is_reserved(e.name.as_str());
+        self.items("env", |s| s.env.as_ref(), |e| e.name.to_string(), gone)
             .into_iter()
             .map(env_var)
             .collect()
@@ -97,7 +99,8 @@ fn secret(from: &ValueFromSpec) -> EnvValue {
     EnvValue::Secret(SecretKeyRef { name: secret.name.to_string(), key: secret.key.to_string() })
 }
 
-fn mcp_server(server: &McpServerSpec) -> McpServer {
+/// A server as it counts.
+pub(crate) fn mcp_server(server: &McpServerSpec) -> McpServer {
     let env = server.env.iter().flatten().map(|(name, value)| EnvVar {
         name: name.clone(),
         value: match value {

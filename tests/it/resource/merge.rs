@@ -239,6 +239,22 @@ fn two_things_at_one_target_are_refused_only_when_they_meet() {
     );
 }
 
+#[test]
+fn credentials_and_a_variable_that_signs_in_are_refused_when_they_meet() {
+    let class = class("agent: {credentials: {secret: anthropic}}");
+    let from = "{secretKeyRef: {name: a, key: b}}";
+    let env = format!(
+        "env: [{{name: ANTHROPIC_API_KEY, valueFrom: {from}}}, {{name: ANTHROPIC_BASE_URL, value: 'http://x'}}]"
+    );
+    let channel = channel(&env);
+    let violations = effective(&channel, Some(&class), &owner()).unwrap_err();
+    let said: Vec<_> = violations.iter().map(|v| (v.path.as_str(), v.message.as_str())).collect();
+    let message =
+        "the agent signs in with agent.credentials, and would take `ANTHROPIC_API_KEY` instead";
+    assert_eq!(said, [("spec.env[ANTHROPIC_API_KEY]", message)]);
+    assert!(effective(&channel, None, &owner()).is_ok());
+}
+
 trait ParseName {
     fn parse_name(&self) -> chanop::resource::ResourceName;
 }

@@ -183,7 +183,7 @@ fn everything_that_is_wrong_with_a_channel_in_one_go() {
               --> a.yaml:25:21     Channel/payments spec.agent.permissionMode
             25 |     permissionMode: bypass
                |                     ^^^^^^ the CLI may refuse it
-               = known: acceptEdits, auto, bypassPermissions, default, dontAsk, plan
+               = known: acceptEdits, auto, bypassPermissions, default, dontAsk, manual, plan
             error[E0122]: chanop sets `--verbose` itself
               --> a.yaml:26:12     Channel/payments spec.agent.args[0]
             26 |     args: [--verbose, --model=opus, "--", --fine]
@@ -442,6 +442,16 @@ fn schedules_and_runs() {
             4 errors, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
     );
     run(
+        "Run",
+        "  channelName: payments\n  messages: [{role: user, content: x}, {role: assistant, content: y}]\n",
+        &expect![[r#"
+            error[E0129]: the last message is the agent's: there is nothing to answer
+             --> a.yaml:6:47     Run/x spec.messages[1].role
+            6 |   messages: [{role: user, content: x}, {role: assistant, content: y}]
+              |                                               ^^^^^^^^^ must be the user's
+            1 error, 0 warnings in 1 of 2 files; Docker not asked; policy: built-in"#]],
+    );
+    run(
         "ChannelClass",
         "  className: other\n  workspace: {path: ~/x, create: true}\n",
         &expect![[r#"
@@ -488,6 +498,46 @@ fn what_shows_only_when_all_files_are_seen() {
               |            ^^^^ already in a.yaml:1
               = names are unique in all files: rename one of the two
             2 errors, 1 warning in 2 of 3 files; Docker not asked; policy: built-in"#]],
+    );
+}
+
+#[test]
+fn what_a_channel_may_not_say_to_the_agents_program() {
+    says(
+        r#"  env: [{name: DISABLE_TELEMETRY, value: "0"}, {name: CHANOP_X, value: x}, {name: ANTHROPIC_BASE_URL, value: "http://p"}]
+  agent:
+    args: [-pc, do this, --effort, low, --cloud=x, --help, --agent]
+"#,
+        &expect![[r#"
+            warning[W0203]: chanop decides `DISABLE_TELEMETRY` itself
+             --> a.yaml:6:16     Channel/payments spec.env[0].name
+            6 |   env: [{name: DISABLE_TELEMETRY, value: "0"}, {name: CHANOP_X, value: x}, {name: ANTHROPIC_BASE_URL, value: "…
+              |                ^^^^^^^^^^^^^^^^^ this value does not count
+            warning[W0203]: chanop decides `CHANOP_X` itself
+             --> a.yaml:6:55     Channel/payments spec.env[1].name
+            6 |   env: [{name: DISABLE_TELEMETRY, value: "0"}, {name: CHANOP_X, value: x}, {name: ANTHROPIC_BASE_URL, value: "…
+              |                                                       ^^^^^^^^ this value does not count
+            error[E0122]: chanop sets `--print` itself
+             --> a.yaml:8:12     Channel/payments spec.agent.args[0]
+            8 |     args: [-pc, do this, --effort, low, --cloud=x, --help, --agent]
+              |            ^^^ not here
+              = leave it out: chanop reads the agent's output and needs it as it is
+            error[E0122]: with `--cloud` the work would leave the container
+             --> a.yaml:8:41     Channel/payments spec.agent.args[4]
+            8 |     args: [-pc, do this, --effort, low, --cloud=x, --help, --agent]
+              |                                         ^^^^^^^^^ not here
+              = leave it out: chanop looks after what runs in its container
+            error[E0122]: with `--help` the agent does no work
+             --> a.yaml:8:52     Channel/payments spec.agent.args[5]
+            8 |     args: [-pc, do this, --effort, low, --cloud=x, --help, --agent]
+              |                                                    ^^^^^^ not here
+              = leave it out
+            error[E0129]: `--agent` needs a value, and would take chanop's next option for it
+             --> a.yaml:8:60     Channel/payments spec.agent.args[6]
+            8 |     args: [-pc, do this, --effort, low, --cloud=x, --help, --agent]
+              |                                                            ^^^^^^^ a value that begins with `-`, or none
+              = write a value together with its option: --option=value
+            4 errors, 2 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
     );
 }
 
