@@ -19,7 +19,7 @@ OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p'
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: dist help build check test sim demo docker schemas deny clean
+.PHONY: dist help build check test sim demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ demo: rust docker build ## the main job, shown on this machine's Docker engine; 
 
 docker: ## a Docker engine that answers: the one that is there, or (root, Debian or Ubuntu) a new one
 	@scripts/docker.sh
+
+claude: ## the Claude Code CLI of the agent's image, in the user's cache; says where
+	@scripts/claude.sh
 
 schemas: rust ## writes schemas/ from the types
 	$(CARGO) run --locked --quiet --bin chanop -- schema --write schemas
