@@ -121,7 +121,7 @@ fn load(path: &Path) -> Result<Busybox, Unfit> {
 fn examine(origin: String, program: Vec<u8>) -> Result<Busybox, Unfit> {
     let architecture = static_elf(&program)?;
     let applets = applets(&program).ok_or(Unfit::NoApplets)?;
-    Ok(Busybox { origin, program, applets, architecture })
+    Ok(Busybox { origin, applets, program, architecture })
 }
 
 /// The processor that a statically linked program is for, in `uname -m`'s word.

@@ -8,6 +8,7 @@
 //! /.chanop/mounts      which thing each mount must be      ro file   <state>/channels/<channel>/mounts-<fingerprint>
 //! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
 //! /.chanop/secrets/    holds `env`                         ro dir    <tmpfs>/<channel>
+//! /.chanop/stdin       what a run reads, if anything       ro file   the run's own
 //! ```
 
 /// The directory of everything that is chanop's.
@@ -22,6 +23,8 @@ pub const SECRETS_FILE: &str = "env";
 pub const MOUNTS: &str = "/.chanop/mounts";
 /// The owner's git excludes file.
 pub const GITIGNORE: &str = "/.chanop/gitignore";
+/// What a run's command reads as its standard input: a prompt that is too long for an argument.
+pub const STDIN: &str = "/.chanop/stdin";
 
 /// Exit code when a mount is not the thing that was prepared: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT_MOUNTS: u8 = 78;
