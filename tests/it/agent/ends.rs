@@ -38,8 +38,9 @@ async fn a_stop_ends_a_working_run_soon_and_without_a_result() {
 #[ignore = "needs the CLI and its image: make test-agent"]
 async fn a_tool_that_takes_too_much_memory_is_killed_and_the_run_goes_on() {
     let place = Place::new().await;
-    // It keeps the end of what it reads in memory until the container's 512 MiB are used up.
-    let prompt = "memory [[mock:bash:tail -c 2000000000 /dev/zero]]";
+    // A child of the tool's shell, with a variable that grows until the container's 512 MiB are used up. (Much output would
+    // do it too, and might kill the CLI: it goes to /tmp, which is memory.)
+    let prompt = "memory [[mock:bash:bash -c 'x=y; while :; do x=$x$x; done']]";
     let ended = place.run("memory", Order { memory_mib: 512, ..Order::new(prompt) }).await;
     assert!(ended.oom_killed, "{ended:?}");
     // The kernel takes the largest process, which is the tool: the CLI tells the model.
