@@ -53,6 +53,7 @@ test-agent: rust docker build ## the agent's CLI itself in containers; fetches i
 	tidy() { if [[ -z "$$had" ]]; then docker image rm "$$image" >/dev/null 2>&1 || true; fi; }
 	trap tidy EXIT
 	$(OUT)/debug/chanop agent-image --from-host --claude "$$claude" --tag "$$image"
+	export CHANOP_TEST_CLI=$$claude
 	if command -v cargo-nextest >/dev/null; then
 		$(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^agent::/)' $(TESTS)
 	else

@@ -50,6 +50,7 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
         owner: settings.owner.clone(),
         protected: settings.protected.clone(),
         writable,
+        has_agent_cli: settings.agent_cli.is_some(),
     };
     let channels = drafts
         .into_iter()

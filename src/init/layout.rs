@@ -8,6 +8,7 @@
 //! /.chanop/mounts      which thing each mount must be      ro file   <state>/channels/<channel>/mounts-<fingerprint>
 //! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
 //! /.chanop/secrets/    holds `env`                         ro dir    <tmpfs>/<channel>
+//! /.chanop/bin/         programs that come before the image's   ro files   the operator's CLI, where it is injected
 //! /.chanop/stdin       what a run reads, if anything       ro file   the run's own
 //! ```
 
@@ -23,6 +24,8 @@ pub const SECRETS_FILE: &str = "env";
 pub const MOUNTS: &str = "/.chanop/mounts";
 /// The owner's git excludes file.
 pub const GITIGNORE: &str = "/.chanop/gitignore";
+/// What is injected into the image: init puts it in front of PATH, where it is there.
+pub const PROGRAMS: &str = "/.chanop/bin";
 /// What a run's command reads as its standard input: a prompt that is too long for an argument.
 pub const STDIN: &str = "/.chanop/stdin";
 

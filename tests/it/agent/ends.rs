@@ -84,6 +84,21 @@ async fn a_prompt_too_long_for_an_argument_comes_by_standard_input() {
 
 #[tokio::test]
 #[ignore = "needs the CLI and its image: make test-agent"]
+async fn a_cli_that_is_injected_is_found_before_the_images_own() {
+    let place = Place::new().await;
+    let prompt = "injected [[mock:bash:command -v agent-cli]]";
+    let order = Order { injected_as: Some("agent-cli"), ..Order::new(prompt) };
+    let ended = place.run("injected", order).await;
+    assert_eq!(ended.exit, 0, "{ended:?}");
+    assert_eq!(ended.tool_result().unwrap()["content"], "/.chanop/bin/agent-cli");
+    let order =
+        Order { injected_as: Some("claude"), ..Order::new("both [[mock:bash:command -v claude]]") };
+    let ended = place.run("both", order).await;
+    assert_eq!(ended.tool_result().unwrap()["content"], "/.chanop/bin/claude");
+}
+
+#[tokio::test]
+#[ignore = "needs the CLI and its image: make test-agent"]
 async fn the_key_reaches_the_api_and_stands_in_no_inspect() {
     let place = Place::new().await;
     let id = place.start("key", Order::new("key [[mock:text]]")).await;

@@ -42,11 +42,20 @@ pub(super) struct Order<'a> {
     pub(super) env: &'a [&'a str],
     /// The container's memory.
     pub(super) memory_mib: i64,
+    /// The program's name, where it is not the image's that is called.
+    pub(super) injected_as: Option<&'a str>,
 }
 
 impl<'a> Order<'a> {
     pub(super) fn new(prompt: &'a str) -> Self {
-        Self { prompt: Some(prompt), stdin: None, arguments: &[], env: &[], memory_mib: 1024 }
+        Self {
+            prompt: Some(prompt),
+            stdin: None,
+            arguments: &[],
+            env: &[],
+            memory_mib: 1024,
+            injected_as: None,
+        }
     }
 
     pub(super) fn with(self, arguments: &'a [&'a str]) -> Self {
@@ -177,6 +186,9 @@ impl Place {
             mounts.push(bind(&self.host.text(&file), layout::STDIN, true));
             entrypoint.extend(["--stdin", layout::STDIN]);
         }
+        if let Some(name) = order.injected_as {
+            mounts.push(bind(&cli(), &format!("{}/{name}", layout::PROGRAMS), true));
+        }
         entrypoint.push("--");
         entrypoint.extend(argv(order));
         mounts.sort_by(|a, b| a.target().cmp(b.target()));
@@ -199,9 +211,17 @@ impl Place {
     }
 }
 
+/// Where the CLI is on this host.
+fn cli() -> String {
+    #[expect(clippy::disallowed_methods, reason = "a test has no settings of its own to read")]
+    let path = std::env::var("CHANOP_TEST_CLI");
+    path.expect("CHANOP_TEST_CLI names the CLI: run these tests by `make test-agent`")
+}
+
 /// The CLI's command line.
 fn argv<'a>(order: &Order<'a>) -> Vec<&'a str> {
-    let mut words = vec!["claude", "--print", "--verbose", "--output-format", "stream-json"];
+    let program = order.injected_as.unwrap_or("claude");
+    let mut words = vec![program, "--print", "--verbose", "--output-format", "stream-json"];
     words.extend(["--dangerously-skip-permissions", "--model", "claude-sonnet-5-5"]);
     words.extend(order.arguments);
     // Options that take several values would take the prompt too.
