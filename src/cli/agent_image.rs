@@ -18,10 +18,9 @@ use super::layer::{ImportError, Layer};
 use super::printer::Printer;
 use crate::container::ImageRef;
 use crate::docker::{Engine, EngineError};
+use crate::resource::merge::DEFAULT_IMAGE;
 use crate::resource::text::hex;
 
-/// The image's reference, which channels have unless they name another.
-pub const AGENT_IMAGE: &str = "chanop-agent:latest";
 /// The label that says whose image it is; its value is `1`.
 pub const LABEL: &str = "dev.chanop.agent";
 /// The label with the hash of what it was made from.
@@ -95,8 +94,8 @@ pub enum Recipe {
 /// The command's arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct AgentImageArgs {
-    /// The image's name
-    #[arg(long, value_name = "IMAGE", default_value = AGENT_IMAGE)]
+    /// The image's name; channels that name none have the default
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE)]
     tag: String,
     /// The image below, one with apt-get [default: debian:bookworm-slim]
     #[arg(long, value_name = "IMAGE", conflicts_with = "from_host")]
