@@ -19,10 +19,10 @@ OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p'
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: dist help build check test sim demo docker schemas deny clean
+.PHONY: dist help build check test test-agent sim demo docker claude schemas deny clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## chanop and chanop-init, for development
 	$(CARGO) build --locked --bins
@@ -45,6 +45,21 @@ test: rust docker $(if $(shell command -v promtool),,$(TOOLS)/promtool) build ##
 		$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
 	fi
 
+# The image is taken away again unless it was there before: to keep it, make it by hand with the same name.
+test-agent: rust docker build ## the agent's CLI itself in containers; fetches it, 170 MB, and makes an image of 390 MB
+	@claude=$$(scripts/claude.sh)
+	image=chanop-test-agent:latest
+	had=$$(docker image ls -q "$$image")
+	tidy() { if [[ -z "$$had" ]]; then docker image rm "$$image" >/dev/null 2>&1 || true; fi; }
+	trap tidy EXIT
+	$(OUT)/debug/chanop agent-image --from-host --claude "$$claude" --tag "$$image"
+	export CHANOP_TEST_CLI=$$claude
+	if command -v cargo-nextest >/dev/null; then
+		$(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^agent::/)' $(TESTS)
+	else
+		$(CARGO) test --locked --test it agent:: -- --include-ignored --test-threads 2 $(TESTS)
+	fi
+
 # The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
 SEED ?= 1
 sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
@@ -55,6 +70,9 @@ demo: rust docker build ## the main job, shown on this machine's Docker engine; 
 
 docker: ## a Docker engine that answers: the one that is there, or (root, Debian or Ubuntu) a new one
 	@scripts/docker.sh
+
+claude: ## the Claude Code CLI of the agent's image, in the user's cache; says where
+	@scripts/claude.sh
 
 schemas: rust ## writes schemas/ from the types
 	$(CARGO) run --locked --quiet --bin chanop -- schema --write schemas

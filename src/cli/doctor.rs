@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::demo_image::{DEMO_IMAGE, Unfit, static_elf};
+use super::busybox::{Unfit, static_elf};
+use super::demo_image::DEMO_IMAGE;
 use super::exit::Exit;
 use super::printer::{Printer, plain};
 use crate::config::{

@@ -3,6 +3,9 @@
 //! [`main`] parses, gives each verb its [`Context`] and turns what comes back into an [`Exit`]. A verb
 //! prints through [`printer`] alone and reads the operator through [`client`]. Errors are one line on standard error.
 
+mod agent_host;
+pub mod agent_image;
+mod busybox;
 pub mod client;
 mod completion;
 pub mod context;
@@ -10,6 +13,7 @@ pub mod demo_image;
 mod describe;
 pub mod diagnostic;
 pub mod doctor;
+mod elf;
 mod exec;
 pub mod exit;
 pub mod explain;
@@ -17,6 +21,7 @@ pub mod failure;
 mod get;
 mod grid;
 mod init;
+mod layer;
 pub mod operator;
 pub mod plan;
 pub mod printer;
@@ -191,6 +196,13 @@ Examples:
     /// Make the demo image from a static busybox, without any registry
     #[command(hide = true)]
     DemoImage(DemoImageArgs),
+    /// Make the image that the agent lives in: from Debian, or from this host's own files
+    #[command(hide = true)]
+    #[command(after_help = "\
+Examples:
+  chanop agent-image
+  chanop agent-image --from-host --claude \"$(make -s claude)\"")]
+    AgentImage(agent_image::AgentImageArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -260,7 +272,12 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::DemoImage(args) => block_on(async {
             let endpoint = endpoint(context, args.docker_host)?;
             let engine = Docker::connect(&endpoint).await?;
-            Ok(demo_image::run(printer, &engine, args.busybox.as_deref()).await)
+            demo_image::run(printer, &engine, args.busybox.as_deref()).await
+        }),
+        Command::AgentImage(args) => block_on(async {
+            let endpoint = endpoint(context, args.docker_host.clone())?;
+            let engine = Docker::connect(&endpoint).await?;
+            agent_image::run(printer, &engine, args).await
         }),
     }
 }

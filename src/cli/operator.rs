@@ -40,6 +40,9 @@ pub struct SetupArgs {
     /// The administrator's policy [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// The agent's program, for channels with `agent.cli: Inject`: mounted into their containers
+    #[arg(long, value_name = "FILE")]
+    pub agent_cli: Option<PathBuf>,
     /// The engine's socket.
     #[arg(help = super::ENGINE_HELP)]
     #[arg(long, value_name = "URL")]

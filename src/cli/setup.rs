@@ -48,6 +48,7 @@ pub(super) fn settings(args: &SetupArgs, context: &Context) -> Result<Settings, 
         prune_delay: Settings::DEFAULT_PRUNE_DELAY,
         policy: args.policy.clone(),
         docker_host: args.docker_host.clone(),
+        agent_cli: args.agent_cli.as_ref().map(std::path::absolute).transpose()?,
         log_format: LogFormat::Text,
         takeover: false,
     })

@@ -196,7 +196,8 @@ fn as_they_count(resources: &[Resource], owner_home: &str) -> Vec<Violation> {
     }
     let writable =
         writable_by_path(good.iter().map(|(c, merged)| (&c.meta.name, &merged.effective)));
-    let context = AdmissionContext { owner, protected: Vec::new(), writable };
+    // Which CLI an operator has is its own affair.
+    let context = AdmissionContext { owner, protected: Vec::new(), writable, has_agent_cli: true };
     for (channel, merged) in &good {
         let name = &channel.meta.name;
         let admission = admit(name, &merged.effective, &Facts::default(), &context);

@@ -37,6 +37,8 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// `--docker-host`: the engine; `None`: as the docker CLI would choose.
     pub docker_host: Option<String>,
+    /// `--agent-cli`: the CLI for channels that have theirs injected; `None`: there is none.
+    pub agent_cli: Option<PathBuf>,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--takeover`: take an instance over whose state directory was lost.

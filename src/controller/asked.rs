@@ -89,6 +89,7 @@ impl Controller {
             | Reason::WorkspaceMissing
             | Reason::MountMissing
             | Reason::SecretMissing
+            | Reason::AgentCliMissing
             | Reason::Suspended
             | Reason::NotForThisHost
             | Reason::ShellDisabled

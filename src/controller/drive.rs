@@ -217,7 +217,7 @@ impl Controller {
             return;
         }
         if let Action::BringImage { reference, source } = want.action {
-            self.bring_image(reference, source, want.cause);
+            self.bring_image(&reference, source, want.cause);
             return;
         }
         if let Some(id) = want.action.is_read_through() {

@@ -19,17 +19,17 @@ const MESSAGE_MAX: usize = 2_000;
 
 impl Controller {
     /// Sends for an image, unless it is on its way.
-    pub(super) fn bring_image(&mut self, reference: String, source: ImageSource, cause: String) {
+    pub(super) fn bring_image(&mut self, reference: &str, source: ImageSource, cause: String) {
         let busy = self.world.images.values().filter(|image| image.work.is_some()).count();
-        let state = self.world.images.entry(reference.clone()).or_default();
+        let state = self.world.images.entry(reference.to_owned()).or_default();
         // Who finds no room is planned again when one of them has ended.
         if state.work.is_some() || busy >= AT_ONCE {
             return;
         }
         let progress = ImageProgress::default();
         state.work = Some(ImageWork { verb: source.verb(), progress });
-        self.send(None, Call::Image { reference: reference.clone(), source }, cause);
-        self.plan_users_of(&reference);
+        self.send(None, Call::Image { reference: reference.to_owned(), source }, cause);
+        self.plan_users_of(reference);
     }
 
     pub(super) fn on_progress(&mut self, seq: Seq, progress: ImageProgress) {

@@ -49,7 +49,12 @@ pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desire
     }));
     let mut protected = settings.protected.clone();
     protected.extend(sources.real_paths().map(str::to_owned));
-    let context = AdmissionContext { owner: settings.owner.clone(), protected, writable };
+    let context = AdmissionContext {
+        owner: settings.owner.clone(),
+        protected,
+        writable,
+        has_agent_cli: settings.agent_cli.is_some(),
+    };
     let channels = drafts
         .into_iter()
         .map(|(name, draft)| {

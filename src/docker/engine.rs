@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 
 use super::error::{EngineError, EngineResult};
@@ -126,6 +128,17 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn image_import(
         &self,
         archive: Bytes,
+        tag: &ImageRef,
+        changes: &[String],
+    ) -> impl Future<Output = EngineResult<String>> + Send {
+        let whole = stream::once(std::future::ready(Ok(archive)));
+        self.image_import_stream(whole.boxed(), tag, changes)
+    }
+
+    /// Likewise, from an archive that is too large for memory. An error in it breaks the request: there is no image then.
+    fn image_import_stream(
+        &self,
+        archive: BoxStream<'static, io::Result<Bytes>>,
         tag: &ImageRef,
         changes: &[String],
     ) -> impl Future<Output = EngineResult<String>> + Send;

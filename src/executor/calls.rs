@@ -294,17 +294,13 @@ async fn image<E: Engine>(
     let parsed = ImageRef::parse(reference)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
     let there = means.engine.image(&parsed).await.map_err(failed)?;
-    let found = match (source, there) {
-        (ImageSource::Registry(PullPolicy::IfNotPresent | PullPolicy::Never), Some(found)) => found,
-        _ => {
-            means.engine.image_pull(&parsed).await.map_err(failed)?;
-            means
-                .engine
-                .image(&parsed)
-                .await
-                .map_err(failed)?
-                .ok_or(Failure::Unknown(String::new()))?
-        }
+    let may_be_old = !matches!(source, ImageSource::Registry(PullPolicy::Always));
+    let found = if let Some(found) = there.filter(|_| may_be_old) {
+        found
+    } else {
+        means.engine.image_pull(&parsed).await.map_err(failed)?;
+        let missing = || Failure::Unknown(format!("{reference} is gone as it came"));
+        means.engine.image(&parsed).await.map_err(failed)?.ok_or_else(missing)?
     };
     Ok(Answer::Image { id: found.id, digest: found.repo_digests.first().cloned() })
 }

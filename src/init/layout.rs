@@ -8,6 +8,8 @@
 //! /.chanop/mounts      which thing each mount must be      ro file   <state>/channels/<channel>/mounts-<fingerprint>
 //! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
 //! /.chanop/secrets/    holds `env`, `api-key`, `mcp.json`  ro dir    <tmpfs>/<channel>
+//! /.chanop/bin/        programs that come before the image's  ro files  the operator's CLI, where it is injected
+//! /.chanop/stdin       what a run reads, if anything       ro file   the run's own
 //! ```
 
 /// The directory of everything that is chanop's.
@@ -26,6 +28,10 @@ pub const MCP_FILE: &str = "mcp.json";
 pub const MOUNTS: &str = "/.chanop/mounts";
 /// The owner's git excludes file.
 pub const GITIGNORE: &str = "/.chanop/gitignore";
+/// What is injected into the image: init puts it in front of PATH, where it is there.
+pub const PROGRAMS: &str = "/.chanop/bin";
+/// What a run's command reads as its standard input: a prompt that is too long for an argument.
+pub const STDIN: &str = "/.chanop/stdin";
 
 /// Exit code when a mount is not the thing that was prepared: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT_MOUNTS: u8 = 78;

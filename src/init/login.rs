@@ -25,7 +25,7 @@ pub(super) fn start(command: &[OsString]) -> Result<u8, Failure> {
     words.push(own_path());
     words.extend_from_slice(command);
     let (program, mut login) = command::build(&words)?;
-    if let Some(path) = variable("PATH") {
+    if let Some(path) = command::variable("PATH") {
         login.env(KEPT_PATH, path);
     }
     become_it(program, login)
@@ -36,7 +36,8 @@ pub(super) fn enter(command: &[OsString]) -> Result<u8, Failure> {
     let shell = shell()?;
     let words = if command.is_empty() { vec![shell.into()] } else { command.to_vec() };
     let (program, mut built) = command::build(&words)?;
-    let path = merge_paths(variable("PATH").as_deref(), variable(KEPT_PATH).as_deref());
+    let (profile, image) = (command::variable("PATH"), command::variable(KEPT_PATH));
+    let path = command::with_programs(merge_paths(profile.as_deref(), image.as_deref()));
     built.env_remove(KEPT_PATH).env("PATH", path).env("SHELL", shell);
     become_it(program, built)
 }
@@ -59,14 +60,6 @@ fn shell() -> Result<&'static str, Failure> {
 /// This very program: tests run it from elsewhere, and without /proc it is where it always is.
 fn own_path() -> OsString {
     std::env::current_exe().map_or_else(|_| layout::INIT.into(), Into::into)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment that init was started with is what it passes on"
-)]
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
 }
 
 /// The image's PATH, then what the profiles add to it.

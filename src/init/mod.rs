@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! init idle                                 PID 1 of a shell: compares mounts, reaps, ends at TERM
-//! init run -- CMD…                          PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
+//! init run [--stdin FILE] -- CMD…           PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
 //! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
 //! init enter -- [CMD…]                      second half of --login, called by the login shell
 //! ```
@@ -14,6 +14,9 @@
 //! An exec'd command outlives the client that vanishes: the engine has no kill for an exec, keeps its terminal open, and a
 //! pipe's end of file is an ordinary end of input. So init cannot tell, and does not guess; the command ends by itself or
 //! with its container.
+//!
+//! `--stdin` is for what is too long for an argument, of which the kernel allows 128 KiB: a file takes the place of the
+//! empty standard input that the engine gives. It is opened after the mounts were compared, by the container's user.
 //!
 //! A container outlives an upgrade of chanop and is started again with the newer init, so these words stay: what is
 //! added must be optional.
@@ -37,7 +40,7 @@ const EXIT_FAILED: u8 = 125;
 /// Why init ended without (or before) running anything.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("usage: init idle | run -- CMD… | exec [--login] -- [CMD…]: {0}")]
+    #[error("usage: init idle | run [--stdin FILE] -- CMD… | exec [--login] -- [CMD…]: {0}")]
     Usage(String),
     #[error(transparent)]
     Mounts(#[from] mounts::MountsError),
@@ -45,6 +48,8 @@ enum Failure {
     Secrets(#[from] secrets::SecretsError),
     #[error("failed to run {program}: {cause}")]
     Command { program: String, cause: std::io::Error },
+    #[error("failed to open {path} as standard input: {cause}")]
+    Stdin { path: String, cause: std::io::Error },
     #[error("failed to {doing}: {cause}")]
     System { doing: &'static str, cause: std::io::Error },
 }
@@ -56,7 +61,7 @@ impl Failure {
             Self::Mounts(_) => layout::EXIT_MOUNTS,
             Self::Command { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Command { .. } => 126,
-            Self::Secrets(_) | Self::System { .. } => EXIT_FAILED,
+            Self::Secrets(_) | Self::Stdin { .. } | Self::System { .. } => EXIT_FAILED,
         }
     }
 }
@@ -76,6 +81,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
     let mode = arguments.next().unwrap_or_default();
     let mut list = OsString::from(layout::MOUNTS);
     let mut login = false;
+    let mut stdin = None;
     let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
@@ -86,6 +92,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
             // For tests, and for looking at a list by hand.
             Some("--mounts") => list = arguments.next().unwrap_or_default(),
             Some("--login") => login = true,
+            Some("--stdin") => stdin = Some(arguments.next().unwrap_or_default()),
             _ => {
                 let text = argument.to_string_lossy().into_owned();
                 return Err(Failure::Usage(format!("`{text}` is unknown before `--`")));
@@ -93,8 +100,13 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         }
     }
     match mode.to_str() {
+        Some(mode) if mode != "run" && stdin.is_some() => {
+            Err(Failure::Usage("`--stdin` is for `run` alone".to_owned()))
+        }
         Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
-        Some("run") if !command.is_empty() => supervise::run(list.as_ref(), &command),
+        Some("run") if !command.is_empty() => {
+            supervise::run(list.as_ref(), stdin.as_deref(), &command)
+        }
         Some("exec") if login => login::start(&command),
         Some("exec") if !command.is_empty() => command::become_command(&command),
         Some("enter") => login::enter(&command),

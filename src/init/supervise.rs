@@ -4,7 +4,8 @@
 //! and that line a signal is lost, some tenths of a millisecond. Handlers (unlike a blocked mask) do not outlive exec, so the
 //! command starts with the signals as the engine left them. When PID 1 ends, the kernel kills what is left.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -36,10 +37,15 @@ pub(super) fn idle(list: &Path) -> Result<u8, Failure> {
 }
 
 /// Runs a command, passes signals on to it and its exit code back. Orphans are reaped meanwhile.
-pub(super) fn run(list: &Path, command: &[OsString]) -> Result<u8, Failure> {
+pub(super) fn run(list: &Path, stdin: Option<&OsStr>, command: &[OsString]) -> Result<u8, Failure> {
     let mut signals = listen(&FORWARDED)?;
     mounts::verify(list)?;
     let (program, mut command) = command::build(command)?;
+    if let Some(path) = stdin {
+        let file = File::open(path)
+            .map_err(|cause| Failure::Stdin { path: path.to_string_lossy().into_owned(), cause })?;
+        command.stdin(file);
+    }
     // Waited for by reap() together with every orphan; `wait` of the standard library would race with that.
     let child = command.spawn().map_err(|cause| Failure::Command { program, cause })?;
     let child = Pid::from_raw(child.id().cast_signed());

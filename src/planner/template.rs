@@ -12,7 +12,7 @@ use crate::container::config::{Limits, LogConfig, MountConfig, NetworkMode, Port
 use crate::container::spec_hash::spec_hash;
 use crate::container::{ContainerConfig, Identity, ObjectName, label};
 use crate::init::layout;
-use crate::resource::effective::{Effective, EnvValue, Image, Mount, Network, User};
+use crate::resource::effective::{AgentCli, Effective, EnvValue, Image, Mount, Network, User};
 use crate::resource::{ResourceName, meta};
 use crate::world::Settings;
 use crate::world::desired::Target;
@@ -166,6 +166,14 @@ fn mounts(
             read_only: bind.read_only,
         });
     }
+    // Not among those that init compares: it is the operator's own file, and an upgrade may replace it.
+    if let (AgentCli::Inject, Some(program)) = (effective.agent.cli, &settings.agent_cli) {
+        mounts.push(MountConfig::Bind {
+            source: program.clone(),
+            target: format!("{}/{}", layout::PROGRAMS, effective.agent.bin),
+            read_only: true,
+        });
+    }
     let user = preparation.user;
     for mount in &effective.mounts {
         match mount {
@@ -224,5 +232,73 @@ impl Resolved {
             has_cpu_limit: effective.resources.nano_cpus > 0,
             has_memory_limit: effective.resources.memory_bytes > 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::resource::{Owner, Resource, merge};
+    use crate::specs::parse::parse_file;
+    use crate::world::preparation::HostPaths;
+
+    fn made(agent: &str, agent_cli: Option<&str>) -> Target {
+        let text = format!(
+            "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  agent: {agent}\n"
+        );
+        let parsed = parse_file("a.yaml", &text);
+        let [Resource::Channel(channel)] = parsed.resources.as_slice() else {
+            panic!("{:?}", parsed.violations)
+        };
+        let owner =
+            Owner { user: "u".to_owned(), uid: 1000, gid: 1000, home: "/home/u".to_owned() };
+        let effective = merge::effective(channel, None, &owner).unwrap().effective;
+        let settings = Settings {
+            instance: ResourceName::parse("default").unwrap(),
+            owner,
+            host_labels: BTreeMap::new(),
+            protected: Vec::new(),
+            environment: Vec::new(),
+            paths: HostPaths { state: "/state".to_owned(), secrets: "/run/secrets".to_owned() },
+            agent_cli: agent_cli.map(str::to_owned),
+            prune_delay: Duration::from_secs(10),
+            stray_grace: Duration::from_mins(1),
+        };
+        let facts = Facts::default();
+        shell_container(
+            &channel.meta.name,
+            &effective,
+            &facts,
+            &settings,
+            "a.yaml",
+            &BTreeMap::new(),
+        )
+    }
+
+    #[test]
+    fn the_operators_cli_is_mounted_where_it_is_to_be_injected_and_there_alone() {
+        let target = |agent, cli| {
+            let mounts = made(agent, cli).config.mounts;
+            mounts
+                .into_iter()
+                .filter(|mount| mount.target().starts_with(layout::PROGRAMS))
+                .collect::<Vec<_>>()
+        };
+        let mount = |target: &str| MountConfig::Bind {
+            source: "/opt/claude".to_owned(),
+            target: target.to_owned(),
+            read_only: true,
+        };
+        assert_eq!(target("{cli: Inject}", Some("/opt/claude")), [mount("/.chanop/bin/claude")]);
+        assert_eq!(
+            target("{cli: Inject, bin: cc}", Some("/opt/claude")),
+            [mount("/.chanop/bin/cc")]
+        );
+        assert_eq!(target("{cli: Image}", Some("/opt/claude")), []);
+        assert_eq!(target("{cli: Inject}", None), []);
+        // A new flag of the operator's makes nobody's container anew who does not ask for it.
+        assert_eq!(made("{}", Some("/opt/claude")).hash, made("{}", None).hash);
     }
 }

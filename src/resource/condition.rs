@@ -100,6 +100,8 @@ pub enum Reason {
     MountMissing,
     /// A secret is not there or cannot be used.
     SecretMissing,
+    /// The agent's CLI is to be injected, and the operator has none.
+    AgentCliMissing,
     /// The host could not be prepared.
     HostFailed,
     /// The engine does not answer.

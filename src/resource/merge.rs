@@ -29,6 +29,9 @@ pub(crate) use lists::mcp_server;
 /// The class that counts when a channel names none.
 pub const DEFAULT_CLASS: &str = "default";
 
+/// The image of a channel that names none.
+pub const DEFAULT_IMAGE: &str = "chanop-agent:latest";
+
 /// A channel as it counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
@@ -217,7 +220,7 @@ impl<'a> Merge<'a> {
             .map(|reference| reference.to_string());
         let reference = reference.unwrap_or_else(|| {
             self.origins.insert("spec.image.ref".to_owned(), FieldOrigin::Default);
-            "chanop-agent:latest".to_owned()
+            DEFAULT_IMAGE.to_owned()
         });
         let pull_policy = self.pick(
             "image.pullPolicy",

@@ -132,6 +132,13 @@ pub async fn operate(
             config::check_not_writable_by_others(path)?;
         }
     }
+    if let Some(program) = &settings.agent_cli {
+        config::check_not_writable_by_others(program)?;
+        if !program.is_file() {
+            let source = std::io::Error::other("the agent's CLI is a program, and this is no file");
+            return Err(OperateError::Path { path: program.clone(), source });
+        }
+    }
     let (store, loaded) = Store::open(&settings.state_dir, &settings.instance, clock.now().wall)?;
     let key = store.key().clone();
     let (handle, writer) = store::start(store)?;
@@ -354,6 +361,8 @@ fn core_settings(
         Some(settings.secrets_dir.as_path()),
         settings.policy.as_deref(),
         settings.token_file.as_deref(),
+        // Whoever could write it would be the agent of every channel.
+        settings.agent_cli.as_deref(),
         settings.socket.parent(),
         Some(endpoint.socket()),
         Some(Path::new(&paths.secrets)),
@@ -373,6 +382,7 @@ fn core_settings(
         protected,
         environment: HostEnvironment::from_variables(environment.for_containers()).lines(),
         paths,
+        agent_cli: settings.agent_cli.as_deref().map(as_real),
         prune_delay: settings.prune_delay,
         stray_grace: STRAY_GRACE,
     }

@@ -20,7 +20,7 @@ use crate::container::name::ObjectName;
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::{
-    Build, Effective, EnvValue, Home, Mount, Network, Owner, SecretKeyRef, User,
+    Agent, AgentCli, Build, Effective, EnvValue, Home, Mount, Network, Owner, SecretKeyRef, User,
 };
 
 /// What the policy has to know besides spec and facts.
@@ -32,6 +32,8 @@ pub struct AdmissionContext {
     pub protected: Vec<String>,
     /// What channels may write, workspaces and writable binds, each path with those that may.
     pub writable: BTreeMap<String, Vec<ResourceName>>,
+    /// Has the operator a CLI that it can inject?
+    pub has_agent_cli: bool,
 }
 
 /// A rule that was broken. Stable words: metrics and `validate` name them.
@@ -69,6 +71,8 @@ pub enum Rule {
     BuildContext,
     /// A runtime class is a plain word.
     RuntimeClass,
+    /// A CLI that is injected is there, and has a plain name.
+    AgentCli,
     /// Nothing is mounted over what chanop or the kernel puts into a container.
     ReservedTarget,
 }
@@ -93,6 +97,7 @@ impl Rule {
             Self::ImageReference => "ImageReference",
             Self::BuildContext => "BuildContext",
             Self::RuntimeClass => "RuntimeClass",
+            Self::AgentCli => "AgentCli",
             Self::ReservedTarget => "ReservedTarget",
         }
     }
@@ -175,6 +180,7 @@ pub fn admit(
     if let Some(build) = &effective.image.build {
         judge.build(build);
     }
+    judge.agent_cli(&effective.agent);
     judge.engine(effective);
     judge.targets(effective);
     let Judge { mut denials, unprobed, .. } = judge;
@@ -404,6 +410,26 @@ impl Judge<'_> {
                 let field = "spec.image.build.context";
                 self.deny(Rule::BuildContext, Reason::ImageBuildFailed, field, why.clone());
             }
+        }
+    }
+
+    fn agent_cli(&mut self, agent: &Agent) {
+        match agent.cli {
+            AgentCli::Image => return,
+            AgentCli::Inject => {}
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if agent.bin.starts_with('.') || !agent.bin.bytes().all(plain) {
+            let message = format!(
+                "`{}` is no plain name; with `cli: Inject` it names the program that is mounted",
+                agent.bin
+            );
+            self.deny(Rule::AgentCli, Reason::InvalidSpec, "spec.agent.bin", message);
+        }
+        if !self.ctx.has_agent_cli {
+            let message =
+                "this operator has no CLI to inject: it wants --agent-cli FILE".to_owned();
+            self.deny(Rule::AgentCli, Reason::AgentCliMissing, "spec.agent.cli", message);
         }
     }
 

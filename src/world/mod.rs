@@ -40,6 +40,8 @@ pub struct Settings {
     pub environment: Vec<String>,
     /// Where homes, secrets and what `chanop-init` brings lie on the host.
     pub paths: HostPaths,
+    /// The CLI on the host that is mounted where a channel says `agent.cli: Inject`.
+    pub agent_cli: Option<String>,
     /// Two scans so far apart must miss an object before it counts as gone.
     pub prune_delay: Duration,
     /// A container of ours that nothing explains is left alone for so long.

@@ -113,7 +113,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("tracing_subscriber", &["telemetry"], "logging is set up once"),
     (
         "tar",
-        &["docker/archive", "host/archive", "cli/demo_image"],
+        &["docker/archive", "host/archive", "cli/busybox", "cli/layer"],
         "archives for the engine, and of Debian's package",
     ),
 ];

@@ -2,7 +2,11 @@
 
 // `cfg(test)` is always true here; it tells clippy that the helpers of the tests are test code too.
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod agent_cli;
+#[cfg(test)]
+mod agent_image;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]

@@ -231,9 +231,9 @@ impl Engine for Docker {
         self.long(Call::Build, progress.try_for_each(|_| std::future::ready(Ok(())))).await
     }
 
-    async fn image_import(
+    async fn image_import_stream(
         &self,
-        archive: Bytes,
+        archive: BoxStream<'static, std::io::Result<Bytes>>,
         tag: &ImageRef,
         changes: &[String],
     ) -> EngineResult<String> {
@@ -243,7 +243,7 @@ impl Engine for Docker {
             .changes(changes.to_vec())
             .build();
         let progress =
-            self.api.create_image(Some(options), Some(bollard::body_full(archive)), None);
+            self.api.create_image(Some(options), Some(bollard::body_try_stream(archive)), None);
         // The last line that is an ID is the image's.
         let last = progress.try_fold(None, |found, line| {
             let id = line.status.filter(|status| status.starts_with("sha256:"));

@@ -82,6 +82,7 @@ fn context() -> AdmissionContext {
             ("/home/u/src".to_owned(), vec![name("self")]),
             ("/home/u/shared".to_owned(), vec![name("other")]),
         ]),
+        has_agent_cli: false,
     }
 }
 
@@ -437,4 +438,26 @@ fn what_others_must_not_reach_into_is_what_a_channel_can_write() {
         },
     ];
     assert_eq!(writable_paths(&spec), ["/home/u/src/a", "/home/u/rw"]);
+}
+
+#[test]
+fn a_cli_is_injected_by_a_plain_name_and_only_where_the_operator_has_one() {
+    let mut spec = effective();
+    spec.agent.cli = AgentCli::Inject;
+    let facts = all_there(&spec);
+    let expected = (Rule::AgentCli, Reason::AgentCliMissing, "spec.agent.cli".to_owned());
+    assert_eq!(denials(&spec, &facts), [expected]);
+    let has_one = AdmissionContext { has_agent_cli: true, ..context() };
+    assert_eq!(admit(&name("self"), &spec, &facts, &has_one), Admission::Admitted);
+    for bin in ["/usr/bin/claude", "../claude", "..", "a b", ".claude"] {
+        spec.agent.bin = bin.to_owned();
+        let Admission::Denied(found) = admit(&name("self"), &spec, &facts, &has_one) else {
+            panic!("{bin}")
+        };
+        assert_eq!((found.len(), found[0].path.as_str()), (1, "spec.agent.bin"), "{bin}");
+        assert_eq!(found[0].reason, Reason::InvalidSpec, "{bin}");
+    }
+    // The image's own may lie anywhere.
+    spec.agent.cli = AgentCli::Image;
+    assert_eq!(broken(&spec), []);
 }

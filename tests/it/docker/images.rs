@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use bytes::Bytes;
 use chanop::container::ImageRef;
 use chanop::docker::{Engine, EngineError, tar_directory};
+use futures_util::StreamExt as _;
 use tar::{Builder, Header};
 
 use crate::support::engine::{TEST_LABEL, TestBed};
@@ -39,6 +40,23 @@ async fn an_imported_image_has_what_was_said_of_it() {
     assert_eq!(bed.docker.image(&tag).await.unwrap(), None);
     assert_eq!(bed.docker.image_list(&tag).await.unwrap(), Vec::<String>::new());
     assert_eq!(bed.docker.image_remove(&tag).await.unwrap_err().class(), "not_found");
+}
+
+#[tokio::test]
+async fn an_archive_that_breaks_off_makes_no_image() {
+    let bed = TestBed::new().await;
+    let tag = bed.image_name("broken");
+    let whole = archive("etc/x", "y", 0);
+    // Everything but the archive's end, which an engine does not insist on.
+    let pieces = vec![Ok(whole.slice(..1024)), Err(std::io::Error::other("the disk"))];
+    let stream = futures_util::stream::iter(pieces).boxed();
+    let error = bed.docker.image_import_stream(stream, &tag, &[]).await.unwrap_err();
+    assert!(error.is_uncertain(), "{error:?}");
+    assert_eq!(bed.docker.image(&tag).await.unwrap(), None);
+    let pieces = vec![Ok(whole.slice(..700)), Ok(whole.slice(700..))];
+    let stream = futures_util::stream::iter(pieces).boxed();
+    let id = bed.docker.image_import_stream(stream, &tag, &[]).await.unwrap();
+    assert_eq!(bed.docker.image(&tag).await.unwrap().unwrap().id, id);
 }
 
 #[tokio::test]

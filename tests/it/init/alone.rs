@@ -34,6 +34,8 @@ fn a_bad_call_is_told_in_one_line() {
         &["exec"],
         &["idle", "--", "true"],
         &["run", "--loud", "--", "true"],
+        &["exec", "--stdin", "/dev/null", "--", "true"],
+        &["idle", "--stdin", "/dev/null"],
     ] {
         let output = output(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -57,6 +59,28 @@ fn the_commands_exit_code_is_passed_on() {
     for (program, code) in [("/nowhere/program", 127), ("/etc/passwd", 126)] {
         assert_eq!(output(&["exec", "--", program]).status.code(), Some(code));
     }
+}
+
+#[test]
+fn a_file_is_the_commands_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("prompt");
+    // More than a pipe holds and an argument may have.
+    let text = "word ".repeat(600_000);
+    fs::write(&path, &text).unwrap();
+    let file = path.to_str().unwrap();
+    let output = output(&["run", "--stdin", file, "--", "cat"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stdout == text.as_bytes());
+}
+
+#[test]
+fn a_standard_input_that_cannot_be_opened_runs_nothing() {
+    let output = output(&["run", "--stdin", "/nowhere/prompt", "--", "echo", "ran"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(output.stdout, b"");
+    let said = stderr(&output);
+    assert!(said.starts_with("chanop-init: failed to open /nowhere/prompt as standard"), "{said}");
 }
 
 #[test]

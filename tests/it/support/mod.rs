@@ -1,5 +1,7 @@
-//! What several subjects need: the real engine, an image made from nothing, and the operator as a process.
+//! What several subjects need: the real engine, an image made from nothing, the API that the agent asks, and the operator as a
+//! process.
 
 pub(crate) mod engine;
 pub(crate) mod image;
+pub(crate) mod mock_api;
 pub(crate) mod operator;

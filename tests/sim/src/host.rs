@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
             state: "/var/lib/chanop".to_owned(),
             secrets: "/run/chanop/secrets".to_owned(),
         },
+        agent_cli: None,
         prune_delay: std::time::Duration::from_secs(10),
         stray_grace: std::time::Duration::from_secs(60),
     }
