@@ -23,8 +23,6 @@ pub(super) enum Call {
     Copy,
     Events,
     Image,
-    Pull,
-    Build,
     Import,
     Network,
     NetworkCreate,
@@ -110,8 +108,6 @@ fn not_found(call: Call, words: &str, text: String) -> EngineError {
         | Call::Copy
         | Call::Events
         | Call::Image
-        | Call::Pull
-        | Call::Build
         | Call::Import
         | Call::Network
         | Call::Volume
@@ -159,7 +155,8 @@ const BAD_REQUEST: &[&str] = &[
     "statfs",
 ];
 
-fn clip(message: &str, status: u16) -> String {
+/// An engine's text, not without end and not empty.
+pub(super) fn clip(message: &str, status: u16) -> String {
     let message = message.trim();
     if message.is_empty() {
         return format!("status {status} without a text");
@@ -231,12 +228,6 @@ mod tests {
             "refused",
         ),
         (Call::ExecCreate, 409, "Container ab is not running", "conflict"),
-        (
-            Call::Pull,
-            500,
-            "Get \"https://registry.invalid/v2/\": dial tcp: lookup: no such host",
-            "engine",
-        ),
         (
             Call::List,
             400,

@@ -17,6 +17,7 @@ use tokio_util::io::StreamReader;
 use super::archive::tar_directory;
 use super::engine::Engine;
 use super::error::{EngineError, EngineResult};
+use super::image::pull::finish;
 use super::transport::chain;
 use crate::container::snapshot::ContainerState;
 use crate::container::{
@@ -74,7 +75,7 @@ pub trait DockerClient: Send + Sync {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
-    /// Pulls an image.
+    /// Pulls an image, without credentials.
     fn image_pull(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
 
     /// Builds the directory's Dockerfile into `tag`. There is no `.dockerignore` yet.
@@ -147,7 +148,8 @@ impl<E: Engine> DockerClient for E {
     }
 
     async fn image_pull(&self, reference: &ImageRef) -> EngineResult<()> {
-        Engine::image_pull(self, reference).await
+        finish(Engine::image_pull(self, reference, None)).await?;
+        Ok(())
     }
 
     async fn image_build(&self, context_dir: &Path, tag: &ImageRef) -> EngineResult<()> {

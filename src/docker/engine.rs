@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::error::{EngineError, EngineResult};
+use super::image::{PullStream, RegistryAuth};
 use crate::container::config::Limits;
 use crate::container::{
     ContainerConfig, ContainerId, ContainerName, ImageRef, ObjectName, Snapshot, WaitResponse,
@@ -112,8 +113,8 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
-    /// Pulls a reference; the stream ends when it is there.
-    fn image_pull(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
+    /// Pulls a reference, by its normal form. The stream ends when the image is there; dropped before, the engine gives up.
+    fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream;
 
     /// Builds a tar archive of a context into `tag`.
     fn image_build(

@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 mod frames;
+pub mod image;
 mod transport;
 mod version;
 mod wire;

@@ -110,6 +110,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("clap", &["cli/", "main.rs"], "the command line"),
     ("clap_complete", &["cli/"], "the command line"),
     ("tracing_subscriber", &["telemetry"], "logging is set up once"),
+    ("base64", &["docker/image/credentials"], "how registries' credentials are written"),
     (
         "tar",
         &["docker/archive", "host/archive", "cli/demo_image"],

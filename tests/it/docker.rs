@@ -6,4 +6,5 @@ mod exec;
 mod images;
 mod objects;
 mod output;
+mod pull;
 mod transport;

@@ -32,6 +32,7 @@
 mod create;
 mod engine;
 mod error;
+mod image;
 mod stream;
 
 use std::fmt;

@@ -86,14 +86,6 @@ async fn a_build_that_fails_says_so_and_leaves_no_container_behind() {
 }
 
 #[tokio::test]
-async fn a_pull_from_where_nothing_listens_is_an_error() {
-    let bed = TestBed::new().await;
-    let reference = ImageRef::parse("localhost:1/chanop-test/nothing").unwrap();
-    let error = bed.docker.image_pull(&reference).await.unwrap_err();
-    assert!(error.to_string().contains("localhost:1"), "{error}");
-}
-
-#[tokio::test]
 async fn an_archive_arrives_with_its_owners_and_needs_a_directory() {
     let bed = TestBed::new().await;
     let id = bed.create("copied", "stat -c '%u:%g %a' /tmp/a/b; cat /tmp/a/b").await;

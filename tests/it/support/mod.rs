@@ -3,3 +3,4 @@
 pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod operator;
+pub(crate) mod registry;
