@@ -23,6 +23,7 @@ pub(super) enum Call {
     Copy,
     Events,
     Image,
+    Build,
     Import,
     Network,
     NetworkCreate,
@@ -108,6 +109,7 @@ fn not_found(call: Call, words: &str, text: String) -> EngineError {
         | Call::Copy
         | Call::Events
         | Call::Image
+        | Call::Build
         | Call::Import
         | Call::Network
         | Call::Volume

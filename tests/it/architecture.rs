@@ -113,7 +113,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("base64", &["docker/image/credentials"], "how registries' credentials are written"),
     (
         "tar",
-        &["docker/archive", "host/archive", "cli/demo_image"],
+        &["docker/image/context", "host/archive", "cli/demo_image"],
         "archives for the engine, and of Debian's package",
     ),
 ];

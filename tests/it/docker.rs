@@ -1,5 +1,6 @@
 //! The Docker room on the real engine, and its transport against engines that misbehave.
 
+mod build;
 mod client;
 mod containers;
 mod exec;

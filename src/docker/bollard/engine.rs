@@ -21,7 +21,7 @@ use crate::docker::engine::{
     LogChunk, NetworkInfo, VolumeInfo,
 };
 use crate::docker::error::{EngineError, EngineResult};
-use crate::docker::image::{PullStream, RegistryAuth};
+use crate::docker::image::{BuildContext, BuildStream, ImageBuildSpec, PullStream, RegistryAuth};
 use crate::docker::transport::query;
 use crate::docker::wire::container::{Inspected, Listed, container_id};
 use crate::docker::wire::object::{CreatedNetwork, Image, Info, ListedImage, Network, Volume};
@@ -215,14 +215,13 @@ impl Engine for Docker {
         self.pull(reference, auth)
     }
 
-    async fn image_build(&self, context: Bytes, tag: &ImageRef) -> EngineResult<()> {
-        let options = query_of::BuildImageOptionsBuilder::default()
-            .t(tag.as_str())
-            .rm(true)
-            .forcerm(true)
-            .build();
-        let progress = self.api.build_image(options, None, Some(bollard::body_full(context)));
-        self.long(Call::Import, progress.try_for_each(|_| std::future::ready(Ok(())))).await
+    fn image_build(
+        &self,
+        spec: &ImageBuildSpec,
+        context: &BuildContext,
+        tag: &ImageRef,
+    ) -> BuildStream {
+        self.build(spec, context, tag)
     }
 
     async fn image_import(

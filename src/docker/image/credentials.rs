@@ -50,8 +50,19 @@ impl RegistryAuth {
 
     /// The value of the header that hands it to the engine.
     pub(in crate::docker) fn header(&self) -> String {
+        URL_SAFE.encode(self.body().to_string())
+    }
+
+    /// The same for several registries, as a build may need them.
+    pub(in crate::docker) fn header_of(all: &[Self]) -> String {
+        let bodies: BTreeMap<&str, serde_json::Value> =
+            all.iter().map(|auth| (auth.server(), auth.body())).collect();
+        URL_SAFE.encode(serde_json::json!(bodies).to_string())
+    }
+
+    fn body(&self) -> serde_json::Value {
         let server = &self.server;
-        let body = match &self.login {
+        match &self.login {
             Login::Password { name, password } => serde_json::json!({
                 "serveraddress": server, "username": name, "password": password
             }),
@@ -61,8 +72,7 @@ impl RegistryAuth {
             Login::RegistryToken(token) => {
                 serde_json::json!({ "serveraddress": server, "registrytoken": token })
             }
-        };
-        URL_SAFE.encode(body.to_string())
+        }
     }
 }
 
