@@ -16,8 +16,10 @@ TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
 
-# promtool is looked for in the tree's own tools first.
+# Programs that the tests need are looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
+# The target that gets such a program; nothing when it is there.
+tool = $(if $(shell command -v $(1)),,$(TOOLS)/$(1))
 
 .PHONY: dist help build check test test-agent sim demo docker claude schemas deny clean
 
@@ -34,7 +36,7 @@ check: rust ## formatting, lints, documentation, schemas: no warning passes
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) run --locked --quiet --bin chanop -- schema --check schemas
 
-test: rust docker $(if $(shell command -v promtool),,$(TOOLS)/promtool) build ## every test; needs a Docker engine
+test: rust docker $(call tool,promtool) $(call tool,docker-registry) build ## every test; needs a Docker engine
 	@had=$$(docker image ls -q chanop-demo)
 	tidy() { if [[ -z "$$had" ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi; }
 	trap tidy EXIT
@@ -95,7 +97,7 @@ rust:
 	@command -v $(CARGO) >/dev/null || { echo 'make: cargo is missing; install Rust from https://rustup.rs' >&2; exit 1; }
 	@command -v cc >/dev/null || { echo 'make: a C compiler is missing (SQLite is compiled in); on Debian or Ubuntu: apt-get install gcc libc6-dev' >&2; exit 1; }
 
-# promtool judges what /metrics says and the rules in manifests/. Taken out of Debian's package without installing that:
-# the package would start a Prometheus server.
-$(TOOLS)/promtool:
-	@scripts/promtool.sh '$@'
+# promtool judges what /metrics says and the rules in manifests/; docker-registry is what the tests pull from. Both are taken
+# out of Debian's packages without installing those: each would start a server.
+$(TOOLS)/promtool $(TOOLS)/docker-registry:
+	@scripts/tool.sh '$@'

@@ -34,6 +34,8 @@ pub struct Environment {
     pub home: Option<String>,
     /// `NO_COLOR`: set to anything, output has no colour.
     pub no_color: Option<String>,
+    /// `PATH`: where registries' credential helpers are looked for.
+    pub path: Option<String>,
     /// The proxies, which containers get too.
     pub proxies: Proxies,
     /// `RUST_LOG`.
@@ -85,6 +87,7 @@ impl Environment {
             docker_host: get("DOCKER_HOST"),
             home: get("HOME"),
             no_color: get("NO_COLOR"),
+            path: get("PATH"),
             proxies: Proxies {
                 http: either("HTTP_PROXY"),
                 https: either("HTTPS_PROXY"),
@@ -99,6 +102,19 @@ impl Environment {
             xdg_runtime_dir: get("XDG_RUNTIME_DIR"),
             xdg_state_home: get("XDG_STATE_HOME"),
         }
+    }
+
+    /// Docker's own config file, in `$DOCKER_CONFIG` or `~/.docker`; `None` without either.
+    pub fn docker_config_file(&self) -> Option<PathBuf> {
+        let directory = self.docker_config.as_ref().map(PathBuf::from);
+        let directory =
+            directory.or_else(|| Some(PathBuf::from(self.home.as_ref()?).join(".docker")));
+        Some(directory?.join("config.json"))
+    }
+
+    /// The directories of `PATH`.
+    pub fn search_path(&self) -> Vec<PathBuf> {
+        self.path.as_ref().map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
     }
 
     /// May output have colour, if it goes to a terminal?
@@ -156,6 +172,18 @@ mod tests {
         assert!(environment(&[("NO_COLOR", "")]).allows_color());
         assert!(!environment(&[("NO_COLOR", "1")]).allows_color());
         assert!(!environment(&[("TERM", "dumb")]).allows_color());
+    }
+
+    #[test]
+    fn dockers_config_file_is_where_docker_would_look_for_it() {
+        let file = |pairs: &[(&str, &str)]| environment(pairs).docker_config_file();
+        let home = ("HOME", "/home/ann");
+        assert_eq!(file(&[home]), Some(PathBuf::from("/home/ann/.docker/config.json")));
+        assert_eq!(file(&[home, ("DOCKER_CONFIG", "/d")]), Some(PathBuf::from("/d/config.json")));
+        assert_eq!(file(&[]), None);
+        let path = environment(&[("PATH", "/a:/b")]).search_path();
+        assert_eq!(path, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(environment(&[]).search_path(), Vec::<PathBuf>::new());
     }
 
     #[test]

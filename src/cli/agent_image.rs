@@ -7,16 +7,17 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::agent_host::{self, HostError};
 use super::busybox::{Busybox, BusyboxError};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::layer::{ImportError, Layer};
+use super::layer::ImportError;
 use super::printer::Printer;
+use super::work_dir::WorkDir;
 use crate::container::ImageRef;
+use crate::docker::image::{BuildContext, BuildError, ImageBuildSpec, PullError, build, pull};
 use crate::docker::{Engine, EngineError};
 use crate::resource::merge::DEFAULT_IMAGE;
 use crate::resource::text::hex;
@@ -45,7 +46,7 @@ pub enum AgentImageError {
         /// The base image.
         base: ImageRef,
         /// Why not.
-        cause: EngineError,
+        cause: PullError,
     },
     /// The build failed; usually, packages could not be fetched.
     #[error(
@@ -55,8 +56,11 @@ pub enum AgentImageError {
         /// The image.
         reference: ImageRef,
         /// Why.
-        source: EngineError,
+        source: BuildError,
     },
+    /// The build's directory could not be made.
+    #[error("failed to write the build's directory")]
+    Context(#[source] io::Error),
     /// The engine could not be asked.
     #[error("failed to ask the engine about itself and its images")]
     Engine(#[from] EngineError),
@@ -159,19 +163,24 @@ async fn from_dockerfile<E: Engine>(
     }
     if engine.image(&base).await?.is_none() {
         say(format!("pulling {base}"));
-        let pull = patiently(engine.image_pull(&base), "pulling", &say);
+        let pull = patiently(pull::finish(engine.image_pull(&base, None)), "pulling", &say);
         match pull.await {
-            Ok(()) => {}
-            Err(cause @ EngineError::Unreachable(_)) => return Err(cause.into()),
+            Ok(_) => {}
+            Err(PullError::Engine(cause @ EngineError::Unreachable(_))) => return Err(cause.into()),
             Err(cause) => return Err(AgentImageError::NoBase { base, cause }),
         }
     }
     say(format!("building {tag} on {base}: Debian's packages and the CLI, 250 MB to fetch"));
     let text = format!("{dockerfile}LABEL {CONTENT_LABEL}={content}\n");
-    let context = context(text).map_err(ImportError::Archive)?;
-    patiently(engine.image_build(context, tag), "building", &say)
-        .await
-        .map_err(|source| AgentImageError::Build { reference: tag.clone(), source })
+    let work = WorkDir::new("agent-image").map_err(AgentImageError::Context)?;
+    std::fs::write(work.path().join("Dockerfile"), text).map_err(AgentImageError::Context)?;
+    let failed = |source| AgentImageError::Build { reference: tag.clone(), source };
+    let context = BuildContext::read(work.path(), "Dockerfile")
+        .map_err(|error| failed(BuildError::Context(error)))?;
+    let spec = ImageBuildSpec::default();
+    let building = build::finish(engine.image_build(&spec, &context, tag));
+    patiently(building, "building", &say).await.map_err(failed)?;
+    Ok(())
 }
 
 /// The base image and the Dockerfile with its name in it.
@@ -184,15 +193,6 @@ fn dockerfile(base: Option<ImageRef>) -> Result<(ImageRef, String), EngineError>
     let named =
         DOCKERFILE.replacen(&format!("{BASE_LINE}{own}\n"), &format!("{BASE_LINE}{base}\n"), 1);
     Ok((base, named))
-}
-
-/// A build's context of one file.
-fn context(dockerfile: String) -> io::Result<Bytes> {
-    let mut layer = Layer::default();
-    layer.bytes("Dockerfile", 0o644, dockerfile);
-    let mut archive = Vec::new();
-    layer.write(&mut archive)?;
-    Ok(Bytes::from(archive))
 }
 
 /// Waits, and says so now and then. No timeout: how long it takes is the network's affair, and the person can see and stop it.

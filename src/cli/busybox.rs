@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::elf::{Elf, NotElf};
 use super::layer::Layer;
+use super::work_dir::WorkDir;
 
 /// Where hosts keep a busybox; only Debian's and Alpine's are looked for, and only a static one is taken.
 const HOST_BUSYBOX: [&str; 3] = ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"];
@@ -154,21 +155,21 @@ fn applets(program: &[u8]) -> Option<Vec<String>> {
 /// busybox-static as Debian and Ubuntu pack it, unpacked in memory and not installed.
 fn from_package() -> Result<Busybox, BusyboxError> {
     let missing = |reason: String| BusyboxError::None(reason);
-    let work =
-        WorkDir::new().map_err(|error| missing(format!("no temporary directory: {error}")))?;
-    if let Err(first) = host("apt-get", &["download", "-qq", "busybox-static"], &work.0) {
+    let work = WorkDir::new("busybox")
+        .map_err(|error| missing(format!("no temporary directory: {error}")))?;
+    if let Err(first) = host("apt-get", &["download", "-qq", "busybox-static"], work.path()) {
         // A fresh machine has no package lists yet; fetching them takes root.
-        host("apt-get", &["update", "-qq"], &work.0).map_err(|_not_root| missing(first))?;
-        host("apt-get", &["download", "-qq", "busybox-static"], &work.0).map_err(missing)?;
+        host("apt-get", &["update", "-qq"], work.path()).map_err(|_not_root| missing(first))?;
+        host("apt-get", &["download", "-qq", "busybox-static"], work.path()).map_err(missing)?;
     }
-    let package = std::fs::read_dir(&work.0)
+    let package = std::fs::read_dir(work.path())
         .ok()
         .and_then(|entries| {
             entries.flatten().find(|entry| entry.path().extension().is_some_and(|x| x == "deb"))
         })
         .ok_or_else(|| missing("apt-get left no package".to_owned()))?;
     let file = package.file_name().to_string_lossy().into_owned();
-    let tar = host("dpkg-deb", &["--fsys-tarfile", &file], &work.0).map_err(missing)?;
+    let tar = host("dpkg-deb", &["--fsys-tarfile", &file], work.path()).map_err(missing)?;
     let program = member(&tar.stdout, Path::new("bin/busybox"))
         .map_err(|error| missing(format!("{file} cannot be read: {error}")))?
         .ok_or_else(|| missing(format!("{file} has no bin/busybox")))?;
@@ -205,25 +206,6 @@ fn host(program: &str, arguments: &[&str], directory: &Path) -> Result<Output, S
     let stderr = String::from_utf8_lossy(&output.stderr);
     let last = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
     Err(format!("{program}: {}", super::printer::plain(last)))
-}
-
-/// A private directory that goes away again.
-struct WorkDir(PathBuf);
-
-impl WorkDir {
-    fn new() -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("chanop-busybox-{}", uuid::Uuid::new_v4()));
-        // `create` fails where something is already: nobody can have put a link there for us.
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for WorkDir {
-    fn drop(&mut self) {
-        let _left_for_the_system_to_clean = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod target;
 mod terminal;
 pub mod validate;
 mod version;
+mod work_dir;
 mod yaml;
 
 use std::path::PathBuf;

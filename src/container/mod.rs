@@ -4,6 +4,7 @@
 //! may. Ownership is decided in one place, [`label::Identity::of`].
 
 pub mod config;
+pub mod image_ref;
 pub mod label;
 pub mod name;
 pub mod snapshot;
@@ -11,7 +12,8 @@ pub mod spec_hash;
 pub mod wait;
 
 pub use config::ContainerConfig;
+pub use image_ref::{ImageRef, NormalImageRef};
 pub use label::Identity;
-pub use name::{ContainerId, ContainerName, ImageRef, ObjectName};
+pub use name::{ContainerId, ContainerName, ObjectName};
 pub use snapshot::{ContainerState, Details, Snapshot};
 pub use wait::WaitResponse;

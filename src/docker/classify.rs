@@ -23,7 +23,6 @@ pub(super) enum Call {
     Copy,
     Events,
     Image,
-    Pull,
     Build,
     Import,
     Network,
@@ -110,7 +109,6 @@ fn not_found(call: Call, words: &str, text: String) -> EngineError {
         | Call::Copy
         | Call::Events
         | Call::Image
-        | Call::Pull
         | Call::Build
         | Call::Import
         | Call::Network
@@ -159,7 +157,8 @@ const BAD_REQUEST: &[&str] = &[
     "statfs",
 ];
 
-fn clip(message: &str, status: u16) -> String {
+/// An engine's text, not without end and not empty.
+pub(super) fn clip(message: &str, status: u16) -> String {
     let message = message.trim();
     if message.is_empty() {
         return format!("status {status} without a text");
@@ -231,12 +230,6 @@ mod tests {
             "refused",
         ),
         (Call::ExecCreate, 409, "Container ab is not running", "conflict"),
-        (
-            Call::Pull,
-            500,
-            "Get \"https://registry.invalid/v2/\": dial tcp: lookup: no such host",
-            "engine",
-        ),
         (
             Call::List,
             400,

@@ -14,14 +14,16 @@ use futures_util::TryStreamExt;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
-use super::archive::tar_directory;
 use super::engine::Engine;
 use super::error::{EngineError, EngineResult};
-use super::transport::chain;
+use super::image::{BuildContext, BuildError, ImageBuildSpec, build, pull};
 use crate::container::snapshot::ContainerState;
 use crate::container::{
     ContainerConfig, ContainerId, ContainerName, Identity, ImageRef, WaitResponse, label,
 };
+
+/// What is built when nobody says otherwise.
+const DOCKERFILE: &str = "Dockerfile";
 
 /// A container's output: standard output and error as they were written, without the engine's framing.
 pub type LogReader = Pin<Box<dyn AsyncRead + Send>>;
@@ -74,10 +76,10 @@ pub trait DockerClient: Send + Sync {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
-    /// Pulls an image.
+    /// Pulls an image, without credentials.
     fn image_pull(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
 
-    /// Builds the directory's Dockerfile into `tag`. There is no `.dockerignore` yet.
+    /// Builds the directory's Dockerfile into `tag`, without what its `.dockerignore` names.
     fn image_build(
         &self,
         context_dir: &Path,
@@ -147,16 +149,19 @@ impl<E: Engine> DockerClient for E {
     }
 
     async fn image_pull(&self, reference: &ImageRef) -> EngineResult<()> {
-        Engine::image_pull(self, reference).await
+        pull::finish(Engine::image_pull(self, reference, None)).await?;
+        Ok(())
     }
 
     async fn image_build(&self, context_dir: &Path, tag: &ImageRef) -> EngineResult<()> {
         let directory = context_dir.to_owned();
-        let archive = tokio::task::spawn_blocking(move || tar_directory(&directory))
+        let read = move || BuildContext::read(&directory, DOCKERFILE);
+        let context = tokio::task::spawn_blocking(read)
             .await
             .map_err(|error| EngineError::Refused(error.to_string()))?
-            .map_err(|error| EngineError::Refused(chain(&error)))?;
-        Engine::image_build(self, archive, tag).await
+            .map_err(BuildError::Context)?;
+        build::finish(Engine::image_build(self, &ImageBuildSpec::default(), &context, tag)).await?;
+        Ok(())
     }
 
     async fn running_channel_ids(&self, instance: &str) -> EngineResult<BTreeSet<String>> {

@@ -14,9 +14,11 @@ use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 
 use super::error::{EngineError, EngineResult};
+use super::image::{BuildContext, BuildStream, ImageBuildSpec, PullStream, RegistryAuth};
 use crate::container::config::Limits;
 use crate::container::{
-    ContainerConfig, ContainerId, ContainerName, ImageRef, ObjectName, Snapshot, WaitResponse,
+    ContainerConfig, ContainerId, ContainerName, ImageRef, NormalImageRef, ObjectName, Snapshot,
+    WaitResponse,
 };
 
 /// A Docker engine.
@@ -114,15 +116,17 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
-    /// Pulls a reference; the stream ends when it is there.
-    fn image_pull(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
+    /// Pulls a reference, by its normal form. The stream ends when the image is there; dropped before, the engine gives up.
+    fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream;
 
-    /// Builds a tar archive of a context into `tag`.
+    /// Builds a context into `tag`. The stream's last item is the image's ID; dropped before, the engine gives up. It says
+    /// nothing while the context is on its way.
     fn image_build(
         &self,
-        context: Bytes,
+        spec: &ImageBuildSpec,
+        context: &BuildContext,
         tag: &ImageRef,
-    ) -> impl Future<Output = EngineResult<()>> + Send;
+    ) -> BuildStream;
 
     /// Makes an image of one layer from a tar of a root file system, with Dockerfile `changes`; answers its ID.
     fn image_import(
@@ -282,6 +286,17 @@ pub struct ImageInfo {
     pub user: String,
 }
 
+impl ImageInfo {
+    /// The digest by which that repository's registry knows the image: what was pulled, whatever the tag means by now.
+    /// `None` for an image that was built or loaded here.
+    pub fn digest_of(&self, reference: &NormalImageRef) -> Option<&str> {
+        self.repo_digests.iter().find_map(|known| {
+            let same = ImageRef::parse(known).ok()?.normal()?.same_repository(reference);
+            known.split_once('@').map(|(_, digest)| digest).filter(|_| same)
+        })
+    }
+}
+
 /// A network as the engine has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkInfo {
@@ -366,4 +381,32 @@ pub struct ExecState {
     pub exit_code: Option<i64>,
     /// Its process on the engine's host; 0 when unknown.
     pub pid: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_digest_for_each_repository_that_it_was_pulled_from() {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        let image = ImageInfo {
+            id: String::new(),
+            repo_digests: vec![
+                format!("node@sha256:{a}"),
+                format!("localhost:5000/node@sha256:{b}"),
+                "<none>@<none>".to_owned(),
+            ],
+            env: Vec::new(),
+            labels: BTreeMap::new(),
+            user: String::new(),
+        };
+        let digest = |text: &str| {
+            let digest = image.digest_of(&ImageRef::parse(text).unwrap().normal().unwrap());
+            digest.and_then(|digest| digest.strip_prefix("sha256:")).map(str::to_owned)
+        };
+        assert_eq!(digest("docker.io/library/node:22"), Some(a));
+        assert_eq!(digest("localhost:5000/node"), Some(b));
+        assert_eq!(digest("ghcr.io/node"), None);
+    }
 }

@@ -7,7 +7,6 @@
 //! No type of bollard or hyper leaves this room. Nothing here retries, logs or decides; a call that may have been carried out
 //! says so ([`EngineError::is_uncertain`]).
 
-mod archive;
 mod bollard;
 mod classify;
 pub mod client;
@@ -15,12 +14,12 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 mod frames;
+pub mod image;
 mod transport;
 mod version;
 mod wire;
 
 pub use self::bollard::Docker;
-pub use archive::{ArchiveError, tar_directory};
 pub use client::DockerClient;
 pub use endpoint::{Endpoint, EndpointError, EndpointSources};
 pub use engine::Engine;

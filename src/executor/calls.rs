@@ -7,27 +7,30 @@ use bytes::Bytes;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
+use super::image::bring;
 use crate::container::label::Ownership;
 use crate::container::{
     ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName, Snapshot, label,
 };
 use crate::controller::effect::Call;
-use crate::controller::input::{Answer, EngineFacts, Failure};
+use crate::controller::input::{Answer, EngineFacts, Failure, Seq};
 use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared, VolumeGrant};
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
-use crate::resource::effective::PullPolicy;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
-use crate::world::image::ImageSource;
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
 
-pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Result<Answer, Failure> {
+pub(super) async fn carry_out<E: Engine>(
+    means: &Means<E>,
+    seq: Seq,
+    call: &Call,
+) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
     match call {
@@ -74,7 +77,7 @@ pub(super) async fn carry_out<E: Engine>(means: &Means<E>, call: &Call) -> Resul
         Call::Update { id, limits } => {
             engine.update(id, limits).await.map(|()| Answer::Done).map_err(failed)
         }
-        Call::Image { reference, source } => image(means, call, reference, source).await,
+        Call::Image { reference, source } => bring(means, seq, call, reference, source).await,
         Call::Probe(wanted) => probe(means, wanted.clone()).await,
     }
 }
@@ -284,32 +287,11 @@ async fn make_volume<E: Engine>(
     Ok(is_ours.then_some(volume))
 }
 
-async fn image<E: Engine>(
-    means: &Means<E>,
-    call: &Call,
-    reference: &str,
-    source: &ImageSource,
-) -> Result<Answer, Failure> {
-    let failed = |error| of_engine(call, error);
-    let parsed = ImageRef::parse(reference)
-        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let there = means.engine.image(&parsed).await.map_err(failed)?;
-    let may_be_old = !matches!(source, ImageSource::Registry(PullPolicy::Always));
-    let found = if let Some(found) = there.filter(|_| may_be_old) {
-        found
-    } else {
-        means.engine.image_pull(&parsed).await.map_err(failed)?;
-        let missing = || Failure::Unknown(format!("{reference} is gone as it came"));
-        means.engine.image(&parsed).await.map_err(failed)?.ok_or_else(missing)?
-    };
-    Ok(Answer::Image { id: found.id, digest: found.repo_digests.first().cloned() })
-}
-
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
 async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
     let reference = ImageRef::parse(image)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let missing = || Failure::Refused(Reason::ImageMissing, format!("no such image: {image}"));
+    let missing = || super::image::missing(image);
     let found = means.engine.image(&reference).await.map_err(|error| match error {
         EngineError::Unreachable(text) => Failure::Unreachable(text),
         error => Failure::Failed(Reason::CreateFailed, error.to_string()),
@@ -361,9 +343,12 @@ async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answe
     let Ok(looking) = Arc::clone(&means.looking).try_acquire_owned() else {
         return Err(Failure::Unknown("the last look at the host has not ended".to_owned()));
     };
+    let (contexts, specs) = (Arc::clone(&means.contexts), means.specs_dir.clone());
+    let now = means.clock.now().wall;
     let work = move || {
         let hash = |bytes: &[u8]| key.hash(bytes);
-        let facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
+        let mut facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
+        facts.builds = contexts.facts(&specs, &wanted.builds, now);
         drop(looking);
         facts
     };

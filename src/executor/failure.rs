@@ -44,10 +44,10 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
             Failure::Refused(Reason::NetworkMissing, text)
         }
         EngineError::Refused(text) => Failure::Refused(about, text),
-        EngineError::NoImage(text) => Failure::Refused(
-            Reason::ImageMissing,
-            format!("{text}; this version pulls no images: load or build it on the engine"),
-        ),
+        EngineError::NoImage(text) => match call {
+            Call::Create { target, .. } => super::image::missing(&target.config.image),
+            _ => Failure::Refused(Reason::ImageMissing, text),
+        },
         EngineError::NoSpace(text) => Failure::NoSpace(text),
         EngineError::Engine(text) if call.mutates() => Failure::Failed(about, text),
         EngineError::Engine(text) | EngineError::Unknown(text) | EngineError::Unreadable(text) => {

@@ -3,14 +3,17 @@
 //! A call that was given up may still be carried out by the engine: its answer says that its outcome is unknown, and the
 //! core reads before it does anything else.
 
+mod builds;
 mod calls;
 mod failure;
 mod follow;
+mod image;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -18,11 +21,13 @@ use crate::clock::Clock;
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, Failure, Input, Seq};
 use crate::docker::Engine;
+use crate::docker::image::CredentialSources;
 use crate::host::Host;
 use crate::resource::ResourceName;
 use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
+pub use builds::Contexts;
 pub use calls::{only_running_sessions, refuse_to_inherit};
 pub use follow::follow;
 
@@ -40,6 +45,14 @@ pub struct Means<E> {
     pub key: StateKey,
     /// Whose containers are ours.
     pub instance: ResourceName,
+    /// The spec directory, of which images are built.
+    pub specs_dir: PathBuf,
+    /// What is known of the contexts in it.
+    pub contexts: Arc<Contexts>,
+    /// Who the engine is at registries.
+    pub credentials: CredentialSources,
+    /// Hears how far a call is that takes long.
+    pub progress: mpsc::Sender<Input>,
     /// One look at the host at a time.
     pub looking: Arc<Semaphore>,
     /// Tells the time that calls take.
@@ -83,7 +96,7 @@ impl<E: Engine> Executor<E> {
         }
         let means = self.means.clone();
         self.on_their_way.spawn(async move {
-            let answer = carry_out(&means, channel, &call, timeout, &cause).await;
+            let answer = carry_out(&means, seq, channel, &call, timeout, &cause).await;
             Input::Answered { seq, answer }
         });
     }
@@ -126,13 +139,14 @@ impl<E: Engine> Executor<E> {
 
 async fn carry_out<E: Engine>(
     means: &Means<E>,
+    seq: Seq,
     channel: Option<ResourceName>,
     call: &Call,
     timeout: Duration,
     cause: &str,
 ) -> Result<Answer, Failure> {
     let began = means.clock.now().mono;
-    let outcome = tokio::time::timeout(timeout, calls::carry_out(means, call)).await;
+    let outcome = tokio::time::timeout(timeout, calls::carry_out(means, seq, call)).await;
     let took = means.clock.now().mono.saturating_sub(began);
     let answer = outcome.unwrap_or_else(|_elapsed| {
         Err(Failure::Unknown(format!("no answer to {} within {timeout:?}", call.word())))

@@ -12,7 +12,10 @@ use crate::container::config::{Limits, LogConfig, MountConfig, NetworkMode, Port
 use crate::container::spec_hash::spec_hash;
 use crate::container::{ContainerConfig, Identity, ObjectName, label};
 use crate::init::layout;
-use crate::resource::effective::{AgentCli, Effective, EnvValue, Image, Mount, Network, User};
+use crate::resource::effective::{
+    AgentCli, Effective, EnvValue, Image, Mount, Network, PullPolicy, User,
+};
+use crate::resource::merge::DEFAULT_IMAGE;
 use crate::resource::{ResourceName, meta};
 use crate::world::Settings;
 use crate::world::desired::Target;
@@ -103,7 +106,13 @@ pub fn shell_container(
 /// content is another image; where that is not known, no channel is admitted.
 fn image_of(name: &ResourceName, image: &Image, facts: &Facts) -> (String, ImageSource) {
     match &image.build {
-        None => (image.reference.clone(), ImageSource::Registry(image.pull_policy)),
+        None => {
+            // Made on the engine; in a registry, anybody could have that name.
+            let made_here =
+                image.reference == DEFAULT_IMAGE && image.pull_policy == PullPolicy::IfNotPresent;
+            let policy = if made_here { PullPolicy::Never } else { image.pull_policy };
+            (image.reference.clone(), ImageSource::Registry(policy))
+        }
         Some(build) => {
             let hash = match facts.builds.get(build) {
                 Some(BuildFact::Present { hash }) => hash.as_str(),

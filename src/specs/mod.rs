@@ -6,10 +6,11 @@
 //!
 //! In reading order: `limits` (what is read at all), `read` (one file), `beneath` (links), `tree` (one walk), `place` (the way
 //! to the root), [`parse`] (a file to its objects; the only user of YAML), `scan` (walks until one is whole), `cache` (what
-//! need not be parsed again), `revision`, `watch` (the doorbell, the only user of `notify`), [`SpecTree`] (the task).
+//! need not be parsed again), `directory` (for builds), `revision`, `watch` (the doorbell, the only user of `notify`), [`SpecTree`] (the task).
 
 mod beneath;
 mod cache;
+mod directory;
 mod limits;
 pub mod parse;
 mod place;
@@ -22,6 +23,7 @@ mod watch;
 
 use crate::resource::Now;
 
+pub use directory::open_directory;
 pub use scan::scan_once;
 pub use spec_tree::{SpecTree, Timing};
 

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{self, ConfigError, Environment};
 use crate::controller::view::View;
 use crate::controller::{Beginning, Controller};
+use crate::docker::image::CredentialSources;
 use crate::docker::{Docker, Endpoint, EngineError};
 use crate::executor::{Executor, Means};
 use crate::host::{self, Host, PrepareError, SecretsRoot};
@@ -158,9 +159,17 @@ pub async fn operate(
     host::install_init(&host)?;
     let metrics = Arc::new(Metrics::new()?);
     let observed = Arc::clone(&metrics);
+    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let means = Means {
         engine: Docker::lazy(&endpoint)?,
         host,
+        specs_dir: settings.specs_dir.clone(),
+        contexts: Arc::default(),
+        credentials: CredentialSources {
+            config_file: environment.docker_config_file(),
+            search_path: environment.search_path(),
+        },
+        progress: inputs_in.clone(),
         looking: Arc::new(Semaphore::new(1)),
         key,
         instance: settings.instance.clone(),
@@ -175,7 +184,6 @@ pub async fn operate(
     let tcp = bind_tcp(&settings).await?;
     let core = Controller::new(beginning(&settings, environment, paths, &endpoint, loaded, clock));
 
-    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let (scans_in, scans) = mpsc::channel(1);
     let (rescan_in, rescan) = mpsc::channel(1);
     let (questions_in, questions) = mpsc::channel(QUESTIONS_MAX);

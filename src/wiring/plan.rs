@@ -10,7 +10,7 @@ use crate::controller::judge;
 use crate::controller::request::PlanReport;
 use crate::controller::scan::Sources;
 use crate::docker::{Docker, Endpoint, Engine, EngineError};
-use crate::executor::only_running_sessions;
+use crate::executor::{Contexts, only_running_sessions};
 use crate::host;
 use crate::planner::report::report;
 use crate::specs::scan_once;
@@ -39,7 +39,7 @@ pub async fn plan(
     let engine = Docker::connect(endpoint).await?;
     let now = clock.now();
     let scan = scan_once(&settings.specs_dir, &move || clock.now());
-    let secrets_dir = settings.secrets_dir.clone();
+    let (secrets_dir, specs_dir) = (settings.secrets_dir.clone(), settings.specs_dir.clone());
     // Without the operator's key (nobody ran one here, or it is another user's) channels with secrets look changed.
     let key = StateKey::read(&settings.state_dir)
         .unwrap_or_else(|_unreadable| StateKey::from_bytes([0; 32]));
@@ -50,7 +50,8 @@ pub async fn plan(
     sources.absorb(scan, settings.prune_delay);
     let (_, wanted) = judge::desired(&sources, &Facts::default(), &settings);
     let hash = |bytes: &[u8]| key.hash(bytes);
-    let facts = host::probe(&wanted, Some(&secrets_dir), &hash);
+    let mut facts = host::probe(&wanted, Some(&secrets_dir), &hash);
+    facts.builds = Contexts::default().facts(&specs_dir, &wanted.builds, now.wall);
     let (desired, _) = judge::desired(&sources, &facts, &settings);
     let info = engine.info().await?;
     let instance = settings.instance.clone();

@@ -111,9 +111,10 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("clap", &["cli/", "main.rs"], "the command line"),
     ("clap_complete", &["cli/"], "the command line"),
     ("tracing_subscriber", &["telemetry"], "logging is set up once"),
+    ("base64", &["docker/image/credentials"], "how registries' credentials are written"),
     (
         "tar",
-        &["docker/archive", "host/archive", "cli/busybox", "cli/layer"],
+        &["docker/image/context", "host/archive", "cli/busybox", "cli/layer"],
         "archives for the engine, and of Debian's package",
     ),
 ];

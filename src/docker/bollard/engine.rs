@@ -21,6 +21,7 @@ use crate::docker::engine::{
     LogChunk, NetworkInfo, VolumeInfo,
 };
 use crate::docker::error::{EngineError, EngineResult};
+use crate::docker::image::{BuildContext, BuildStream, ImageBuildSpec, PullStream, RegistryAuth};
 use crate::docker::transport::query;
 use crate::docker::wire::container::{Inspected, Listed, container_id};
 use crate::docker::wire::object::{CreatedNetwork, Image, Info, ListedImage, Network, Volume};
@@ -210,25 +211,17 @@ impl Engine for Docker {
         Ok(images.into_iter().map(|image| image.id).collect())
     }
 
-    async fn image_pull(&self, reference: &ImageRef) -> EngineResult<()> {
-        // Without a tag, an engine would pull every tag there is.
-        let last = reference.as_str().rsplit('/').next().unwrap_or_default();
-        let tag = if last.contains([':', '@']) { "" } else { ":latest" };
-        let options = query_of::CreateImageOptionsBuilder::default()
-            .from_image(&format!("{reference}{tag}"))
-            .build();
-        let progress = self.api.create_image(Some(options), None, None);
-        self.long(Call::Pull, progress.try_for_each(|_| std::future::ready(Ok(())))).await
+    fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream {
+        self.pull(reference, auth)
     }
 
-    async fn image_build(&self, context: Bytes, tag: &ImageRef) -> EngineResult<()> {
-        let options = query_of::BuildImageOptionsBuilder::default()
-            .t(tag.as_str())
-            .rm(true)
-            .forcerm(true)
-            .build();
-        let progress = self.api.build_image(options, None, Some(bollard::body_full(context)));
-        self.long(Call::Build, progress.try_for_each(|_| std::future::ready(Ok(())))).await
+    fn image_build(
+        &self,
+        spec: &ImageBuildSpec,
+        context: &BuildContext,
+        tag: &ImageRef,
+    ) -> BuildStream {
+        self.build(spec, context, tag)
     }
 
     async fn image_import_stream(

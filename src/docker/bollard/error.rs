@@ -45,13 +45,9 @@ pub(super) fn of_bollard(call: Call, error: Error) -> EngineError {
 }
 
 fn in_stream(call: Call, text: &str) -> EngineError {
-    let words = text.to_ascii_lowercase();
-    let missing =
-        ["manifest unknown", "not found", "pull access denied", "repository does not exist"];
     match call {
-        Call::Pull if missing.iter().any(|part| words.contains(part)) => classify(call, 404, text),
-        // A Dockerfile's command that failed, an archive that is none: the same again next time.
-        Call::Build | Call::Import => classify(call, 400, text),
+        // An archive that is none: the same again next time.
+        Call::Import => classify(call, 400, text),
         _ => classify(call, 500, text),
     }
 }
@@ -79,12 +75,8 @@ mod tests {
         let said = |call, text: &str| {
             of_bollard(call, Error::DockerStreamError { error: text.to_owned() }).class()
         };
-        assert_eq!(said(Call::Pull, "manifest unknown: manifest unknown"), "not_found");
-        assert_eq!(said(Call::Pull, "net/http: TLS handshake timeout"), "engine");
-        assert_eq!(
-            said(Call::Build, "The command '/bin/sh -c false' returned a non-zero code: 1"),
-            "refused"
-        );
-        assert_eq!(said(Call::Build, "write /x: no space left on device"), "no_space");
+        assert_eq!(said(Call::Import, "archive/tar: invalid tar header"), "refused");
+        assert_eq!(said(Call::Import, "write /x: no space left on device"), "no_space");
+        assert_eq!(said(Call::Image, "context canceled"), "engine");
     }
 }

@@ -12,7 +12,7 @@
 //! | a terminal's logs wait for newlines and lose bytes | own request and own [`super::frames`], for exec too |
 //! | logs payloads at debug | [`super::LOG_CAP`], which telemetry must apply |
 //! | seconds in 32 bits for log times | not used; events take nanoseconds, by own request |
-//! | 32 bits for a build's memory | not used |
+//! | 32 bits for a build's memory | own request; pulls too, since an error in mid-stream loses what kind it is |
 //! | 304 is success, indistinguishably | that is what [`Engine`](super::Engine) promises |
 //! | one unknown word fails a whole list | [`super::wire`] |
 //! | a dropped exec goes on; a bad command is *output* and exit code 126 | documented in the trait; callers read `exec_inspect` |
@@ -32,6 +32,7 @@
 mod create;
 mod engine;
 mod error;
+mod image;
 mod stream;
 
 use std::fmt;

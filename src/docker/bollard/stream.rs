@@ -22,12 +22,20 @@ use crate::docker::frames::{FrameError, Frames};
 use crate::docker::transport::{Body, Permit, chain, empty, full};
 use crate::docker::wire;
 
-/// The longest line of the event stream: an event with all its labels has a few kB.
-const EVENT_BYTES_MAX: usize = 1 << 20;
+/// The longest line of a stream: an event with all its labels has a few kB, a build's output what people write.
+const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes read at once from an exec session: a terminal's screen.
 const READ_BYTES: usize = 16 * 1024;
 
-type Pieces = BoxStream<'static, EngineResult<Bytes>>;
+pub(super) type Pieces = BoxStream<'static, EngineResult<Bytes>>;
+
+/// How the engine took a request.
+pub(super) enum Exchange {
+    /// It does it, or has done it.
+    Answered(Response<Incoming>),
+    /// It does not, and says why.
+    Refused { status: u16, message: String },
+}
 
 impl Docker {
     /// Asks, and decodes the whole answer into a type of ours.
@@ -78,15 +86,25 @@ impl Docker {
         if upgrade {
             request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
         }
-        let request =
-            request.body(body).map_err(|error| EngineError::Refused(error.to_string()))?;
+        match self.exchange(request.body(body)).await? {
+            Exchange::Answered(response) => Ok(response),
+            Exchange::Refused { status, message } => Err(classify(call, status, &message)),
+        }
+    }
+
+    /// Sends a request; the head of the answer, or the whole of a refusal.
+    pub(super) async fn exchange(
+        &self,
+        request: Result<Request<Body>, http::Error>,
+    ) -> EngineResult<Exchange> {
+        let request = request.map_err(|error| EngineError::Refused(error.to_string()))?;
         let response = self.transport.send(request).await.map_err(error::of_transport)?;
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(response);
+            return Ok(Exchange::Answered(response));
         }
         let bytes = self.transport.read(response).await.map_err(error::of_transport)?;
-        Err(classify(call, status.as_u16(), &refusal(&bytes)))
+        Ok(Exchange::Refused { status: status.as_u16(), message: refusal(&bytes) })
     }
 
     /// Output of a container whose kind is known.
@@ -107,7 +125,7 @@ impl Docker {
     ) -> EngineResult<BoxStream<'static, EngineResult<EngineEvent>>> {
         let permit = self.transport.long().await.map_err(error::of_transport)?;
         let response = self.open(Call::Events, Method::GET, path, empty(), false).await?;
-        let lines = lines(body_bytes(response.into_body(), permit));
+        let lines = lines(body_bytes(response.into_body(), permit), End::IsAnError);
         let events = lines.try_filter_map(|line| async move {
             let event: wire::event::Event = wire::decode("event", &line)?;
             Ok(event.into_container_event()?.map(EngineEvent::Container))
@@ -139,7 +157,7 @@ impl Docker {
 }
 
 /// A body, piece by piece.
-fn body_bytes(body: Incoming, permit: Permit) -> Pieces {
+pub(super) fn body_bytes(body: Incoming, permit: Permit) -> Pieces {
     let broken = |error: hyper::Error| {
         EngineError::Unknown(format!("the answer broke off: {}", chain(&error)))
     };
@@ -159,9 +177,9 @@ fn held(
 }
 
 /// An error is the last item: what comes after an event that could not be read is not to be trusted.
-fn to_first_error<T: Send + 'static>(
-    items: impl Stream<Item = EngineResult<T>> + Send + 'static,
-) -> BoxStream<'static, EngineResult<T>> {
+pub(super) fn to_first_error<T: Send + 'static, E: Send + 'static>(
+    items: impl Stream<Item = Result<T, E>> + Send + 'static,
+) -> BoxStream<'static, Result<T, E>> {
     items
         .scan(false, |failed, item| {
             let over = std::mem::replace(failed, item.is_err());
@@ -193,9 +211,18 @@ fn chunks(pieces: Pieces, frames: Frames) -> BoxStream<'static, EngineResult<Log
     .boxed()
 }
 
-/// Lines of a stream that has no end of its own: its end is an error, and the last item.
-fn lines(pieces: Pieces) -> Pieces {
-    stream::unfold(Some((pieces, BytesMut::new())), |state| async move {
+/// What the end of a stream of lines means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// That all was said.
+    IsTheEnd,
+    /// It has none of its own: the last item is an error.
+    IsAnError,
+}
+
+/// The lines of a stream. An error is the last item.
+pub(super) fn lines(pieces: Pieces, end: End) -> Pieces {
+    stream::unfold(Some((pieces, BytesMut::new())), move |state| async move {
         let (mut pieces, mut buffer) = state?;
         let failed = |error: EngineError| Some((Err(error), None));
         loop {
@@ -204,13 +231,17 @@ fn lines(pieces: Pieces) -> Pieces {
                 buffer.advance(1);
                 return Some((Ok(line), Some((pieces, buffer))));
             }
-            if buffer.len() > EVENT_BYTES_MAX {
-                return failed(EngineError::Unreadable("an event of more than 1 MiB".to_owned()));
+            if buffer.len() > LINE_BYTES_MAX {
+                return failed(EngineError::Unreadable("a line of more than 1 MiB".to_owned()));
             }
             match pieces.next().await {
                 Some(Ok(piece)) => buffer.extend_from_slice(&piece),
                 Some(Err(error)) => return failed(error),
-                None => return failed(EngineError::Unknown("the event stream ended".to_owned())),
+                None if end == End::IsAnError => {
+                    return failed(EngineError::Unknown("the event stream ended".to_owned()));
+                }
+                None if buffer.is_empty() => return None,
+                None => return Some((Ok(buffer.freeze()), None)),
             }
         }
     })
@@ -227,11 +258,19 @@ mod tests {
 
     #[tokio::test]
     async fn lines_come_out_whole_however_they_came_in_and_the_end_is_an_error() {
-        let out: Vec<_> = lines(pieces(&["a", "b\nc\n", "", "d\n"])).collect().await;
+        let out: Vec<_> =
+            lines(pieces(&["a", "b\nc\n", "", "d\n"]), End::IsAnError).collect().await;
         let words: Vec<_> = out.iter().flatten().map(|line| line.to_vec()).collect();
         assert_eq!(words, [b"ab".to_vec(), b"c".to_vec(), b"d".to_vec()]);
         assert_eq!(out.last().unwrap().as_ref().unwrap_err().class(), "unknown");
         assert_eq!(out.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_one_leaves_no_line_behind() {
+        let out: Vec<_> = lines(pieces(&["a\nb"]), End::IsTheEnd).collect().await;
+        let words: Vec<_> = out.into_iter().map(|line| line.unwrap().to_vec()).collect();
+        assert_eq!(words, [b"a".to_vec(), b"b".to_vec()]);
     }
 
     #[tokio::test]

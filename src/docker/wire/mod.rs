@@ -7,6 +7,7 @@
 pub(super) mod container;
 pub(super) mod event;
 pub(super) mod object;
+pub(super) mod progress;
 mod readback;
 
 use serde::{Deserialize, Deserializer};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::{EngineError, EngineResult};
 
 /// `null` is the default: Go writes it for an empty list or map.
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

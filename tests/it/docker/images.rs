@@ -1,15 +1,12 @@
 //! Images and archives.
 
-use std::os::unix::fs::symlink;
-
 use bytes::Bytes;
 use chanop::container::ImageRef;
-use chanop::docker::{Engine, EngineError, tar_directory};
+use chanop::docker::{Engine, EngineError};
 use futures_util::StreamExt as _;
 use tar::{Builder, Header};
 
 use crate::support::engine::{TEST_LABEL, TestBed};
-use crate::support::image;
 
 fn archive(path: &str, content: &str, owner: u64) -> Bytes {
     let mut header = Header::new_gnu();
@@ -57,58 +54,6 @@ async fn an_archive_that_breaks_off_makes_no_image() {
     let stream = futures_util::stream::iter(pieces).boxed();
     let id = bed.docker.image_import_stream(stream, &tag, &[]).await.unwrap();
     assert_eq!(bed.docker.image(&tag).await.unwrap().unwrap().id, id);
-}
-
-#[tokio::test]
-async fn a_directory_is_built_into_an_image_with_its_links() {
-    let bed = TestBed::new().await;
-    let context = tempfile::tempdir().unwrap();
-    let root = context.path();
-    let base = bed.image.reference();
-    std::fs::write(root.join("word"), "from the context\n").unwrap();
-    symlink("word", root.join("link")).unwrap();
-    std::fs::write(
-        root.join("Dockerfile"),
-        format!("FROM {base}\nCOPY . /in/\nRUN test -L /in/link\n"),
-    )
-    .unwrap();
-    let tag = bed.image_name("build");
-    bed.docker.image_build(tar_directory(root).unwrap(), &tag).await.unwrap();
-    let mut config = bed.config("cat /in/link");
-    config.image = tag.to_string();
-    let id = bed.docker.create(&bed.name("built"), &config).await.unwrap();
-    bed.docker.start(&id).await.unwrap();
-    bed.docker.wait(&id).await.unwrap();
-    assert_eq!(bed.output(&id).await.0, "from the context\n");
-    bed.docker.remove(&id, true).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_build_that_fails_says_so_and_leaves_no_container_behind() {
-    let bed = TestBed::new().await;
-    // The base's label is on the build's own containers, and no layer is left of a build whose first step fails.
-    let base = bed.image_name("base");
-    let changes = [format!("LABEL {TEST_LABEL}={}", bed.mark()), "ENV PATH=/bin".to_owned()];
-    bed.docker.image_import(image::root(), &base, &changes).await.unwrap();
-    let dockerfile = format!("FROM {base}\nRUN echo going to fail; exit 3\n");
-    let error = bed
-        .docker
-        .image_build(archive("Dockerfile", &dockerfile, 0), &bed.image_name("bad"))
-        .await
-        .unwrap_err();
-    assert!(matches!(&error, EngineError::Refused(text) if text.contains("code: 3")), "{error}");
-    assert_eq!(bed.docker.list(TEST_LABEL, bed.mark()).await.unwrap(), vec![]);
-    let nonsense =
-        bed.docker.image_build(archive("Dockerfile", "NONSENSE", 0), &bed.image_name("bad")).await;
-    assert_eq!(nonsense.unwrap_err().class(), "refused");
-}
-
-#[tokio::test]
-async fn a_pull_from_where_nothing_listens_is_an_error() {
-    let bed = TestBed::new().await;
-    let reference = ImageRef::parse("localhost:1/chanop-test/nothing").unwrap();
-    let error = bed.docker.image_pull(&reference).await.unwrap_err();
-    assert!(error.to_string().contains("localhost:1"), "{error}");
 }
 
 #[tokio::test]

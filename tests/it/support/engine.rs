@@ -91,6 +91,11 @@ impl TestBed {
         name
     }
 
+    /// An image that the test pulls; it is removed in the end.
+    pub(crate) fn will_have(&self, reference: &ImageRef) {
+        self.images.lock().unwrap().push(reference.clone());
+    }
+
     /// A container of the test image that runs `cmd` with busybox' shell.
     pub(crate) fn config(&self, script: &str) -> ContainerConfig {
         ContainerConfig {

@@ -5,3 +5,4 @@ pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod mock_api;
 pub(crate) mod operator;
+pub(crate) mod registry;

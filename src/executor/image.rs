@@ -1,0 +1,196 @@
+//! Brings images: looks whether one is there, pulls or builds it, and tells meanwhile how far that is.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, pin_mut};
+
+use super::Means;
+use super::builds::{self, build_spec};
+use super::failure::of_engine;
+use crate::container::ImageRef;
+use crate::controller::effect::Call;
+use crate::controller::input::{Answer, Failure, Input, Seq};
+use crate::docker::Engine;
+use crate::docker::engine::ImageInfo;
+use crate::docker::image::{BuildError, BuildEvent, PullError, PullProgress, no_progress_for};
+use crate::resource::condition::Reason;
+use crate::resource::effective::{Build, PullPolicy};
+use crate::resource::merge::DEFAULT_IMAGE;
+use crate::world::image::{ImageProgress, ImageSource};
+
+/// A pull that stands still for so long has lost its registry: layers come in pieces, and an engine that unpacks tells of it.
+const PULL_PATIENCE: Duration = Duration::from_mins(2);
+/// A step of a build may compile for long without a word.
+const BUILD_PATIENCE: Duration = Duration::from_mins(30);
+/// Between two words about the progress: each may become a write of the store.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) async fn bring<E: Engine>(
+    means: &Means<E>,
+    seq: Seq,
+    call: &Call,
+    reference: &str,
+    source: &ImageSource,
+) -> Result<Answer, Failure> {
+    let image = ImageRef::parse(reference)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+    let there = look(means, call, &image).await?;
+    let found = match (source, there) {
+        (ImageSource::Registry(PullPolicy::Always), _) | (ImageSource::Registry(_), None)
+            if source.can_be_brought() =>
+        {
+            pull(means, seq, &image).await?;
+            look(means, call, &image).await?
+        }
+        (ImageSource::Build(build), None) => {
+            build_image(means, seq, build, &image).await?;
+            look(means, call, &image).await?
+        }
+        (_, there) => there,
+    };
+    let found = found.ok_or_else(|| missing(reference))?;
+    let normal = image.normal();
+    let digest = normal.as_ref().and_then(|normal| {
+        found
+            .digest_of(normal)
+            .map(|digest| format!("{}/{}@{digest}", normal.registry(), normal.repository()))
+    });
+    Ok(Answer::Image { id: found.id, digest })
+}
+
+async fn look<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    image: &ImageRef,
+) -> Result<Option<ImageInfo>, Failure> {
+    means.engine.image(image).await.map_err(|error| of_engine(call, error))
+}
+
+/// What a person can do where the operator may not.
+pub(super) fn missing(reference: &str) -> Failure {
+    let way_out = if reference == DEFAULT_IMAGE {
+        "make it with `chanop agent-image`, or name another in spec.image.ref"
+    } else {
+        "pullPolicy is Never: load or build it on the engine"
+    };
+    let message = format!("the engine has no image {reference}; {way_out}");
+    Failure::Refused(Reason::ImageMissing, message)
+}
+
+async fn pull<E: Engine>(means: &Means<E>, seq: Seq, image: &ImageRef) -> Result<(), Failure> {
+    let refused = |text: String| Failure::Refused(Reason::ImagePullBackOff, text);
+    let auth = means.credentials.find(image).await.map_err(|error| refused(error.to_string()))?;
+    let stream = no_progress_for(means.engine.image_pull(image, auth.as_ref()), PULL_PATIENCE);
+    pin_mut!(stream);
+    let mut teller = Teller::new(means, seq);
+    while let Some(step) = stream.next().await {
+        match step {
+            Ok(progress) => teller.tell(&of_pull(&progress)),
+            Err(PullError::NoSpace(text)) => return Err(Failure::NoSpace(text)),
+            Err(error) => return Err(refused(format!("{image}: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+async fn build_image<E: Engine>(
+    means: &Means<E>,
+    seq: Seq,
+    build: &Build,
+    image: &ImageRef,
+) -> Result<(), Failure> {
+    let refused = |text: String| Failure::Refused(Reason::ImageBuildFailed, text);
+    let (specs, wanted) = (means.specs_dir.clone(), build.clone());
+    let read = tokio::task::spawn_blocking(move || builds::context(&specs, &wanted));
+    let context = read.await.map_err(|error| refused(error.to_string()))?.map_err(refused)?;
+    let spec = build_spec(build);
+    if !image.as_str().ends_with(&format!(":{}", spec.content_hash(&context))) {
+        return Err(refused(format!(
+            "{} has changed since it was looked at; it is looked at again",
+            build.context
+        )));
+    }
+    let stream = no_progress_for(means.engine.image_build(&spec, &context, image), BUILD_PATIENCE);
+    pin_mut!(stream);
+    let mut teller = Teller::new(means, seq);
+    while let Some(step) = stream.next().await {
+        match step {
+            Ok(BuildEvent::Pulling(progress)) => teller.tell(&of_pull(&progress)),
+            Ok(BuildEvent::Line(line)) => teller.tell_step(&line),
+            Ok(BuildEvent::Built(_)) => {}
+            Err(BuildError::NoSpace(text)) => return Err(Failure::NoSpace(text)),
+            Err(BuildError::Failed { message, output }) => {
+                return Err(refused(format!("{message}\n{output}")));
+            }
+            Err(error) => return Err(refused(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn of_pull(progress: &PullProgress) -> ImageProgress {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    ImageProgress {
+        done: count(progress.layers_done),
+        total: count(progress.layers_total),
+        bytes: progress.bytes_current,
+        bytes_total: progress.bytes_total,
+    }
+}
+
+/// Tells the core how far it is, now and then.
+struct Teller<'a, E> {
+    means: &'a Means<E>,
+    seq: Seq,
+    told_at: Option<Duration>,
+}
+
+impl<'a, E> Teller<'a, E> {
+    const fn new(means: &'a Means<E>, seq: Seq) -> Self {
+        Self { means, seq, told_at: None }
+    }
+
+    fn tell(&mut self, progress: &ImageProgress) {
+        let now = self.means.clock.now().mono;
+        if self.told_at.is_some_and(|at| now.saturating_sub(at) < TELL_EVERY) {
+            return;
+        }
+        self.told_at = Some(now);
+        let progress = progress.clone();
+        // A full mailbox has more important news, and the next word says more.
+        let _said = self.means.progress.try_send(Input::Progressed { seq: self.seq, progress });
+    }
+
+    /// The older builder counts its steps itself: `Step 3/7 : RUN make`.
+    fn tell_step(&mut self, line: &str) {
+        let Some((done, total)) = step(line) else { return };
+        self.tell(&ImageProgress { done, total, ..ImageProgress::default() });
+    }
+}
+
+/// The steps that are done when this one begins, and all of them.
+fn step(line: &str) -> Option<(u32, u32)> {
+    let (counts, _) = line.strip_prefix("Step ")?.split_once(' ')?;
+    let (this, total) = counts.split_once('/')?;
+    Some((this.parse::<u32>().ok()?.saturating_sub(1), total.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_builds_steps_are_read_from_what_it_says() {
+        assert_eq!(step("Step 3/7 : RUN make"), Some((2, 7)));
+        for other in ["Step 3/7", "step 1/2 : x", "Step x/7 : y", " ---> Running in 1234"] {
+            assert_eq!(step(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_has_a_way_out() {
+        assert!(missing(DEFAULT_IMAGE).message().contains("chanop agent-image"));
+        assert!(missing("node:22").message().contains("pullPolicy is Never"));
+    }
+}
