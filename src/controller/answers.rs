@@ -65,13 +65,16 @@ impl Controller {
         match (call, answer) {
             (Call::Create { name: container, target }, Answer::Created(id)) => {
                 self.lanes.speed_up();
+                let found = self.world.images.get(&target.config.image);
+                let found = found.and_then(|image| image.found.as_ref());
+                let image_id = found.map_or_else(String::new, |found| found.id.clone());
                 let snapshot = Snapshot {
                     id: id.clone(),
                     name: container,
                     labels: target.config.labels.clone(),
                     state: ContainerState::Created,
                     created: now.wall,
-                    image_id: String::new(),
+                    image_id,
                     networks: None,
                     details: None,
                 };

@@ -95,6 +95,8 @@ impl Controller {
             | Reason::ShellDisabled
             | Reason::Paused
             | Reason::ImageMissing
+            | Reason::ImagePullBackOff
+            | Reason::ImageBuildFailed
             | Reason::NameConflict
             | Reason::Deleting => key.in_flight.is_none(),
             _ => false,

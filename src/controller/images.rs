@@ -56,7 +56,7 @@ impl Controller {
         let state = self.world.images.entry(reference.clone()).or_default();
         state.work = None;
         match answer {
-            Ok(Answer::Image { id, digest }) => {
+            Ok(Answer::Image { id, digest, brought: _ }) => {
                 let at = now.mono;
                 *state = ImageState {
                     found: Some(FoundImage { id: id.clone(), digest, at }),

@@ -110,6 +110,8 @@ pub enum Answer {
         id: String,
         /// `name@sha256:…`, where it came from a registry.
         digest: Option<String>,
+        /// Was it pulled or built by this call?
+        brought: bool,
     },
     /// What the host was seen to be.
     Facts(Facts),

@@ -166,6 +166,10 @@ impl Controller {
                 image_digest: self.digest_of(&seen.snapshot.image_id),
                 created: seen.snapshot.created,
             }),
+            image_work: desired
+                .and_then(|desired| desired.target.as_ref())
+                .and_then(|target| self.world.images.get(&target.config.image))
+                .and_then(|image| image.work.clone()),
             pending,
             overridden: self.world.suspended_by_hand(&object, now).cloned(),
             restarts: self.world.crashes.get(name).map_or(0, |crashes| crashes.count),
@@ -240,7 +244,7 @@ impl Controller {
             Some(pending) => condition(
                 ConditionType::UpToDate,
                 ConditionStatus::False,
-                Reason::UpdatePending,
+                pending.reason,
                 format!("{}: {}; waits: {}", pending.verb, pending.cause, pending.waits),
             ),
             None if running => condition(

@@ -14,6 +14,7 @@ use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::resource::condition::Condition;
 use crate::resource::effective::Effective;
 use crate::resource::{ResourceName, SourceRef};
+use crate::world::image::ImageWork;
 use crate::world::record::{EventRecord, Override};
 
 /// Everything, at one instant.
@@ -112,6 +113,8 @@ pub struct ChannelView {
     pub message: String,
     /// Its shell container.
     pub container: Option<ContainerView>,
+    /// Its image, while that is being pulled or built.
+    pub image_work: Option<ImageWork>,
     /// What is wanted and waits.
     pub pending: Option<PendingView>,
     /// Set by hand against the file.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
+use tracing::debug;
 
 use super::Means;
 use super::builds::{self, build_spec};
@@ -35,8 +36,9 @@ pub(super) async fn bring<E: Engine>(
 ) -> Result<Answer, Failure> {
     let image = ImageRef::parse(reference)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let there = look(means, call, &image).await?;
-    let found = match (source, there) {
+    let before = look(means, call, &image).await?;
+    let mut brought = true;
+    let found = match (source, before) {
         (ImageSource::Registry(PullPolicy::Always), _) | (ImageSource::Registry(_), None)
             if source.can_be_brought() =>
         {
@@ -45,9 +47,16 @@ pub(super) async fn bring<E: Engine>(
         }
         (ImageSource::Build(build), None) => {
             build_image(means, seq, build, &image).await?;
-            look(means, call, &image).await?
+            let built = look(means, call, &image).await?;
+            if let Some(built) = &built {
+                sweep(means, &image, &built.id).await;
+            }
+            built
         }
-        (_, there) => there,
+        (_, there) => {
+            brought = false;
+            there
+        }
     };
     let found = found.ok_or_else(|| missing(reference))?;
     let normal = image.normal();
@@ -56,7 +65,7 @@ pub(super) async fn bring<E: Engine>(
             .digest_of(normal)
             .map(|digest| format!("{}/{}@{digest}", normal.registry(), normal.repository()))
     });
-    Ok(Answer::Image { id: found.id, digest })
+    Ok(Answer::Image { id: found.id, digest, brought })
 }
 
 async fn look<E: Engine>(
@@ -127,6 +136,20 @@ async fn build_image<E: Engine>(
         }
     }
     Ok(())
+}
+
+/// Takes away what was built before for the same channel and is used by no container: the repository is chanop's own. What is
+/// in use, the engine keeps; it goes with the next build.
+async fn sweep<E: Engine>(means: &Means<E>, image: &ImageRef, keep: &str) {
+    let repository = image.as_str().rsplit_once(':').map_or(image.as_str(), |(name, _)| name);
+    let Ok(repository) = ImageRef::parse(repository) else { return };
+    let Ok(found) = means.engine.image_list(&repository).await else { return };
+    for id in found.iter().filter(|id| *id != keep) {
+        let Ok(id) = ImageRef::parse(id) else { continue };
+        if let Err(error) = means.engine.image_remove(&id).await {
+            debug!(image = %id, "an earlier build stays: {error}");
+        }
+    }
 }
 
 fn of_pull(progress: &PullProgress) -> ImageProgress {

@@ -156,7 +156,7 @@ async fn carry_out<E: Engine>(
     let subject = channel.map_or_else(|| "engine".to_owned(), |name| format!("channel/{name}"));
     let milliseconds = took.as_millis();
     match &answer {
-        Ok(_) if call.mutates() => {
+        Ok(answer) if call.mutates() || matches!(answer, Answer::Image { brought: true, .. }) => {
             info!(milliseconds, cause, "{subject}: {} done", call.word());
         }
         Ok(_) => debug!(milliseconds, cause, "{subject}: {}", call.word()),

@@ -77,6 +77,9 @@ pub struct ChannelStatus {
     /// Its shell container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
+    /// Its image, while that is being pulled or built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_work: Option<ImageWork>,
     /// What is wanted and waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -137,6 +140,22 @@ pub struct Container {
     pub image_digest: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// An image on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageWork {
+    /// `pull` or `build`.
+    pub verb: String,
+    /// Layers, or steps, that are done.
+    pub done: u32,
+    /// Layers, or steps, that are known of.
+    pub total: u32,
+    /// Bytes that have come.
+    pub bytes: u64,
+    /// Bytes of all layers whose size is known.
+    pub bytes_total: u64,
 }
 
 /// A change that waits.
@@ -468,6 +487,13 @@ pub(super) fn channel(it: &ChannelView, version: &str, with_origins: bool) -> Ch
                 image_id: it.image_id.clone(),
                 image_digest: it.image_digest.clone(),
                 created_at: it.created,
+            }),
+            image_work: it.image_work.as_ref().map(|it| ImageWork {
+                verb: it.verb.to_owned(),
+                done: it.progress.done,
+                total: it.progress.total,
+                bytes: it.progress.bytes,
+                bytes_total: it.progress.bytes_total,
             }),
             pending: it.pending.as_ref().map(|it| Pending {
                 action: it.action.clone(),

@@ -102,6 +102,8 @@ pub struct Pending {
     pub cause: String,
     /// For what it waits.
     pub waits: String,
+    /// The same in a word.
+    pub reason: Reason,
     /// When it is done all the same.
     pub forced_at: Option<Timestamp>,
     /// Does the time that it waits count? Not where it waits for a person, or only for the time itself.

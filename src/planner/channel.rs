@@ -373,6 +373,7 @@ impl Context<'_> {
                 cause: cause.to_owned(),
                 waits: "until the container is removed by hand".to_owned(),
                 forced_at: None,
+                reason: Reason::UpdatePending,
                 counts: false,
             });
             return step.recreating();
@@ -385,20 +386,22 @@ impl Context<'_> {
 
     /// Nothing is stopped for a container that could not be made.
     fn once_its_image_is_there(&self, stop: Step, target: &Target, cause: &str) -> Step {
-        let (mut step, waits) = match image::for_successor(self.world, target, self.now.mono) {
-            ImageStep::There => return stop,
-            ImageStep::Bring(action, why) => {
-                (Step::act(Reason::Running, action, why.clone()).ready(), why)
-            }
-            ImageStep::Wait { message, after, .. } => {
-                let step = Step::rest(ConditionStatus::True, Reason::Running, String::new());
-                let step = after.map_or(step.clone(), |after| step.wake_after(after));
-                (step.ready_as(Reason::Running), message)
-            }
-        };
+        let (mut step, reason, waits) =
+            match image::for_successor(self.world, target, self.now.mono) {
+                ImageStep::There => return stop,
+                ImageStep::Bring(action, why) => {
+                    let step = Step::act(Reason::Running, action, why.clone()).ready();
+                    (step, Reason::UpdatePending, why)
+                }
+                ImageStep::Wait { reason, message, after } => {
+                    let step = Step::rest(ConditionStatus::True, Reason::Running, String::new());
+                    let step = after.map_or(step.clone(), |after| step.wake_after(after));
+                    (step.ready_as(Reason::Running), reason, message)
+                }
+            };
         let cause = cause.to_owned();
         step.pending =
-            Some(Pending { verb: "recreate", cause, waits, forced_at: None, counts: true });
+            Some(Pending { verb: "recreate", cause, waits, reason, forced_at: None, counts: true });
         step.recreating()
     }
 
@@ -429,6 +432,7 @@ impl Context<'_> {
             cause: cause.to_owned(),
             waits: format!("shell open ({})", details.exec_ids.len()),
             forced_at,
+            reason: Reason::UpdatePending,
             counts: true,
         };
         let next = forced_at.map_or(IDLE_CHECK, |at| until(self.now.wall, at).min(IDLE_CHECK));
@@ -497,6 +501,7 @@ impl Context<'_> {
                     cause,
                     waits: "keepStopped".to_owned(),
                     forced_at: Some(due),
+                    reason: Reason::UpdatePending,
                     counts: false,
                 });
                 return step.wake_after(left);
@@ -523,6 +528,7 @@ impl Context<'_> {
                 cause: cause.to_owned(),
                 waits: "a file may still claim it".to_owned(),
                 forced_at: add(self.now.wall, grace.saturating_sub(age).as_secs()),
+                reason: Reason::UpdatePending,
                 counts: false,
             });
             return step.wake_after(grace.saturating_sub(age));

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::container::config::{Limits, LogConfig, MountConfig, NetworkMode, PortConfig};
 use crate::container::spec_hash::spec_hash;
-use crate::container::{ContainerConfig, Identity, ObjectName, label};
+use crate::container::{ContainerConfig, Identity, ImageRef, NormalImageRef, ObjectName, label};
 use crate::init::layout;
 use crate::resource::effective::{
     AgentCli, Effective, EnvValue, Image, Mount, Network, PullPolicy, User,
@@ -111,7 +111,7 @@ fn image_of(name: &ResourceName, image: &Image, facts: &Facts) -> (String, Image
             let made_here =
                 image.reference == DEFAULT_IMAGE && image.pull_policy == PullPolicy::IfNotPresent;
             let policy = if made_here { PullPolicy::Never } else { image.pull_policy };
-            (image.reference.clone(), ImageSource::Registry(policy))
+            (with_tag(&image.reference), ImageSource::Registry(policy))
         }
         Some(build) => {
             let hash = match facts.builds.get(build) {
@@ -131,6 +131,15 @@ fn entrypoint(command: &[String]) -> Vec<String> {
             .into_iter()
             .chain(command.iter().cloned())
             .collect(),
+    }
+}
+
+/// A name without a tag could be the beginning of an image's ID to an engine that has no image of that name.
+fn with_tag(reference: &str) -> String {
+    let normal = ImageRef::parse(reference).ok().and_then(|reference| reference.normal());
+    match normal.as_ref().and_then(NormalImageRef::tag) {
+        Some(tag) if !reference.ends_with(&format!(":{tag}")) => format!("{reference}:{tag}"),
+        _ => reference.to_owned(),
     }
 }
 

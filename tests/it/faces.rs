@@ -199,6 +199,7 @@ pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
         status: reason.as_str(),
         message: format!("{channel} is {reason}"),
         container: ready.then_some(container),
+        image_work: None,
         pending: None,
         overridden: None,
         restarts: 0,

@@ -1,6 +1,7 @@
 //! The operator as it is used: the built programs, on a real engine, judged from outside.
 
 mod frozen;
+mod image;
 mod killed;
 mod life;
 mod owner;

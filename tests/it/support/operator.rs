@@ -215,6 +215,8 @@ impl Ground {
         command.args(["operator", "--instance", &self.instance, "--owner", &owner]);
         command.arg("--specs").arg(self.path("specs")).arg("--state-dir").arg(state);
         command.arg("--secrets-dir").arg(self.path("secrets")).arg("--socket").arg(socket);
+        // Not the credentials of who runs the tests.
+        command.env("DOCKER_CONFIG", self.path("docker"));
         if let Some(engine) = &self.engine {
             command.arg("--docker-host").arg(format!("unix://{}", engine.display()));
         }
@@ -440,8 +442,10 @@ impl Drop for Ground {
         self.sweep(&["ps", "-aq", "--filter", &name], &["rm", "-f"]);
         self.sweep(&["network", "ls", "-q", "--no-trunc", "--filter", &name], &["network", "rm"]);
         self.sweep(&["volume", "ls", "-q", "--filter", &name], &["volume", "rm"]);
-        let images = format!("reference=*{}*", self.instance);
-        self.sweep(&["image", "ls", "-q", "--filter", &images], &["image", "rm", "-f"]);
+        for images in ["reference=*{}*", "reference=*/*{}*"] {
+            let images = images.replace("{}", &self.instance);
+            self.sweep(&["image", "ls", "-q", "--filter", &images], &["image", "rm", "-f"]);
+        }
         let _ = fs::remove_dir_all(Path::new("/run/chanop").join(&self.instance));
     }
 }

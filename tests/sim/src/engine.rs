@@ -347,7 +347,7 @@ impl Engine {
         }
         self.images.insert(reference.to_owned());
         self.push(None);
-        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None })
+        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None, brought: !there })
     }
 
     fn list(&self, instance: &ResourceName) -> Vec<Snapshot> {
