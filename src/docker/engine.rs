@@ -104,7 +104,7 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         since: Timestamp,
     ) -> BoxStream<'static, EngineResult<EngineEvent>>;
 
-    /// The image's ID and configuration, `None` when the engine has none of that reference.
+    /// The image's ID and configuration, `None` when the engine has none of that reference. An ID counts when it is whole.
     fn image(
         &self,
         reference: &ImageRef,

@@ -196,6 +196,8 @@ impl Engine for Docker {
     }
 
     async fn image(&self, reference: &ImageRef) -> EngineResult<Option<ImageInfo>> {
+        // By its normal form: of a name that it does not have, the engine takes the beginning of an ID for an answer.
+        let reference = reference.normal().map_or_else(|| reference.clone(), |it| it.to_ref());
         match self.ask::<Image>(Call::Image, &format!("/images/{reference}/json")).await {
             Ok(image) => Ok(Some(image.into())),
             Err(EngineError::NotFound(_)) => Ok(None),

@@ -63,17 +63,21 @@ impl Ignore {
     }
 
     /// What is said of `path`, which lies in a directory of which `parent` is said.
+    ///
+    /// A pattern that would change nothing is not tried, and so not remembered for what lies below either: as Docker does.
     pub(super) fn judge(&self, parent: &Verdict, path: &str) -> Verdict {
+        let mut verdict =
+            Verdict { matched: Vec::with_capacity(self.patterns.len()), excluded: false };
         let above = parent.matched.iter().copied().chain(std::iter::repeat(false));
-        let matched: Vec<bool> = self
-            .patterns
-            .iter()
-            .zip(above)
-            .map(|(pattern, above)| above || pattern.matches(path))
-            .collect();
-        let last = self.patterns.iter().zip(&matched).rfind(|(_, matched)| **matched);
-        let excluded = last.is_some_and(|(pattern, _)| !pattern.exception);
-        Verdict { matched, excluded }
+        for (pattern, above) in self.patterns.iter().zip(above) {
+            let changes = pattern.exception == verdict.excluded;
+            let matched = above || (changes && pattern.matches(path));
+            if matched {
+                verdict.excluded = !pattern.exception;
+            }
+            verdict.matched.push(matched);
+        }
+        verdict
     }
 
     /// May an exception take back something in this directory, which is left out?

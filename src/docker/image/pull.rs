@@ -223,7 +223,7 @@ type Sort = fn(String) -> PullError;
 /// words first, since texts are put together from several.
 const WORDS: &[(Sort, &[&str])] = &[
     (PullError::NoSpace, &["no space left on device", "disk quota exceeded"]),
-    (PullError::RateLimited, &["toomanyrequests", "too many requests", "rate limit"]),
+    (PullError::RateLimited, &["toomanyrequests", "too many requests", "rate limit", "http 429"]),
     (
         PullError::Denied,
         &[
@@ -231,10 +231,13 @@ const WORDS: &[(Sort, &[&str])] = &[
             "authentication required",
             "no basic auth credentials",
             "access denied",
+            ": denied",
             "access to the resource is denied",
             "incorrect username or password",
             "invalid username/password",
             "403 forbidden",
+            "http 401",
+            "http 403",
             "access forbidden",
         ],
     ),
@@ -261,6 +264,9 @@ const WORDS: &[(Sort, &[&str])] = &[
             "502 bad gateway",
             "503 service unavailable",
             "504 gateway",
+            "http 502",
+            "http 503",
+            "http 504",
         ],
     ),
     (
@@ -273,7 +279,7 @@ const WORDS: &[(Sort, &[&str])] = &[
             "no matching manifest",
             "not found",
             "does not exist",
-            "404",
+            "http 404",
         ],
     ),
 ];
@@ -281,7 +287,8 @@ const WORDS: &[(Sort, &[&str])] = &[
 impl PullError {
     /// What an error in the middle of a pull means.
     pub(in crate::docker) fn of_text(message: &str) -> Self {
-        let words = message.to_ascii_lowercase();
+        // Causes stand behind colons; now the first one does, too.
+        let words = format!(": {}", message.to_ascii_lowercase());
         let row = WORDS.iter().find(|(_, parts)| parts.iter().any(|part| words.contains(part)));
         row.map_or(Self::Failed as Sort, |(sort, _)| *sort)(clip(message, 200))
     }
@@ -457,8 +464,10 @@ mod tests {
             ("toomanyrequests: You have reached your pull rate limit.", "rate_limited"),
             ("failed to register layer: write /x: no space left on device", "no_space"),
             ("received unexpected HTTP status: 503 Service Unavailable", "unreachable"),
-            ("filesystem layer verification failed for digest sha256:aa", "failed"),
+            ("filesystem layer verification failed for digest sha256:404a", "failed"),
             ("unexpected EOF", "unreachable"),
+            ("denied", "denied"),
+            ("open /var/lib/docker/x: permission denied", "failed"),
         ] {
             let line = serde_json::json!({ "errorDetail": { "message": text }, "error": text });
             let error = PullFold::default().fold(line.to_string().as_bytes()).unwrap_err();

@@ -31,6 +31,9 @@ async fn an_imported_image_has_what_was_said_of_it() {
     assert!(found.env.contains(&"A=1".to_owned()));
     assert_eq!(found.labels.get(TEST_LABEL).map(String::as_str), Some(bed.mark()));
     assert_eq!(bed.docker.image_list(&tag).await.unwrap(), [id.as_str()]);
+    // A shorter one is a name, and not this image's.
+    let short = ImageRef::parse(&id["sha256:".len()..][..12]).unwrap();
+    assert_eq!(bed.docker.image(&short).await.unwrap(), None);
     let by_id = ImageRef::parse(&id).unwrap();
     assert_eq!(bed.docker.image(&by_id).await.unwrap().unwrap().id, id);
     bed.docker.image_remove(&tag).await.unwrap();

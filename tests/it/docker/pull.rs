@@ -14,7 +14,7 @@ use chanop::docker::{self, Engine as _};
 use futures_util::StreamExt as _;
 
 use crate::support::engine::TestBed;
-use crate::support::registry::{Doors, NAME, PASSWORD, Registry, Stalling, reference_at};
+use crate::support::registry::{Doors, NAME, PASSWORD, Registry, Stalling, reference_at, refusing};
 
 /// Longer than any pull from loopback takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -147,8 +147,10 @@ async fn a_registry_that_stops_in_mid_layer_is_given_up_and_pulled_from_later() 
         "{text}"
     );
     assert_eq!(bed.docker.image(&reference).await.unwrap(), None);
-    drop(pull);
+    // The engine has heard of it: what it still hears from the registry leads to nothing.
     proxy.open();
+    proxy.left_alone().await;
+    assert_eq!(bed.docker.image(&reference).await.unwrap(), None);
     seen(bed.docker.image_pull(&reference, None)).await;
     assert!(bed.docker.image(&reference).await.unwrap().is_some());
     assert!(proxy.passed() > 8 * MIB as u64);
@@ -171,6 +173,35 @@ async fn an_image_that_is_removed_while_its_pull_waits_is_an_error_and_no_image(
     let error = finish(pull).await.unwrap_err();
     assert!(matches!(error, PullError::NotFound(_)), "{error}");
     assert_eq!(bed.docker.image(&reference).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_registry_refuses_is_told_apart() {
+    let bed = TestBed::new().await;
+    for (status, body, class) in [
+        (
+            "429 Too Many Requests",
+            r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#,
+            "rate_limited",
+        ),
+        ("503 Service Unavailable", "", "unreachable"),
+        (
+            "500 Internal Server Error",
+            r#"{"errors":[{"code":"UNKNOWN","message":"oops"}]}"#,
+            "unreachable",
+        ),
+        (
+            "403 Forbidden",
+            r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#,
+            "denied",
+        ),
+        ("404 Not Found", "<html>", "not_found"),
+        ("200 OK", "{}", "failed"),
+    ] {
+        let address = refusing(status, body).await;
+        let error = failure(bed.docker.image_pull(&reference_at(address, "app:1"), None)).await;
+        assert_eq!(error.class(), class, "{status}: {error}");
+    }
 }
 
 #[tokio::test]

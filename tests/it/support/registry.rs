@@ -187,6 +187,8 @@ fn noise(bytes: usize) -> Bytes {
 pub(crate) struct Stalling {
     pub(crate) address: SocketAddr,
     passed: Arc<AtomicU64>,
+    /// Each connection has one beside ours.
+    connections: Arc<()>,
     limit: tokio::sync::watch::Sender<u64>,
 }
 
@@ -199,9 +201,12 @@ impl Stalling {
         let passed = Arc::new(AtomicU64::new(0));
         let (open, limit) = tokio::sync::watch::channel(limit);
         let counted = Arc::clone(&passed);
+        let connections = Arc::new(());
+        let weak = Arc::downgrade(&connections);
         spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (limit, counted) = (limit.clone(), Arc::clone(&counted));
+                let connection = weak.upgrade();
                 spawn(async move {
                     let Ok(server) = TcpStream::connect(upstream).await else { return };
                     let (mut from_client, to_client) = client.into_split();
@@ -209,15 +214,26 @@ impl Stalling {
                     let asked = tokio::io::copy(&mut from_client, &mut to_server);
                     let answered = hand_on(from_server, to_client, limit, counted);
                     tokio::select! { _ = asked => {}, () = answered => {} }
+                    drop(connection);
                 });
             }
         });
-        Self { address, passed, limit: open }
+        Self { address, passed, connections, limit: open }
     }
 
     /// Bytes of answers that were handed on, over all connections.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody is connected any more.
+    pub(crate) async fn left_alone(&self) {
+        let left = async {
+            while Arc::strong_count(&self.connections) > 1 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, left).await.expect("the engine hangs up");
     }
 
     /// Hands on everything from now on.
@@ -242,6 +258,36 @@ async fn hand_on(
             return;
         }
     }
+}
+
+/// A registry that answers every manifest with this status and text.
+pub(crate) async fn refusing(status: &'static str, body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    // What is no HTTP is the engine's attempt at TLS.
+                    if !matches!(client.read_buf(&mut request).await, Ok(1..))
+                        || !request.first().is_some_and(u8::is_ascii_uppercase)
+                    {
+                        return;
+                    }
+                }
+                let manifest = String::from_utf8_lossy(&request).contains("/manifests/");
+                let (status, body) = if manifest { (status, body) } else { ("200 OK", "{}") };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\
+                     Docker-Distribution-Api-Version: registry/2.0\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = client.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    address
 }
 
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
