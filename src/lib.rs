@@ -1,5 +1,6 @@
 //! chanop: a reconciling operator for AI-agent channels on plain Docker.
 
+pub mod claude;
 pub mod cli;
 pub mod clock;
 pub mod config;

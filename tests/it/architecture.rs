@@ -16,6 +16,11 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["clock", "config"], "sets up logging once, with our clock's time"),
     ("supervisor", &[], "knows tasks, not what they do"),
     ("container", &[], "what a container is made from and how it is named"),
+    (
+        "claude",
+        &[],
+        "what the CLI says, and how it is called: words and rules, whoever reads the bytes",
+    ),
     ("world", &["container", "init"], "state as data; of init, the layout that both sides know"),
     ("planner", &["container", "world", "init"], "pure: what should be done, from the world alone"),
     (
@@ -63,6 +68,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         "cli",
         &[
             "container",
+            "claude",
             "world",
             "planner",
             "controller",
@@ -118,7 +124,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms that are pure, so that the same code runs under the simulator.
-const PURE: &[&str] = &["resource", "container", "world", "planner", "controller"];
+const PURE: &[&str] = &["resource", "container", "claude", "world", "planner", "controller"];
 /// What has no place in them.
 const IMPURE: &[&str] = &[
     "tokio",

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod claude;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod contract;
