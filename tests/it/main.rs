@@ -41,3 +41,5 @@ mod specs;
 mod store;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transcript;
