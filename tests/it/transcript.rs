@@ -31,7 +31,7 @@ fn transcript(arguments: &[&str], input: &[u8]) -> Output {
     output
 }
 
-fn check(arguments: &[&str], input: &[u8], expected: Expect) {
+fn check(arguments: &[&str], input: &[u8], expected: &Expect) {
     let output = transcript(arguments, input);
     let mut seen = String::from_utf8(output.stdout).unwrap();
     for line in String::from_utf8(output.stderr).unwrap().lines() {
@@ -45,7 +45,7 @@ fn a_run_that_succeeded_is_told_in_a_few_lines() {
     check(
         &["tool_task_subagent.jsonl", "--exit-code", "0"],
         b"",
-        expect![[r#"
+        &expect![[r#"
         Succeeded
           exit      0
           session   4442b719-bef6-4285-8472-7d3fea8a830e
@@ -72,7 +72,7 @@ fn a_run_that_failed_is_read_all_the_same() {
     check(
         &["oauth_ratelimit_rejected.jsonl", "--exit-code", "1"],
         b"",
-        expect![[r"
+        &expect![[r"
         RateLimited
           exit      1
           session   53b8a50d-00a3-43e9-ad07-fd6099aa3936
@@ -92,7 +92,7 @@ fn a_run_that_failed_is_read_all_the_same() {
     check(
         &["sigkill_during_tool.jsonl", "--exit-code", "137", "--oom"],
         b"",
-        expect![[r#"
+        &expect![[r#"
         OomKilled
           exit      137
           session   fffe3aa8-9dec-4289-8e18-bf36062a8b6f
@@ -116,7 +116,7 @@ fn json_has_the_names_that_are_promised() {
     check(
         &["max_turns.jsonl", "--exit-code=1", "-o", "json"],
         b"",
-        expect![[r#"
+        &expect![[r#"
         {
           "class": {
             "name": "MaxTurns"
@@ -207,7 +207,7 @@ fn standard_error_says_why_nothing_was_printed() {
     check(
         &["-", "--exit-code", "1", "--stderr", stderr],
         b"",
-        expect![[r"
+        &expect![[r"
         BadInvocation
           why       error: unknown option '--x\u{1b}[2J'
           exit      1
@@ -227,7 +227,7 @@ fn what_cannot_be_read_is_one_line_and_an_error() {
     check(
         &["no-such.jsonl"],
         b"",
-        expect![[r"
+        &expect![[r"
         ! chanop: failed to read no-such.jsonl: No such file or directory (os error 2)
         exit 1
     "]],
@@ -235,7 +235,7 @@ fn what_cannot_be_read_is_one_line_and_an_error() {
     check(
         &["."],
         b"",
-        expect![[r"
+        &expect![[r"
         ! chanop: failed to read .: Is a directory (os error 21)
         exit 1
     "]],
@@ -243,7 +243,7 @@ fn what_cannot_be_read_is_one_line_and_an_error() {
     check(
         &["text.jsonl", "--stderr", "no-such"],
         b"",
-        expect![[r"
+        &expect![[r"
         ! chanop: failed to read no-such: No such file or directory (os error 2)
         exit 1
     "]],
