@@ -1,6 +1,6 @@
 //! The CLI's events: what one line of `stream-json` says, as far as chanop has a use for it.
 //!
-//! Decoding is tolerant (see [`decode`]): a type that is not known is [`Said::Other`], an unknown field is skipped, and a
+//! Decoding is tolerant (see [`decode()`]): a type that is not known is [`Said::Other`], an unknown field is skipped, and a
 //! known field in another shape than known is left out and named in [`StreamEvent::odd`], while the rest of the event counts.
 //! The specific results that repeat a tool's output (`tool_use_result`) are never copied.
 

@@ -1,6 +1,6 @@
 //! The CLI's objects as far as they are wanted, cut into fields and not read yet.
 //!
-//! Names and shapes only; [`super::decode`] reads the fields. Lists and maps are looked at up to a bound, and the rest is skipped.
+//! Names and shapes only; [`super::decode()`] reads the fields. Lists and maps are looked at up to a bound, and the rest is skipped.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -135,7 +135,7 @@ impl Fold {
             Said::Assistant(assistant) => {
                 self.assistant(assistant, event.parent_tool_use_id.is_some());
             }
-            Said::User(user) => self.user(user),
+            Said::User(user) => self.user(user, event.parent_tool_use_id.is_some()),
             Said::Result(result) => self.result(result),
             Said::ApiRetry(retry) => {
                 self.retries.total += 1;
@@ -264,9 +264,10 @@ impl Fold {
         }
     }
 
-    fn user(&mut self, user: &User) {
+    fn user(&mut self, user: &User, of_subagent: bool) {
         for result in &user.results {
-            self.went_on = true;
+            // A subagent in the background works on after the result; it is pending, and no turn.
+            self.went_on |= !of_subagent;
             self.tool_results += 1;
             self.answered(result);
         }

@@ -221,6 +221,12 @@ fn a_deadline_after_the_last_word_takes_nothing_back() {
         OutcomeClass::Killed { signal: 15 }
     );
     assert_eq!(run(&[INIT, BACKGROUND, SUCCESS], &exit(0)).class, OutcomeClass::Succeeded);
+    // A subagent's words after the result begin no turn.
+    let subagent = USE.replace(":null", ":\"a\"");
+    let answer = r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":""}]},"parent_tool_use_id":"a"}"#;
+    let lines = [INIT, BACKGROUND, SUCCESS, subagent.as_str(), answer];
+    assert_eq!(run(&lines, &exit(0)).class, OutcomeClass::Succeeded);
+    assert_eq!(run(&lines, &late).class, OutcomeClass::Deadline);
     // Interrupted by us, and it could still say so.
     let aborted = r#"{"type":"result","subtype":"error_during_execution","is_error":true,"terminal_reason":"aborted_tools"}"#;
     assert_eq!(run(&[INIT, aborted], &late).class, OutcomeClass::Deadline);
