@@ -34,6 +34,7 @@ mod shell;
 mod suspend;
 mod target;
 mod terminal;
+mod transcript;
 pub mod validate;
 mod version;
 mod work_dir;
@@ -194,6 +195,13 @@ Examples:
     /// Print the script that completes commands in a shell
     #[command(hide = true)]
     Completion(completion::CompletionArgs),
+    /// Show what chanop makes of a transcript of the agent's CLI
+    #[command(hide = true)]
+    #[command(after_help = "\
+Examples:
+  chanop transcript run.jsonl --exit-code 0
+  chanop transcript - -o json < run.jsonl")]
+    Transcript(transcript::TranscriptArgs),
     /// Make the demo image from a static busybox, without any registry
     #[command(hide = true)]
     DemoImage(DemoImageArgs),
@@ -270,6 +278,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Version => block_on(version::run(context)),
         Command::Schema(args) => Ok(schema::run(&args, printer)),
         Command::Completion(args) => Ok(completion::run(&args, printer)),
+        Command::Transcript(args) => transcript::run(&args, printer),
         Command::DemoImage(args) => block_on(async {
             let endpoint = endpoint(context, args.docker_host)?;
             let engine = Docker::connect(&endpoint).await?;

@@ -16,7 +16,11 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["clock", "config"], "sets up logging once, with our clock's time"),
     ("supervisor", &[], "knows tasks, not what they do"),
     ("container", &[], "what a container is made from and how it is named"),
-    ("claude", &[], "how the agent's CLI is called and what it says, in resource's words"),
+    (
+        "claude",
+        &[],
+        "how the CLI is called and what it says: words and rules, whoever reads the bytes",
+    ),
     ("world", &["container", "init"], "state as data; of init, the layout that both sides know"),
     ("planner", &["container", "world", "init"], "pure: what should be done, from the world alone"),
     (
@@ -64,6 +68,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         "cli",
         &[
             "container",
+            "claude",
             "world",
             "planner",
             "controller",

@@ -12,6 +12,8 @@ mod architecture;
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod claude;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod contract;
@@ -45,3 +47,5 @@ mod specs;
 mod store;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transcript;
