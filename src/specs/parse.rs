@@ -289,12 +289,21 @@ mod tests {
         assert_eq!(codes(&CHANNEL.replace("spec:", "spec: &s")), [""; 0]);
     }
 
+    #[test]
+    fn a_lone_carriage_return_ends_a_line_as_yaml_says() {
+        let text = "\rspec:\n  mounts: ---\nkind: Channel\n\rkind: Channel\n";
+        let lines: Vec<u32> =
+            parse_file("a.yaml", text).violations.iter().map(|violation| violation.line).collect();
+        assert!(lines.contains(&6), "{lines:?}");
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic_and_no_place_lies_outside(
             text in "([-?:,{}&*!|>%@`'\"#a-zé \\[\\]\t\r\n]|---\n|kind: Channel\n|spec:\n|  mounts: |: |\n  - ){0,60}"
         ) {
-            let lines = u32::try_from(text.lines().count()).unwrap();
+            // In YAML a lone carriage return ends a line as well.
+            let lines = u32::try_from(text.split(['\n', '\r']).count()).unwrap();
             for violation in parse_file("a.yaml", &text).violations {
                 prop_assert!(violation.line <= lines + 1, "{violation}");
                 let _either = locate(&text, violation.line, "spec.mounts[0]");
