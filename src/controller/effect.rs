@@ -152,7 +152,7 @@ impl Call {
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
-            Self::Image { source, .. } => source.verb(),
+            Self::Image { .. } => "image",
             Self::Probe(_) => "probe",
         }
     }

@@ -155,17 +155,21 @@ async fn carry_out<E: Engine>(
     (means.observer)(call.word(), code, took.as_secs_f64());
     let subject = channel.map_or_else(|| "engine".to_owned(), |name| format!("channel/{name}"));
     let milliseconds = took.as_millis();
+    let verb = match call {
+        Call::Image { source, .. } => source.verb(),
+        call => call.word(),
+    };
     match &answer {
         Ok(answer) if call.mutates() || matches!(answer, Answer::Image { brought: true, .. }) => {
-            info!(milliseconds, cause, "{subject}: {} done", call.word());
+            info!(milliseconds, cause, "{subject}: {verb} done");
         }
-        Ok(_) => debug!(milliseconds, cause, "{subject}: {}", call.word()),
+        Ok(_) => debug!(milliseconds, cause, "{subject}: {verb}"),
         Err(Failure::NotFound(_)) if !call.mutates() => {
-            debug!(milliseconds, cause, "{subject}: {} found nothing", call.word());
+            debug!(milliseconds, cause, "{subject}: {verb} found nothing");
         }
         Err(failure) => {
             let error = failure.message();
-            warn!(milliseconds, cause, error, "{subject}: {} failed", call.word());
+            warn!(milliseconds, cause, error, "{subject}: {verb} failed");
         }
     }
     answer

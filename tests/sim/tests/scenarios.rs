@@ -319,7 +319,7 @@ fn an_image_that_nobody_has_is_tried_by_the_schedule_whatever_events_come() {
     sim.write("a", Spec { image: "img-missing:1", ..Spec::default() });
     sim.run_for(300 * SECOND);
     assert_eq!(sim.count(Duration::ZERO, "create", Some("a")), 1);
-    assert!((2..=12).contains(&sim.count(Duration::ZERO, "pull", None)));
+    assert!((2..=12).contains(&sim.count(Duration::ZERO, "image", None)));
     assert_eq!(status(&sim, "a"), "ImagePullBackOff");
     sim.engine.images.insert("img-missing:1".to_owned());
     sim.request(Request::Reconcile(Some(target("a"))));
@@ -333,7 +333,7 @@ fn an_image_of_many_channels_is_pulled_once() {
         sim.write(channel, Spec { image: IMAGE_REMOTE, ..Spec::default() });
     }
     assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
-    assert_eq!(sim.count(Duration::ZERO, "pull", None), 1);
+    assert_eq!(sim.count(Duration::ZERO, "image", None), 1);
     sound(&sim);
 }
 
@@ -347,7 +347,7 @@ fn what_runs_is_kept_until_the_image_of_its_successor_is_there() {
     assert_eq!((id(&sim, "a"), sim.is_ready("a")), (first.clone(), true));
     let pending = sim.channel("a").and_then(|view| view.pending.clone()).expect("it waits");
     assert!(pending.waits.contains("the registry does not answer"), "{pending:?}");
-    assert!(sim.count(Duration::ZERO, "pull", None) <= 7, "more and more slowly");
+    assert!(sim.count(Duration::ZERO, "image", None) <= 7, "more and more slowly");
     // It ends by itself: the old one is started again.
     sim.engine.kill(&first, 137);
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
@@ -363,7 +363,7 @@ fn what_runs_is_kept_until_the_image_of_its_successor_is_there() {
 #[test]
 fn a_pull_that_stands_still_holds_up_nobody_else() {
     let mut sim = Sim::new(1);
-    sim.fates.push_back(("pull", Fate::Hangs));
+    sim.fates.push_back(("image", Fate::Hangs));
     sim.write("a", Spec { image: IMAGE_REMOTE, ..Spec::default() });
     sim.write("b", Spec::default());
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("b")));
