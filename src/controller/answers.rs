@@ -65,7 +65,8 @@ impl Controller {
         match (call, answer) {
             (Call::Create { name: container, target }, Answer::Created(id)) => {
                 self.lanes.speed_up();
-                let found = self.world.images.get(&target.config.image);
+                self.image_served(name);
+                let found = self.world.images.get(&target.wanted_image());
                 let found = found.and_then(|image| image.found.as_ref());
                 let image_id = found.map_or_else(String::new, |found| found.id.clone());
                 let snapshot = Snapshot {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backoff::{CRASH_RESET, crash_wait};
 use super::effect::{Call, Effect};
 use super::input::Seq;
 use super::key::{InFlight, MustRead};
 use super::lanes::timeout_of;
 use super::{Controller, Sent};
-use crate::container::ContainerState;
-use crate::planner::action::Want;
+use crate::container::{ContainerId, ContainerState};
+use crate::planner::action::{WaitClock, Want};
 use crate::planner::{Action, Step, Wake, plan_channel};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::{Now, ObjectRef, ResourceName};
@@ -164,15 +165,17 @@ impl Controller {
         }
         let Some(row) = self.world.inventory.get_mut(&object) else { return };
         let before = row.clone();
-        let waits = step.pending.as_ref().is_some_and(|pending| pending.counts);
+        let clock = step.pending.as_ref().map_or(WaitClock::Off, |pending| pending.clock);
         let stopping = step
             .want
             .as_ref()
             .is_some_and(|want| matches!(want.action, Action::Inspect(_) | Action::Stop { .. }));
-        if waits {
-            row.pending_since.get_or_insert(now.wall);
-        } else if settled && !stopping {
-            row.pending_since = None;
+        match clock {
+            WaitClock::Runs => {
+                row.pending_since.get_or_insert(now.wall);
+            }
+            WaitClock::Off if settled && !stopping => row.pending_since = None,
+            WaitClock::Off | WaitClock::Stands => {}
         }
         if row.gone_since.is_some() && exited {
             row.stopped_at.get_or_insert(now.wall);
@@ -216,10 +219,15 @@ impl Controller {
             self.wake_at(name, gate.until);
             return;
         }
-        if let Action::BringImage { reference, source } = want.action {
-            self.bring_image(&reference, source, want.cause);
-            return;
-        }
+        let want = match want {
+            Want { action: Action::LookForImage(image), cause } => {
+                return self.look_for_image(image, cause);
+            }
+            Want { action: Action::BringImage(image), cause } => {
+                return self.bring_image(image, cause);
+            }
+            want => want,
+        };
         if let Some(id) = want.action.is_read_through() {
             let made_here = matches!(want.action, Action::Start(_))
                 && self.world.observed.get(id).is_some_and(|seen| seen.made_here);
@@ -229,16 +237,20 @@ impl Controller {
                 return;
             }
         }
-        if recreate {
-            self.remember_drift(name);
+        if recreate && let Some(until) = self.mend_again_at(now, name) {
+            self.wake_at(name, until);
+            return;
         }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
-            Action::Start(id) => Call::Start { id, target: self.target_of(name) },
+            Action::Start(id) => Call::Start { target: self.prepared_for(name, &id), id },
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
             Action::Remove { id, force } => Call::Remove { id, force },
             Action::Update { id, limits } => Call::Update { id, limits },
-            Action::BringImage { .. } | Action::Inspect(_) | Action::Forget => return,
+            Action::LookForImage(_)
+            | Action::BringImage(_)
+            | Action::Inspect(_)
+            | Action::Forget => return,
         };
         // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
         if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
@@ -248,24 +260,39 @@ impl Controller {
         self.dispatch(name, call, want.cause);
     }
 
-    fn target_of(&self, name: &ResourceName) -> Option<Arc<Target>> {
-        self.world.desired.channels.get(name).and_then(|desired| desired.target.clone())
+    /// What a container was made from, where that is known: one that serves until its successor can be made is started as it is.
+    fn prepared_for(&self, name: &ResourceName, id: &ContainerId) -> Option<Arc<Target>> {
+        let target = self.world.desired.channels.get(name)?.target.clone()?;
+        let seen = self.world.observed.get(id)?;
+        let hash = seen.snapshot.labels.get(crate::container::label::SPEC_HASH);
+        (hash == Some(&target.hash)).then_some(target)
     }
 
     /// A container of the right hash is to be made anew for these fields: should the next one show them too, it is the
-    /// engine that reports them so.
-    fn remember_drift(&mut self, name: &ResourceName) {
-        let Some(seen) = self.world.observed.shell_of(name) else { return };
-        let Some(target) =
-            self.world.desired.channels.get(name).and_then(|desired| desired.target.as_ref())
-        else {
-            return;
-        };
-        let hash = seen.snapshot.labels.get(crate::container::label::SPEC_HASH);
-        if hash == Some(&target.hash) {
-            let fields = crate::planner::difference::drift_fields(target, seen);
-            self.keys.entry(name.clone()).or_default().drift_tried = fields;
+    /// engine that reports them so. Whoever changes each new one again is not fought more and more often: then it answers
+    /// when the next may be made.
+    fn mend_again_at(&mut self, now: Now, name: &ResourceName) -> Option<Duration> {
+        let seen = self.world.observed.shell_of(name)?;
+        let target = self.world.desired.channels.get(name)?.target.as_ref()?;
+        if seen.snapshot.labels.get(crate::container::label::SPEC_HASH) != Some(&target.hash) {
+            return None;
         }
+        let running = seen.state() == ContainerState::Running;
+        let fields = crate::planner::difference::drift_fields(target, seen);
+        let key = self.keys.entry(name.clone()).or_default();
+        // Once for its stop; its removal belongs to that.
+        if running && !fields.is_empty() {
+            let (last, count) = key.mended.unwrap_or((now.mono, 0));
+            let again = now.mono.saturating_sub(last) < CRASH_RESET;
+            let count = if again { count + 1 } else { 1 };
+            let until = last + crash_wait(count);
+            if again && until > now.mono {
+                return Some(until);
+            }
+            key.mended = Some((now.mono, count));
+        }
+        key.drift_tried = fields;
+        None
     }
 
     /// Sends a channel's call, or lets it wait for its lane.

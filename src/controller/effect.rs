@@ -2,6 +2,7 @@
 //!
 //! `Call` and `Commit` get exactly one answer each. The others are declarative: the newest counts, and none is answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use super::view::View;
 use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName};
 use crate::resource::ResourceName;
+use crate::resource::effective::Build;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
-use crate::world::image::ImageSource;
+use crate::world::image::{ImageSource, WantedImage};
 use crate::world::record::Write;
 
 /// Something to be done.
@@ -126,15 +128,14 @@ pub enum Call {
         /// To what.
         limits: Limits,
     },
-    /// See to it that an image is there. Tells how far it is meanwhile.
-    Image {
-        /// Its reference.
-        reference: String,
-        /// How.
-        source: ImageSource,
-    },
-    /// Look at the host.
+    /// Is an image there?
+    LookForImage(WantedImage),
+    /// Pull or build an image. Tells how far it is meanwhile.
+    BringImage(WantedImage),
+    /// Look at the host; not at what images are built from.
     Probe(FactsWanted),
+    /// Look at what images are built from.
+    Contexts(BTreeSet<Build>),
 }
 
 impl Call {
@@ -152,8 +153,11 @@ impl Call {
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
-            Self::Image { .. } => "image",
+            Self::LookForImage(_) => "image",
+            Self::BringImage(WantedImage { source: ImageSource::Registry(_), .. }) => "pull",
+            Self::BringImage(WantedImage { source: ImageSource::Build(_), .. }) => "build",
             Self::Probe(_) => "probe",
+            Self::Contexts(_) => "contexts",
         }
     }
 

@@ -7,158 +7,215 @@ use super::backoff::{Class, after_failure};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
 use crate::resource::condition::Reason;
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Now, ResourceName};
 use crate::world::image::{
-    FoundImage, ImageFailure, ImageProgress, ImageSource, ImageState, ImageWork,
+    FoundImage, ImageFailure, ImageProgress, ImageSource, ImageWork, ImageWorkKind, WantedImage,
 };
 
-/// Pulls and builds at once: each fills the host's network or its CPUs by itself.
-const AT_ONCE: usize = 3;
 /// The end of a build's output, as far as it stands in a condition: some lines of a terminal.
 const MESSAGE_MAX: usize = 2_000;
 
+/// How many of a kind are on their way at once. Looks are short; a pull fills the host's network by itself; and of two builds of
+/// the same content the second finds all its layers when it waits for the first.
+const fn at_once(kind: ImageWorkKind) -> usize {
+    match kind {
+        ImageWorkKind::Look => 8,
+        ImageWorkKind::Pull => 3,
+        ImageWorkKind::Build => 1,
+    }
+}
+
 impl Controller {
-    /// Sends for an image, unless it is on its way.
-    pub(super) fn bring_image(&mut self, reference: &str, source: ImageSource, cause: String) {
-        let busy = self.world.images.values().filter(|image| image.work.is_some()).count();
-        let state = self.world.images.entry(reference.to_owned()).or_default();
-        // Who finds no room is planned again when one of them has ended.
-        if state.work.is_some() || busy >= AT_ONCE {
-            return;
+    /// Asks whether an image is there, unless that is being found out.
+    pub(super) fn look_for_image(&mut self, image: WantedImage, cause: String) {
+        if self.begin_work(&image, ImageWorkKind::Look) {
+            self.send(None, Call::LookForImage(image), cause);
         }
-        let progress = ImageProgress::default();
-        state.work = Some(ImageWork { verb: source.verb(), progress });
-        self.send(None, Call::Image { reference: reference.to_owned(), source }, cause);
-        self.plan_users_of(reference);
     }
 
+    /// Sends for an image, unless it is on its way.
+    pub(super) fn bring_image(&mut self, image: WantedImage, cause: String) {
+        let kind = match image.source {
+            ImageSource::Registry(_) => ImageWorkKind::Pull,
+            ImageSource::Build(_) => ImageWorkKind::Build,
+        };
+        if self.begin_work(&image, kind) {
+            self.send(None, Call::BringImage(image), cause);
+        }
+    }
+
+    /// Who finds no room is planned again when one of them has ended.
+    fn begin_work(&mut self, image: &WantedImage, kind: ImageWorkKind) -> bool {
+        let of_kind = |state: &&crate::world::image::ImageState| {
+            state.work.as_ref().is_some_and(|work| work.kind == kind)
+        };
+        let busy = self.world.images.values().filter(of_kind).count();
+        let state = self.world.images.entry(image.clone()).or_default();
+        if state.work.is_some() || busy >= at_once(kind) {
+            return false;
+        }
+        state.work = Some(ImageWork { kind, progress: ImageProgress::default() });
+        for name in self.users_of(image) {
+            self.enqueue(&name);
+        }
+        true
+    }
+
+    /// Only shown: nothing is decided by it.
     pub(super) fn on_progress(&mut self, seq: Seq, progress: ImageProgress) {
-        let Some(Call::Image { reference, .. }) = self.calls.get(&seq).map(|sent| &sent.call)
-        else {
+        let Some(Call::BringImage(image)) = self.calls.get(&seq).map(|sent| &sent.call) else {
             return;
         };
-        let reference = reference.clone();
-        if let Some(work) =
-            self.world.images.get_mut(&reference).and_then(|image| image.work.as_mut())
-        {
+        let image = image.clone();
+        if let Some(work) = self.world.images.get_mut(&image).and_then(|it| it.work.as_mut()) {
             work.progress = progress;
         }
-        self.plan_users_of(&reference);
+        for name in self.users_of(&image) {
+            self.touch(&name);
+        }
     }
 
     pub(super) fn image_answered(
         &mut self,
         now: Now,
-        call: &Call,
+        image: &WantedImage,
         answer: Result<Answer, Failure>,
     ) {
-        let Call::Image { reference, source } = call else { return };
-        let state = self.world.images.entry(reference.clone()).or_default();
+        let state = self.world.images.entry(image.clone()).or_default();
         state.work = None;
         match answer {
-            Ok(Answer::Image { id, digest, brought: _ }) => {
-                let at = now.mono;
-                *state = ImageState {
-                    found: Some(FoundImage { id: id.clone(), digest, at }),
-                    ..ImageState::default()
-                };
-                self.image_gates.remove(reference);
+            Ok(Answer::Image { id, digest, brought }) => {
+                state.found = Some(FoundImage { id, digest, at: now.mono });
+                state.missing = false;
+                state.failed = None;
+                if brought {
+                    state.denied = false;
+                }
+                self.image_gates.remove(image);
+            }
+            Ok(Answer::NoImage) if image.source.can_be_brought() => {
+                state.found = None;
+                state.missing = true;
             }
             Ok(_) => {}
-            Err(failure) => self.image_failed(now, reference, source, &failure),
+            Err(failure) => self.image_failed(now, image, &failure),
         }
         // Whoever waited for this one, or for room.
         self.enqueue_all();
         self.view_dirty = true;
     }
 
-    fn image_failed(&mut self, now: Now, reference: &str, source: &ImageSource, failure: &Failure) {
-        let (class, reason) = match failure {
-            Failure::NoSpace(_) => (Class::Space, Reason::NoSpace),
-            Failure::Refused(reason, _) => (Class::Spec, *reason),
+    fn image_failed(&mut self, now: Now, image: &WantedImage, failure: &Failure) {
+        // Nobody wants it any more.
+        if self.users_of(image).is_empty() {
+            self.world.images.remove(image);
+            return;
+        }
+        let (class, reason) = match (failure, &image.source) {
+            (Failure::NoSpace(_), _) => (Class::Space, Reason::NoSpace),
+            (Failure::Refused(reason, _), _) => (Class::Spec, *reason),
             // The engine, or the way to it.
-            _ => (
-                Class::Engine,
-                match source {
-                    ImageSource::Registry(_) => Reason::ImagePullBackOff,
-                    ImageSource::Build(_) => Reason::ImageBuildFailed,
-                },
-            ),
+            (_, ImageSource::Registry(_)) => (Class::Engine, Reason::ImagePullBackOff),
+            (_, ImageSource::Build(_)) => (Class::Engine, Reason::ImageBuildFailed),
         };
         let jitter = self.jitter.draw();
-        let gate = after_failure(self.image_gates.get(reference).copied(), class, now.mono, jitter);
-        self.image_gates.insert(reference.to_owned(), gate);
+        let gate = after_failure(self.image_gates.get(image).copied(), class, now.mono, jitter);
+        self.image_gates.insert(image.clone(), gate);
         let message = end_of(failure.message()).to_owned();
-        for name in self.users_of(reference) {
-            let object = ObjectRef::channel(name).to_string();
-            self.record(now, &object, true, &reason.as_str(), &message);
-        }
-        let state = self.world.images.entry(reference.to_owned()).or_default();
+        // Once, and not for each channel that waits: they have it in their conditions.
+        self.record(now, &format!("image/{image}"), true, &reason.as_str(), &message);
+        let wait = jiff::SignedDuration::try_from(gate.until.saturating_sub(now.mono));
+        let retry_wall = wait.ok().and_then(|wait| now.wall.checked_add(wait).ok());
+        let state = self.world.images.entry(image.clone()).or_default();
         state.found = None;
-        state.missing = true;
-        state.failed =
-            Some(ImageFailure { reason, message, count: gate.failures, retry_at: gate.until });
+        state.failed = Some(ImageFailure {
+            reason,
+            message,
+            retry_at: gate.until,
+            retry_wall: retry_wall.unwrap_or(now.wall),
+        });
     }
 
-    /// A create found no image. Can the operator bring it?
+    /// A create found no image. Does the plan say how it is brought? Not a second time for the same image: where a look finds
+    /// what a create does not, bringing it again would go round and round.
     pub(super) fn image_is_missing(&mut self, name: &ResourceName) -> bool {
-        let target = self.world.desired.channels.get(name).and_then(|it| it.target.as_ref());
-        let Some(target) = target.filter(|target| target.image.can_be_brought()) else {
+        let Some(image) = self.image_of(name).filter(|image| image.source.can_be_brought()) else {
             return false;
         };
-        let state = self.world.images.entry(target.config.image.clone()).or_default();
+        let state = self.world.images.entry(image).or_default();
         state.found = None;
         state.missing = true;
-        true
+        !std::mem::replace(&mut state.denied, true)
+    }
+
+    /// A container was made of it.
+    pub(super) fn image_served(&mut self, name: &ResourceName) {
+        if let Some(image) = self.image_of(name)
+            && let Some(state) = self.world.images.get_mut(&image)
+        {
+            state.denied = false;
+        }
     }
 
     /// A person wants it to be tried now.
     pub(super) fn forget_image_failure(&mut self, name: &ResourceName) {
-        let target = self.world.desired.channels.get(name).and_then(|it| it.target.as_ref());
-        let Some(reference) = target.map(|target| target.config.image.clone()) else { return };
-        self.image_gates.remove(&reference);
-        if let Some(image) = self.world.images.get_mut(&reference) {
-            image.failed = None;
+        let Some(image) = self.image_of(name) else { return };
+        self.image_gates.remove(&image);
+        if let Some(state) = self.world.images.get_mut(&image) {
+            state.failed = None;
         }
     }
 
     /// Another engine has other images.
     pub(super) fn forget_images(&mut self) {
         self.world.images.retain(|_, image| image.work.is_some());
+        for state in self.world.images.values_mut() {
+            state.found = None;
+        }
         self.image_gates.clear();
+    }
+
+    /// The engine is back: what failed for its sake is tried again.
+    pub(super) fn forgive_images(&mut self) {
+        let ended: Vec<WantedImage> = self
+            .image_gates
+            .iter()
+            .filter(|(_, gate)| gate.class == Class::Engine)
+            .map(|(image, _)| image.clone())
+            .collect();
+        for image in ended {
+            self.image_gates.remove(&image);
+            if let Some(state) = self.world.images.get_mut(&image) {
+                state.failed = None;
+            }
+        }
     }
 
     /// What no channel wants any more is not kept in mind.
     pub(super) fn keep_wanted_images(&mut self) {
-        let wanted: BTreeSet<&str> = self
-            .world
-            .desired
-            .channels
-            .values()
-            .filter_map(|channel| channel.target.as_ref())
-            .map(|target| target.config.image.as_str())
-            .collect();
-        let is_wanted = |reference: &str| wanted.contains(reference);
-        self.world.images.retain(|reference, image| image.work.is_some() || is_wanted(reference));
-        self.image_gates.retain(|reference, _| is_wanted(reference));
+        let wanted: BTreeSet<WantedImage> =
+            self.world.desired.channels.keys().filter_map(|name| self.image_of(name)).collect();
+        self.world.images.retain(|image, state| state.work.is_some() || wanted.contains(image));
+        self.image_gates.retain(|image, _| wanted.contains(image));
     }
 
-    fn users_of(&self, reference: &str) -> Vec<ResourceName> {
+    fn image_of(&self, name: &ResourceName) -> Option<WantedImage> {
+        let target = self.world.desired.channels.get(name)?.target.as_ref()?;
+        Some(target.wanted_image())
+    }
+
+    fn users_of(&self, image: &WantedImage) -> Vec<ResourceName> {
         self.world
             .desired
             .channels
             .iter()
             .filter(|(_, channel)| {
-                channel.target.as_ref().is_some_and(|target| target.config.image == reference)
+                channel.target.as_ref().is_some_and(|target| {
+                    target.config.image == image.reference && target.image == image.source
+                })
             })
             .map(|(name, _)| name.clone())
             .collect()
-    }
-
-    fn plan_users_of(&mut self, reference: &str) {
-        for name in self.users_of(reference) {
-            self.enqueue(&name);
-        }
     }
 }
 

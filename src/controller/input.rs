@@ -1,9 +1,12 @@
 //! Everything that can happen to the core.
 
+use std::collections::BTreeMap;
+
 use super::request::Request;
 use crate::container::{ContainerId, Snapshot};
 use crate::resource::condition::Reason;
-use crate::world::facts::Facts;
+use crate::resource::effective::Build;
+use crate::world::facts::{BuildFact, Facts};
 use crate::world::image::ImageProgress;
 use crate::world::scan::RawScan;
 
@@ -113,6 +116,10 @@ pub enum Answer {
         /// Was it pulled or built by this call?
         brought: bool,
     },
+    /// There is no such image.
+    NoImage,
+    /// What images are built from.
+    Contexts(BTreeMap<Build, BuildFact>),
     /// What the host was seen to be.
     Facts(Facts),
 }

@@ -75,6 +75,8 @@ pub struct KeyState {
     pub drift_tried: Vec<&'static str>,
     /// Showed the last new container that very drift at once? A hand may be as quick, but hardly twice.
     pub drift_again: bool,
+    /// When it was last made anew for what a hand had changed, and how often in a row.
+    pub mended: Option<(Duration, u32)>,
 }
 
 impl KeyState {
@@ -111,7 +113,9 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::List
         | Call::Inspect(_)
         | Call::InspectName(_)
-        | Call::Image { .. }
+        | Call::LookForImage(_)
+        | Call::BringImage(_)
+        | Call::Contexts(_)
         | Call::Probe(_) => (None, &[]),
     }
 }

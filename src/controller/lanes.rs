@@ -40,7 +40,9 @@ impl Lane {
             | Call::Anchor { .. }
             | Call::Network
             | Call::List
-            | Call::Image { .. }
+            | Call::LookForImage(_)
+            | Call::BringImage(_)
+            | Call::Contexts(_)
             | Call::Probe(_) => Self::Single,
         }
     }
@@ -52,14 +54,18 @@ pub const fn timeout_of(call: &Call) -> Duration {
     match call {
         Call::Ping => Duration::from_secs(3),
         Call::Info | Call::Inspect(_) | Call::InspectName(_) => Duration::from_secs(10),
-        Call::List | Call::Anchor { .. } | Call::Network | Call::Probe(_) => {
-            Duration::from_secs(30)
-        }
+        Call::List
+        | Call::Anchor { .. }
+        | Call::Network
+        | Call::LookForImage(_)
+        | Call::Probe(_) => Duration::from_secs(30),
+        // A gigabyte on a slow disk.
+        Call::Contexts(_) => Duration::from_mins(10),
         Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
             Duration::from_mins(2)
         }
         // One without progress is given up long before; this is for one that crawls.
-        Call::Image { .. } => Duration::from_hours(6),
+        Call::BringImage(_) => Duration::from_hours(6),
         Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
     }
 }

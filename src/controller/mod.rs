@@ -45,9 +45,11 @@ use self::scan::Sources;
 use self::session::Session;
 use self::stats::Stats;
 use self::view::{ChannelView, View};
+use crate::resource::effective::Build;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
+use crate::world::image::WantedImage;
 use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
 use crate::world::scan::{ParsedFile, Place};
 use crate::world::{Settings, World};
@@ -103,6 +105,8 @@ pub struct Controller {
     facts: Facts,
     facts_wanted: FactsWanted,
     probing: bool,
+    /// Of what images are built from; a large one takes long, and nobody else waits for it.
+    reading_contexts: Option<BTreeSet<Build>>,
     keys: BTreeMap<ResourceName, KeyState>,
     ready: BTreeSet<(u64, ResourceName)>,
     wakes: BTreeSet<(Duration, ResourceName)>,
@@ -112,7 +116,7 @@ pub struct Controller {
     engine: EngineFacts,
     network_retry_at: Option<Duration>,
     /// How long images that could not be brought are left alone.
-    image_gates: BTreeMap<String, Gate>,
+    image_gates: BTreeMap<WantedImage, Gate>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
     /// Kept once a scan misses nothing under it.
@@ -185,6 +189,7 @@ impl Controller {
             facts: Facts::default(),
             facts_wanted: FactsWanted::default(),
             probing: false,
+            reading_contexts: None,
             keys,
             ready: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -306,6 +311,7 @@ impl Controller {
         }
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
         self.probe();
+        self.read_contexts();
         self.view_dirty = true;
     }
 
@@ -340,6 +346,7 @@ impl Controller {
         if wanted != self.facts_wanted {
             self.facts_wanted = wanted;
             self.probe();
+            self.read_contexts();
         }
         let old = std::mem::replace(&mut self.world.desired, desired);
         self.keep_wanted_images();
@@ -413,6 +420,8 @@ impl Controller {
             let key = self.keys.entry(name.clone()).or_default();
             key.gate = None;
             key.drift_tried.clear();
+            key.drift_again = false;
+            key.mended = None;
         }
         if before.as_ref() != Some(&row) {
             self.world.inventory.insert(object.clone(), row.clone());
@@ -428,6 +437,16 @@ impl Controller {
         self.probing = true;
         let call = Call::Probe(self.facts_wanted.clone());
         self.send(None, call, "the spec directory was read".to_owned());
+    }
+
+    /// Looks at what images are built from, unless that is being done.
+    fn read_contexts(&mut self) {
+        let wanted = self.facts_wanted.builds.clone();
+        if self.reading_contexts.is_some() || self.shutting_down || wanted.is_empty() {
+            return;
+        }
+        self.reading_contexts = Some(wanted.clone());
+        self.send(None, Call::Contexts(wanted), "the spec directory was read".to_owned());
     }
 
     fn on_committed(&mut self, now: Now, seq: Seq, result: Result<(), String>) {

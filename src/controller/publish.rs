@@ -16,6 +16,7 @@ use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType
 use crate::resource::text::hex;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
+use crate::world::image::ImageWorkKind;
 use crate::world::record::Write;
 
 /// Between two snapshots: a person sees no difference, and a storm costs fifty a second.
@@ -168,8 +169,9 @@ impl Controller {
             }),
             image_work: desired
                 .and_then(|desired| desired.target.as_ref())
-                .and_then(|target| self.world.images.get(&target.config.image))
-                .and_then(|image| image.work.clone()),
+                .and_then(|target| self.world.images.get(&target.wanted_image()))
+                .and_then(|image| image.work.clone())
+                .filter(|work| work.kind != ImageWorkKind::Look),
             pending,
             overridden: self.world.suspended_by_hand(&object, now).cloned(),
             restarts: self.world.crashes.get(name).map_or(0, |crashes| crashes.count),

@@ -14,6 +14,7 @@ use super::key::MustRead;
 use super::stats::event_word;
 use crate::container::{ContainerId, ContainerState, Snapshot};
 use crate::resource::{Now, ResourceName};
+use crate::world::facts::Facts;
 use crate::world::record::{Write, meta_key};
 
 /// Between two pings.
@@ -23,6 +24,8 @@ const LIST_EVERY: Duration = Duration::from_mins(1);
 /// Between two looks at the anchor, times a number from 1 to 2: whoever prunes volumes takes it, and another operator may
 /// then make one of its own.
 const ANCHOR_EVERY: Duration = Duration::from_mins(5);
+/// After one that failed.
+const ANCHOR_RETRY: Duration = Duration::from_secs(30);
 /// The engine must open its event stream within this.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
@@ -190,6 +193,7 @@ impl Controller {
         match (call, answer) {
             (Call::Probe(_), Ok(Answer::Facts(facts))) => {
                 self.probing = false;
+                let facts = Facts { builds: self.facts.builds.clone(), ..facts };
                 if facts != self.facts {
                     self.facts = facts;
                     self.rebuild(now);
@@ -200,6 +204,7 @@ impl Controller {
                 }
             }
             (Call::Probe(_), _) => self.probing = false,
+            (Call::Contexts(_), answer) => self.contexts_read(now, answer),
             (Call::Network, Ok(_)) => {
                 if !self.world.network_ready {
                     self.world.network_ready = true;
@@ -210,8 +215,10 @@ impl Controller {
                 self.record(now, "operator", true, "NetworkFailed", failure.message());
                 self.network_retry_at = Some(now.mono + Duration::from_secs(5));
             }
-            (Call::Image { .. }, answer) => self.image_answered(now, call, answer),
-            (_, Err(failure)) => self.session_failed(now, seq, &failure),
+            (Call::LookForImage(image) | Call::BringImage(image), answer) => {
+                self.image_answered(now, image, answer);
+            }
+            (_, Err(failure)) => self.session_failed(now, seq, call, &failure),
             (Call::Info, Ok(Answer::Engine(facts))) => self.engine_known(now, seq, facts),
             (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) => {
                 self.anchored(now, seq, &state_id);
@@ -230,8 +237,22 @@ impl Controller {
         }
     }
 
+    fn contexts_read(&mut self, now: Now, answer: Result<Answer, Failure>) {
+        let asked = self.reading_contexts.take();
+        if let Ok(Answer::Contexts(builds)) = answer
+            && builds != self.facts.builds
+        {
+            self.facts.builds = builds;
+            self.rebuild(now);
+        }
+        // What was wanted while this look was on its way.
+        if asked.is_some_and(|asked| asked != self.facts_wanted.builds) {
+            self.read_contexts();
+        }
+    }
+
     /// A call that keeps the connection failed. An older connection's call is nobody's.
-    fn session_failed(&mut self, now: Now, seq: Seq, failure: &Failure) {
+    fn session_failed(&mut self, now: Now, seq: Seq, call: &Call, failure: &Failure) {
         let mine = match &self.session {
             Session::Asking { seq: expected }
             | Session::Anchoring { seq: expected }
@@ -242,9 +263,18 @@ impl Controller {
         if !mine {
             return;
         }
-        if let Failure::Refused(_, message) = failure
-            && matches!(self.session, Session::Anchoring { .. })
+        let refused = matches!(failure, Failure::Refused(..));
+        if let Session::Live(live) = &mut self.session
+            && live.anchor == Some(seq)
+            && !refused
         {
+            // Volumes may be in trouble where containers are not: asked again soon.
+            live.anchor = None;
+            live.anchor_at = now.mono + ANCHOR_RETRY;
+            return;
+        }
+        let anchors = matches!(call, Call::Anchor { .. });
+        if let (true, Failure::Refused(_, message)) = (anchors, failure) {
             self.out.push(Effect::Fatal(message.clone()));
         }
         self.go_down(now, failure.message());
@@ -443,6 +473,7 @@ impl Controller {
                     key.gate = None;
                 }
             }
+            self.forgive_images();
             self.enqueue_all();
             self.auditing = None;
             self.to_audit = self.world.observed.channels().cloned().collect();

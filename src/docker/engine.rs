@@ -116,6 +116,12 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
+    /// The references by which the engine knows images of exactly that repository, each with its tag.
+    fn image_tags(
+        &self,
+        repository: &ImageRef,
+    ) -> impl Future<Output = EngineResult<Vec<ImageRef>>> + Send;
+
     /// Pulls a reference, by its normal form. The stream ends when the image is there; dropped before, the engine gives up.
     fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream;
 

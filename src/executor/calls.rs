@@ -1,13 +1,13 @@
 //! One arm for each call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
-use super::image::bring;
+use super::image::{bring, look_for};
 use crate::container::label::Ownership;
 use crate::container::{
     ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName, Snapshot, label,
@@ -19,9 +19,11 @@ use crate::docker::{Engine, EngineError, EngineResult};
 use crate::host::{self, Occasion, Prepared, VolumeGrant};
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
+use crate::resource::effective::Build;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
+use crate::world::image::WantedImage;
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
@@ -63,7 +65,13 @@ pub(super) async fn carry_out<E: Engine>(
         Call::Create { name, target } => create(means, call, name, target).await,
         Call::Start { id, target } => {
             if let Some(target) = target {
-                prepare(means, target, Occasion::Start).await?;
+                // Its image's name may mean another one by now, or nothing.
+                let image = if target.preparation.user.of_image {
+                    engine.inspect(id).await.map_err(failed)?.image_id
+                } else {
+                    String::new()
+                };
+                prepare(means, target, &image, Occasion::Start).await?;
             }
             engine.start(id).await.map(|()| Answer::Done).map_err(failed)
         }
@@ -77,7 +85,9 @@ pub(super) async fn carry_out<E: Engine>(
         Call::Update { id, limits } => {
             engine.update(id, limits).await.map(|()| Answer::Done).map_err(failed)
         }
-        Call::Image { reference, source } => bring(means, seq, call, reference, source).await,
+        Call::LookForImage(image) => look_for(means, call, image).await,
+        Call::BringImage(image) => bring(means, seq, call, image).await,
+        Call::Contexts(wanted) => contexts(means, wanted.clone()).await,
         Call::Probe(wanted) => probe(means, wanted.clone()).await,
     }
 }
@@ -213,7 +223,7 @@ async fn create<E: Engine>(
 ) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
-    let prepared = prepare(means, target, Occasion::Create).await?;
+    let prepared = prepare(means, target, &target.config.image, Occasion::Create).await?;
     let mut grants = Vec::new();
     for grant in prepared.volume_grants {
         if let Some(volume) = make_volume(means, call, &grant.volume).await? {
@@ -288,10 +298,14 @@ async fn make_volume<E: Engine>(
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
-async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
+async fn image_user<E: Engine>(
+    means: &Means<E>,
+    wanted: &WantedImage,
+    image: &str,
+) -> Result<(u32, u32), Failure> {
     let reference = ImageRef::parse(image)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let missing = || super::image::missing(image);
+    let missing = || super::image::missing(wanted);
     let found = means.engine.image(&reference).await.map_err(|error| match error {
         EngineError::Unreachable(text) => Failure::Unreachable(text),
         error => Failure::Failed(Reason::CreateFailed, error.to_string()),
@@ -319,12 +333,13 @@ async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u3
 async fn prepare<E: Engine>(
     means: &Means<E>,
     target: &Arc<Target>,
+    image: &str,
     occasion: Occasion,
 ) -> Result<Prepared, Failure> {
     let host = means.host.clone();
     let mut preparation = target.preparation.clone();
     if preparation.user.of_image {
-        let (uid, gid) = image_user(means, &target.config.image).await?;
+        let (uid, gid) = image_user(means, &target.wanted_image(), image).await?;
         preparation.user.uid = uid;
         preparation.user.gid = gid;
     }
@@ -343,15 +358,20 @@ async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answe
     let Ok(looking) = Arc::clone(&means.looking).try_acquire_owned() else {
         return Err(Failure::Unknown("the last look at the host has not ended".to_owned()));
     };
-    let (contexts, specs) = (Arc::clone(&means.contexts), means.specs_dir.clone());
-    let now = means.clock.now().wall;
     let work = move || {
         let hash = |bytes: &[u8]| key.hash(bytes);
-        let mut facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
-        facts.builds = contexts.facts(&specs, &wanted.builds, now);
+        let facts = host::probe(&wanted, host.secrets_directory.as_deref(), &hash);
         drop(looking);
         facts
     };
     let facts = tokio::task::spawn_blocking(work).await;
     facts.map(Answer::Facts).map_err(|error| Failure::Unknown(error.to_string()))
+}
+
+async fn contexts<E: Engine>(means: &Means<E>, wanted: BTreeSet<Build>) -> Result<Answer, Failure> {
+    let (contexts, specs) = (Arc::clone(&means.contexts), means.specs_dir.clone());
+    let now = means.clock.now().wall;
+    let work = move || contexts.facts(&specs, &wanted, now);
+    let facts = tokio::task::spawn_blocking(work).await;
+    facts.map(Answer::Contexts).map_err(|error| Failure::Unknown(error.to_string()))
 }

@@ -45,7 +45,7 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
         }
         EngineError::Refused(text) => Failure::Refused(about, text),
         EngineError::NoImage(text) => match call {
-            Call::Create { target, .. } => super::image::missing(&target.config.image),
+            Call::Create { target, .. } => super::image::missing(&target.wanted_image()),
             _ => Failure::Refused(Reason::ImageMissing, text),
         },
         EngineError::NoSpace(text) => Failure::NoSpace(text),

@@ -17,55 +17,73 @@ use crate::docker::image::{BuildError, BuildEvent, PullError, PullProgress, no_p
 use crate::resource::condition::Reason;
 use crate::resource::effective::{Build, PullPolicy};
 use crate::resource::merge::DEFAULT_IMAGE;
-use crate::world::image::{ImageProgress, ImageSource};
+use crate::world::image::{ImageProgress, ImageSource, WantedImage};
 
 /// A pull that stands still for so long has lost its registry: layers come in pieces, and an engine that unpacks tells of it.
 const PULL_PATIENCE: Duration = Duration::from_mins(2);
 /// A step of a build may compile for long without a word.
 const BUILD_PATIENCE: Duration = Duration::from_mins(30);
+/// A look at one image is a moment's work for an engine that is well.
+const LOOK_WITHIN: Duration = Duration::from_secs(20);
+/// What is not swept now is swept after the next build.
+const SWEEP_WITHIN: Duration = Duration::from_secs(30);
 /// Between two words about the progress: each may become a write of the store.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Is it there?
+pub(super) async fn look_for<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    image: &WantedImage,
+) -> Result<Answer, Failure> {
+    let reference = parse(&image.reference)?;
+    match look(means, call, &reference).await? {
+        Some(found) => Ok(answer(&reference, found, false)),
+        None if image.source.can_be_brought() => Ok(Answer::NoImage),
+        None => Err(missing(image)),
+    }
+}
+
+/// Pulls or builds it, unless it has come meanwhile.
 pub(super) async fn bring<E: Engine>(
     means: &Means<E>,
     seq: Seq,
     call: &Call,
-    reference: &str,
-    source: &ImageSource,
+    image: &WantedImage,
 ) -> Result<Answer, Failure> {
-    let image = ImageRef::parse(reference)
-        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let before = look(means, call, &image).await?;
-    let mut brought = true;
-    let found = match (source, before) {
-        (ImageSource::Registry(PullPolicy::Always), _) | (ImageSource::Registry(_), None)
-            if source.can_be_brought() =>
-        {
-            pull(means, seq, &image).await?;
-            look(means, call, &image).await?
-        }
-        (ImageSource::Build(build), None) => {
-            build_image(means, seq, build, &image).await?;
-            let built = look(means, call, &image).await?;
-            if let Some(built) = &built {
-                sweep(means, &image, &built.id).await;
-            }
-            built
-        }
-        (_, there) => {
-            brought = false;
-            there
-        }
-    };
-    let found = found.ok_or_else(|| missing(reference))?;
-    let normal = image.normal();
+    let reference = parse(&image.reference)?;
+    if image.source.may_be_old()
+        && let Some(found) = look(means, call, &reference).await?
+    {
+        return Ok(answer(&reference, found, false));
+    }
+    match &image.source {
+        ImageSource::Registry(PullPolicy::Never) => return Err(missing(image)),
+        ImageSource::Registry(_) => pull(means, seq, call, &reference).await?,
+        ImageSource::Build(build) => build_image(means, seq, call, build, &reference).await?,
+    }
+    let gone = || Failure::Unknown(format!("{reference} was taken away as it came"));
+    let found = look(means, call, &reference).await?.ok_or_else(gone)?;
+    if let ImageSource::Build(_) = image.source
+        && tokio::time::timeout(SWEEP_WITHIN, sweep(means, &reference)).await.is_err()
+    {
+        debug!(image = %reference, "earlier builds stay: the engine is slow to list and remove them");
+    }
+    Ok(answer(&reference, found, true))
+}
+
+fn answer(reference: &ImageRef, found: ImageInfo, brought: bool) -> Answer {
+    let normal = reference.normal();
     let digest = normal.as_ref().and_then(|normal| {
-        found
-            .digest_of(normal)
-            .map(|digest| format!("{}/{}@{digest}", normal.registry(), normal.repository()))
+        let digest = found.digest_of(normal)?;
+        Some(format!("{}/{}@{digest}", normal.registry(), normal.repository()))
     });
-    Ok(Answer::Image { id: found.id, digest, brought })
+    Answer::Image { id: found.id, digest, brought }
+}
+
+fn parse(reference: &str) -> Result<ImageRef, Failure> {
+    ImageRef::parse(reference)
+        .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))
 }
 
 async fn look<E: Engine>(
@@ -73,21 +91,34 @@ async fn look<E: Engine>(
     call: &Call,
     image: &ImageRef,
 ) -> Result<Option<ImageInfo>, Failure> {
-    means.engine.image(image).await.map_err(|error| of_engine(call, error))
+    match tokio::time::timeout(LOOK_WITHIN, means.engine.image(image)).await {
+        Ok(found) => found.map_err(|error| of_engine(call, error)),
+        Err(_elapsed) => Err(Failure::Unknown(format!("no word about image {image}"))),
+    }
 }
 
-/// What a person can do where the operator may not.
-pub(super) fn missing(reference: &str) -> Failure {
-    let way_out = if reference == DEFAULT_IMAGE {
-        "make it with `chanop agent-image`, or name another in spec.image.ref"
-    } else {
-        "pullPolicy is Never: load or build it on the engine"
+/// What a person can do where the operator may not, or could not.
+pub(super) fn missing(image: &WantedImage) -> Failure {
+    let way_out = match &image.source {
+        ImageSource::Registry(PullPolicy::Never) if image.reference == DEFAULT_IMAGE => {
+            "make it with `chanop agent-image`, or name another in spec.image.ref"
+        }
+        ImageSource::Registry(PullPolicy::Never) => {
+            "pullPolicy is Never: load or build it on the engine"
+        }
+        ImageSource::Registry(_) => "it is pulled",
+        ImageSource::Build(_) => "it is built",
     };
-    let message = format!("the engine has no image {reference}; {way_out}");
+    let message = format!("the engine has no image {}; {way_out}", image.reference);
     Failure::Refused(Reason::ImageMissing, message)
 }
 
-async fn pull<E: Engine>(means: &Means<E>, seq: Seq, image: &ImageRef) -> Result<(), Failure> {
+async fn pull<E: Engine>(
+    means: &Means<E>,
+    seq: Seq,
+    call: &Call,
+    image: &ImageRef,
+) -> Result<(), Failure> {
     let refused = |text: String| Failure::Refused(Reason::ImagePullBackOff, text);
     let auth = means.credentials.find(image).await.map_err(|error| refused(error.to_string()))?;
     let stream = no_progress_for(means.engine.image_pull(image, auth.as_ref()), PULL_PATIENCE);
@@ -97,6 +128,8 @@ async fn pull<E: Engine>(means: &Means<E>, seq: Seq, image: &ImageRef) -> Result
         match step {
             Ok(progress) => teller.tell(&of_pull(&progress)),
             Err(PullError::NoSpace(text)) => return Err(Failure::NoSpace(text)),
+            // Not the registry's fault, nor the reference's.
+            Err(PullError::Engine(error)) => return Err(of_engine(call, error)),
             Err(error) => return Err(refused(format!("{image}: {error}"))),
         }
     }
@@ -106,6 +139,7 @@ async fn pull<E: Engine>(means: &Means<E>, seq: Seq, image: &ImageRef) -> Result
 async fn build_image<E: Engine>(
     means: &Means<E>,
     seq: Seq,
+    call: &Call,
     build: &Build,
     image: &ImageRef,
 ) -> Result<(), Failure> {
@@ -129,6 +163,7 @@ async fn build_image<E: Engine>(
             Ok(BuildEvent::Line(line)) => teller.tell_step(&line),
             Ok(BuildEvent::Built(_)) => {}
             Err(BuildError::NoSpace(text)) => return Err(Failure::NoSpace(text)),
+            Err(BuildError::Engine(error)) => return Err(of_engine(call, error)),
             Err(BuildError::Failed { message, output }) => {
                 return Err(refused(format!("{message}\n{output}")));
             }
@@ -138,16 +173,15 @@ async fn build_image<E: Engine>(
     Ok(())
 }
 
-/// Takes away what was built before for the same channel and is used by no container: the repository is chanop's own. What is
-/// in use, the engine keeps; it goes with the next build.
-async fn sweep<E: Engine>(means: &Means<E>, image: &ImageRef, keep: &str) {
+/// Takes away what was built before for the same channel and is used by no container: the repository is chanop's own, and this
+/// instance's. What is in use, the engine keeps; it goes with the next build.
+async fn sweep<E: Engine>(means: &Means<E>, image: &ImageRef) {
     let repository = image.as_str().rsplit_once(':').map_or(image.as_str(), |(name, _)| name);
     let Ok(repository) = ImageRef::parse(repository) else { return };
-    let Ok(found) = means.engine.image_list(&repository).await else { return };
-    for id in found.iter().filter(|id| *id != keep) {
-        let Ok(id) = ImageRef::parse(id) else { continue };
-        if let Err(error) = means.engine.image_remove(&id).await {
-            debug!(image = %id, "an earlier build stays: {error}");
+    let Ok(tags) = means.engine.image_tags(&repository).await else { return };
+    for tag in tags.iter().filter(|tag| *tag != image) {
+        if let Err(error) = means.engine.image_remove(tag).await {
+            debug!(image = %tag, "an earlier build stays: {error}");
         }
     }
 }
@@ -213,7 +247,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_has_a_way_out() {
-        assert!(missing(DEFAULT_IMAGE).message().contains("chanop agent-image"));
-        assert!(missing("node:22").message().contains("pullPolicy is Never"));
+        let said = |reference: &str, source| {
+            let image = WantedImage { reference: reference.to_owned(), source };
+            missing(&image).message().to_owned()
+        };
+        let never = || ImageSource::Registry(PullPolicy::Never);
+        assert!(said(DEFAULT_IMAGE, never()).contains("chanop agent-image"));
+        assert!(said("node:22", never()).contains("pullPolicy is Never"));
+        let pulled = said("node:22", ImageSource::Registry(PullPolicy::IfNotPresent));
+        assert!(!pulled.contains("Never"), "{pulled}");
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
@@ -73,12 +73,14 @@ pub struct Executor<E> {
     means: Means<E>,
     store: StoreHandle,
     on_their_way: JoinSet<Input>,
+    /// Pulls and builds.
+    long: Vec<AbortHandle>,
 }
 
 impl<E: Engine> Executor<E> {
     /// One that has nothing to do yet.
     pub fn new(means: Means<E>, store: StoreHandle) -> Self {
-        Self { means, store, on_their_way: JoinSet::new() }
+        Self { means, store, on_their_way: JoinSet::new(), long: Vec::new() }
     }
 
     /// Sends a call, which waited so long for its turn.
@@ -95,10 +97,22 @@ impl<E: Engine> Executor<E> {
             (self.means.observer)("queue", "ok", waited.as_secs_f64());
         }
         let means = self.means.clone();
-        self.on_their_way.spawn(async move {
+        let is_long = matches!(call, Call::BringImage(_));
+        let task = self.on_their_way.spawn(async move {
             let answer = carry_out(&means, seq, channel, &call, timeout, &cause).await;
             Input::Answered { seq, answer }
         });
+        self.long.retain(|task| !task.is_finished());
+        if is_long {
+            self.long.push(task);
+        }
+    }
+
+    /// Gives up what takes minutes and changes no container: pulls and builds. Their answers do not come.
+    pub fn give_up_long(&mut self) {
+        for task in self.long.drain(..) {
+            task.abort();
+        }
     }
 
     /// Sends writes.
@@ -155,10 +169,7 @@ async fn carry_out<E: Engine>(
     (means.observer)(call.word(), code, took.as_secs_f64());
     let subject = channel.map_or_else(|| "engine".to_owned(), |name| format!("channel/{name}"));
     let milliseconds = took.as_millis();
-    let verb = match call {
-        Call::Image { source, .. } => source.verb(),
-        call => call.word(),
-    };
+    let verb = call.word();
     match &answer {
         Ok(answer) if call.mutates() || matches!(answer, Answer::Image { brought: true, .. }) => {
             info!(milliseconds, cause, "{subject}: {verb} done");

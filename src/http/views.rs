@@ -489,7 +489,7 @@ pub(super) fn channel(it: &ChannelView, version: &str, with_origins: bool) -> Ch
                 created_at: it.created,
             }),
             image_work: it.image_work.as_ref().map(|it| ImageWork {
-                verb: it.verb.to_owned(),
+                verb: it.kind.as_str().to_owned(),
                 done: it.progress.done,
                 total: it.progress.total,
                 bytes: it.progress.bytes,

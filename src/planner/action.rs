@@ -9,7 +9,7 @@ use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::world::desired::Target;
-use crate::world::image::ImageSource;
+use crate::world::image::{ImageSource, WantedImage};
 
 /// One thing to do: each is one call.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,13 +44,10 @@ pub enum Action {
         /// To what.
         limits: Limits,
     },
-    /// See to it that an image is there: pulled or built, where it may be. One call for all who need it.
-    BringImage {
-        /// Its reference.
-        reference: String,
-        /// How.
-        source: ImageSource,
-    },
+    /// Find out whether an image is there. One call for all who need it.
+    LookForImage(WantedImage),
+    /// Pull or build an image. One call for all who need it.
+    BringImage(WantedImage),
     /// Look at it: what a list says is not enough to decide.
     Inspect(ContainerId),
     /// Drop what is kept of it: it is gone for good.
@@ -65,7 +62,11 @@ impl Action {
             | Self::Stop { id, .. }
             | Self::Remove { id, .. }
             | Self::Update { id, .. } => Some(id),
-            Self::Create { .. } | Self::BringImage { .. } | Self::Inspect(_) | Self::Forget => None,
+            Self::Create { .. }
+            | Self::LookForImage(_)
+            | Self::BringImage(_)
+            | Self::Inspect(_)
+            | Self::Forget => None,
         }
     }
 
@@ -77,7 +78,9 @@ impl Action {
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::Update { .. } => "update",
-            Self::BringImage { source, .. } => source.verb(),
+            Self::LookForImage(_) => "look",
+            Self::BringImage(WantedImage { source: ImageSource::Registry(_), .. }) => "pull",
+            Self::BringImage(WantedImage { source: ImageSource::Build(_), .. }) => "build",
             Self::Inspect(_) => "inspect",
             Self::Forget => "forget",
         }
@@ -106,8 +109,19 @@ pub struct Pending {
     pub reason: Reason,
     /// When it is done all the same.
     pub forced_at: Option<Timestamp>,
-    /// Does the time that it waits count? Not where it waits for a person, or only for the time itself.
-    pub counts: bool,
+    /// Does the time of this wait count towards its end?
+    pub clock: WaitClock,
+}
+
+/// What a wait does to the time since when a change waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitClock {
+    /// It runs: somebody is in the way, and will be put out in the end.
+    Runs,
+    /// It stands: what has run so far still counts.
+    Stands,
+    /// There is none: it waits for a person's deed, or only for the time itself, or nobody is in the way.
+    Off,
 }
 
 /// When to look again though nothing happens.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::action::{Action, Pending, Status, Step, Wake, Want};
+use super::action::{Action, Pending, Status, Step, WaitClock, Wake, Want};
 use super::difference::{describe, describe_limits, differences};
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
@@ -173,14 +173,17 @@ impl Context<'_> {
 
     /// It ended, and its spec has changed: made anew. As long as the new image cannot be had, the old one serves.
     fn replaced(&self, target: &Target, seen: &Seen) -> Step {
-        match image::for_successor(self.world, target, self.now.mono) {
+        match image::for_successor(self.world, target, self.now) {
             ImageStep::There => {
                 let id = seen.snapshot.id.clone();
                 let cause = "stopped, and the spec has changed";
                 Step::act(Reason::Removing, Action::Remove { id, force: false }, cause).recreating()
             }
-            ImageStep::Bring(action, cause) => Step::act(Reason::Starting, action, cause),
-            ImageStep::Wait { .. } => self.exited(seen),
+            ImageStep::Do(action, cause) => Step::act(Reason::Starting, action, cause),
+            ImageStep::UnderWay { reason, message } => {
+                Step::rest(ConditionStatus::False, reason, message)
+            }
+            ImageStep::Failed { .. } => self.exited(seen),
         }
     }
 
@@ -228,12 +231,14 @@ impl Context<'_> {
                 "waits for the instance's network".to_owned(),
             );
         }
-        match image::for_new(self.world, target, self.now.mono) {
+        match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}
-            ImageStep::Bring(action, cause) => return Step::act(Reason::Creating, action, cause),
-            ImageStep::Wait { reason, message, after } => {
-                let step = Step::rest(ConditionStatus::False, reason, message);
-                return after.map_or(step.clone(), |after| step.wake_after(after));
+            ImageStep::Do(action, cause) => return Step::act(Reason::Creating, action, cause),
+            ImageStep::UnderWay { reason, message } => {
+                return Step::rest(ConditionStatus::False, reason, message);
+            }
+            ImageStep::Failed { reason, message, after } => {
+                return Step::rest(ConditionStatus::False, reason, message).wake_after(after);
             }
         }
         let action = Action::Create { name: self.container_name(), target: Arc::clone(target) };
@@ -374,34 +379,44 @@ impl Context<'_> {
                 waits: "until the container is removed by hand".to_owned(),
                 forced_at: None,
                 reason: Reason::UpdatePending,
-                counts: false,
+                clock: WaitClock::Off,
             });
             return step.recreating();
         }
         let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
         let step = self.stop(seen, farewell, "recreate", cause, Reason::Running).recreating();
         let stops = matches!(&step.want, Some(want) if matches!(want.action, Action::Stop { .. }));
-        if stops { self.once_its_image_is_there(step, target, cause) } else { step }
+        // Put out at the end of the wait, or nobody there to be put out?
+        let since = self.row.and_then(|row| row.pending_since);
+        let clock = if since.is_some() { WaitClock::Stands } else { WaitClock::Off };
+        if stops { self.once_its_image_is_there(step, target, cause, clock) } else { step }
     }
 
     /// Nothing is stopped for a container that could not be made.
-    fn once_its_image_is_there(&self, stop: Step, target: &Target, cause: &str) -> Step {
-        let (mut step, reason, waits) =
-            match image::for_successor(self.world, target, self.now.mono) {
-                ImageStep::There => return stop,
-                ImageStep::Bring(action, why) => {
-                    let step = Step::act(Reason::Running, action, why.clone()).ready();
-                    (step, Reason::UpdatePending, why)
-                }
-                ImageStep::Wait { reason, message, after } => {
-                    let step = Step::rest(ConditionStatus::True, Reason::Running, String::new());
-                    let step = after.map_or(step.clone(), |after| step.wake_after(after));
-                    (step.ready_as(Reason::Running), reason, message)
-                }
-            };
+    fn once_its_image_is_there(
+        &self,
+        stop: Step,
+        target: &Target,
+        cause: &str,
+        clock: WaitClock,
+    ) -> Step {
+        let rest = || Step::rest(ConditionStatus::True, Reason::Running, String::new());
+        let (mut step, reason, waits) = match image::for_successor(self.world, target, self.now) {
+            ImageStep::There => return stop,
+            ImageStep::Do(action, why) => {
+                let step = Step::act(Reason::Running, action, why.clone()).ready();
+                (step, Reason::UpdatePending, why)
+            }
+            ImageStep::UnderWay { reason, message } => {
+                (rest().ready_as(Reason::Running), reason, message)
+            }
+            ImageStep::Failed { reason, message, after } => {
+                (rest().wake_after(after).ready_as(Reason::Running), reason, message)
+            }
+        };
         let cause = cause.to_owned();
         step.pending =
-            Some(Pending { verb: "recreate", cause, waits, reason, forced_at: None, counts: true });
+            Some(Pending { verb: "recreate", cause, waits, reason, forced_at: None, clock });
         step.recreating()
     }
 
@@ -433,7 +448,7 @@ impl Context<'_> {
             waits: format!("shell open ({})", details.exec_ids.len()),
             forced_at,
             reason: Reason::UpdatePending,
-            counts: true,
+            clock: WaitClock::Runs,
         };
         let next = forced_at.map_or(IDLE_CHECK, |at| until(self.now.wall, at).min(IDLE_CHECK));
         let age = self.now.mono.saturating_sub(seen.read_at);
@@ -502,7 +517,7 @@ impl Context<'_> {
                     waits: "keepStopped".to_owned(),
                     forced_at: Some(due),
                     reason: Reason::UpdatePending,
-                    counts: false,
+                    clock: WaitClock::Off,
                 });
                 return step.wake_after(left);
             }
@@ -529,7 +544,7 @@ impl Context<'_> {
                 waits: "a file may still claim it".to_owned(),
                 forced_at: add(self.now.wall, grace.saturating_sub(age).as_secs()),
                 reason: Reason::UpdatePending,
-                counts: false,
+                clock: WaitClock::Off,
             });
             return step.wake_after(grace.saturating_sub(age));
         }

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use super::action::Action;
+use crate::resource::Now;
 use crate::resource::condition::Reason;
 use crate::resource::effective::PullPolicy;
 use crate::world::World;
 use crate::world::desired::Target;
-use crate::world::image::{ImageSource, ImageState};
+use crate::world::image::{ImageSource, ImageState, ImageWorkKind, WantedImage};
 
 /// Where a container's image stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,60 +19,70 @@ pub(super) enum ImageStep {
     /// The container can be made.
     There,
     /// To be done first.
-    Bring(Action, String),
-    /// Nothing to do but wait.
-    Wait {
-        reason: Reason,
-        message: String,
-        /// When to look again though nothing happens.
-        after: Option<Duration>,
-    },
+    Do(Action, String),
+    /// It is being done.
+    UnderWay { reason: Reason, message: String },
+    /// It could not be done; tried again after so long.
+    Failed { reason: Reason, message: String, after: Duration },
 }
 
 /// For a container that is to be made where none is. That an image is there is found out by making it: a look before would be
 /// one call more for each channel.
-pub(super) fn for_new(world: &World, target: &Target, now: Duration) -> ImageStep {
-    let state = world.images.get(&target.config.image);
-    let ask_first = match &target.image {
-        ImageSource::Registry(PullPolicy::Always) => !state.is_some_and(|it| it.is_fresh(now)),
+pub(super) fn for_new(world: &World, target: &Target, now: Now) -> ImageStep {
+    let image = target.wanted_image();
+    let state = world.images.get(&image);
+    let ask_first = match &image.source {
+        ImageSource::Registry(PullPolicy::Always) => !state.is_some_and(|it| it.is_fresh(now.mono)),
         ImageSource::Registry(PullPolicy::Never) => false,
         ImageSource::Registry(PullPolicy::IfNotPresent) | ImageSource::Build(_) => {
             state.is_some_and(|state| state.missing)
         }
     };
-    if ask_first { bring(state, target, now) } else { ImageStep::There }
+    if ask_first { see_to(image, state, now) } else { ImageStep::There }
 }
 
 /// For a container that is to take the place of one that is there.
-pub(super) fn for_successor(world: &World, target: &Target, now: Duration) -> ImageStep {
-    let state = world.images.get(&target.config.image);
-    match state {
-        Some(state) if state.is_fresh(now) => ImageStep::There,
-        _ => bring(state, target, now),
+pub(super) fn for_successor(world: &World, target: &Target, now: Now) -> ImageStep {
+    let image = target.wanted_image();
+    match world.images.get(&image) {
+        Some(state) if state.is_fresh(now.mono) => ImageStep::There,
+        state => see_to(image, state, now),
     }
 }
 
-fn bring(state: Option<&ImageState>, target: &Target, now: Duration) -> ImageStep {
-    let reference = &target.config.image;
+fn see_to(image: WantedImage, state: Option<&ImageState>, now: Now) -> ImageStep {
     if let Some(work) = state.and_then(|state| state.work.as_ref()) {
-        let (reason, doing) = match &target.image {
-            ImageSource::Registry(_) => (Reason::ImagePulling, "pulling"),
-            ImageSource::Build(_) => (Reason::ImageBuilding, "building"),
+        // How far it is changes each second, and is shown elsewhere: a condition is written down when it changes.
+        let (reason, doing) = match work.kind {
+            ImageWorkKind::Look => (Reason::ImagePulling, "looking for"),
+            ImageWorkKind::Pull => (Reason::ImagePulling, "pulling"),
+            ImageWorkKind::Build => (Reason::ImageBuilding, "building"),
         };
-        let message = format!("{doing} {reference}: {}", work.progress);
-        return ImageStep::Wait { reason, message, after: None };
+        return ImageStep::UnderWay { reason, message: format!("{doing} {image}") };
     }
     let failed = state.and_then(|state| state.failed.as_ref());
-    if let Some(failed) = failed.filter(|failed| failed.retry_at > now) {
-        let after = failed.retry_at.saturating_sub(now);
-        let message = format!("{}; tried again in {} s", failed.message, after.as_secs().max(1));
-        return ImageStep::Wait { reason: failed.reason, message, after: Some(after) };
+    if let Some(failed) = failed.filter(|failed| failed.retry_at > now.mono) {
+        let message = format!("{}; tried again at {}", failed.message, second(failed.retry_wall));
+        let after = failed.retry_at.saturating_sub(now.mono);
+        return ImageStep::Failed { reason: failed.reason, message, after };
     }
-    let action = Action::BringImage { reference: reference.clone(), source: target.image.clone() };
-    let cause = match &target.image {
-        ImageSource::Registry(PullPolicy::Always) => "pullPolicy is Always",
-        ImageSource::Registry(_) => "a new container needs it",
-        ImageSource::Build(_) => "its context is new",
-    };
-    ImageStep::Bring(action, format!("image {reference}: {cause}"))
+    // What is there already costs a moment; only what is known to be missing, or may be old, is sent for.
+    let known_missing = state.is_some_and(|state| state.missing);
+    let send = !image.source.may_be_old() || (known_missing && image.source.can_be_brought());
+    let cause = format!(
+        "image {image}: {}",
+        match &image.source {
+            ImageSource::Registry(PullPolicy::Always) => "pullPolicy is Always",
+            _ if !send => "is it there?",
+            ImageSource::Registry(_) => "a new container needs it",
+            ImageSource::Build(_) => "its context is new",
+        }
+    );
+    let action = if send { Action::BringImage(image) } else { Action::LookForImage(image) };
+    ImageStep::Do(action, cause)
+}
+
+/// To the second: a condition's text must not change with each look.
+fn second(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -116,10 +116,10 @@ fn wanted(step: &Step, world: &World, name: &ResourceName, object: &str) -> Opti
         }
         Action::Stop { .. } => (Sign::Remove, "stop", "now"),
         Action::Remove { .. } => (Sign::Remove, "remove", "now"),
-        Action::BringImage { source, .. } => {
-            let sign =
-                if world.observed.shell_of(name).is_some() { Sign::Replace } else { Sign::Add };
-            (sign, source.verb(), "now, before the container is made")
+        Action::LookForImage(_) | Action::BringImage(_) => {
+            let there = world.observed.shell_of(name).is_some();
+            let sign = if there { Sign::Replace } else { Sign::Add };
+            (sign, want.action.verb(), "now, before the container is made")
         }
         Action::Forget => return None,
         // To be looked at: a difference in the hash is a coming recreation, else it is nothing that is known yet.

@@ -26,6 +26,8 @@ use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
 
 /// Where images that chanop builds are, and no others.
 pub const BUILD_REPOSITORY: &str = "chanop-build";
+/// The instance whose builds are named by their channel alone; two instances must not take each other's builds away.
+const DEFAULT_INSTANCE: &str = "default";
 /// Seconds that the engine itself gives a container between TERM and KILL, when the host shuts down.
 const STOP_TIMEOUT_SECONDS: i64 = 10;
 
@@ -52,7 +54,7 @@ pub fn shell_container(
     let reaches_host = matches!(network, NetworkMode::Named(_));
     let mut labels = identity.labels();
     labels.insert(label::SOURCE.to_owned(), source_file.to_owned());
-    let (reference, image) = image_of(name, &effective.image, facts);
+    let (reference, image) = image_of(&settings.instance, name, &effective.image, facts);
     let mut config = ContainerConfig {
         image: reference,
         entrypoint: entrypoint(&effective.shell.command),
@@ -104,12 +106,17 @@ pub fn shell_container(
 
 /// The reference to make the container from, and how it comes to be there. A build's names its content, so that another
 /// content is another image; where that is not known, no channel is admitted.
-fn image_of(name: &ResourceName, image: &Image, facts: &Facts) -> (String, ImageSource) {
+fn image_of(
+    instance: &ResourceName,
+    name: &ResourceName,
+    image: &Image,
+    facts: &Facts,
+) -> (String, ImageSource) {
     match &image.build {
         None => {
             // Made on the engine; in a registry, anybody could have that name.
-            let made_here =
-                image.reference == DEFAULT_IMAGE && image.pull_policy == PullPolicy::IfNotPresent;
+            let normal = |text: &str| ImageRef::parse(text).ok().and_then(|image| image.normal());
+            let made_here = normal(&image.reference) == normal(DEFAULT_IMAGE);
             let policy = if made_here { PullPolicy::Never } else { image.pull_policy };
             (with_tag(&image.reference), ImageSource::Registry(policy))
         }
@@ -118,7 +125,11 @@ fn image_of(name: &ResourceName, image: &Image, facts: &Facts) -> (String, Image
                 Some(BuildFact::Present { hash }) => hash.as_str(),
                 _ => "unknown",
             };
-            (format!("{BUILD_REPOSITORY}/{name}:{hash}"), ImageSource::Build(build.clone()))
+            let repository = match instance.as_str() {
+                DEFAULT_INSTANCE => name.to_string(),
+                instance => format!("{instance}.{name}"),
+            };
+            (format!("{BUILD_REPOSITORY}/{repository}:{hash}"), ImageSource::Build(build.clone()))
         }
     }
 }

@@ -80,6 +80,7 @@ impl<E: Engine> CoreLoop<E> {
             let input = tokio::select! {
                 () = stop.cancelled(), if draining.is_none() => {
                     draining = Some(self.clock.now().mono + DRAIN);
+                    self.executor.give_up_long();
                     Input::Shutdown
                 }
                 Some(input) = self.executor.next(), if !self.executor.is_idle() => input,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::container::ContainerConfig;
 use crate::resource::condition::Reason;
 use crate::resource::{Effective, ResourceName, SourceRef};
-use crate::world::image::ImageSource;
+use crate::world::image::{ImageSource, WantedImage};
 use crate::world::preparation::Preparation;
 
 /// Every channel that has a file, or whose file's absence is not yet believed.
@@ -87,4 +87,11 @@ pub struct Target {
     pub own_network: bool,
     /// What the host must prepare before it is made.
     pub preparation: Preparation,
+}
+
+impl Target {
+    /// The image that it is to be made from.
+    pub fn wanted_image(&self) -> WantedImage {
+        WantedImage { reference: self.config.image.clone(), source: self.image.clone() }
+    }
 }

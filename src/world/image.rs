@@ -1,10 +1,13 @@
 //! Images: how each comes to be on the engine, what is known to be there, what is being fetched, and what failed.
 //!
-//! Keyed by reference and not by channel: however many channels wait for an image, it is fetched once.
+//! Keyed by reference and source and not by channel: however many channels wait for an image in the same way, it is
+//! fetched once; and one that may not be pulled says nothing about the same one where it may.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::resource::condition::Reason;
 use crate::resource::effective::{Build, PullPolicy};
@@ -13,7 +16,7 @@ use crate::resource::effective::{Build, PullPolicy};
 pub const SEEN_FOR: Duration = Duration::from_mins(1);
 
 /// How an image comes to be on the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImageSource {
     /// From its registry, as the policy says.
     Registry(PullPolicy),
@@ -27,26 +30,35 @@ impl ImageSource {
         !matches!(self, Self::Registry(PullPolicy::Never))
     }
 
-    /// What bringing it is called.
-    pub const fn verb(&self) -> &'static str {
-        match self {
-            Self::Registry(_) => "pull",
-            Self::Build(_) => "build",
-        }
+    /// Is one that is there as good as a new one?
+    pub const fn may_be_old(&self) -> bool {
+        !matches!(self, Self::Registry(PullPolicy::Always))
     }
 }
 
-/// What is known of images, by reference.
-pub type Images = BTreeMap<String, ImageState>;
+/// An image that a container is to be made from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WantedImage {
+    /// Its reference.
+    pub reference: String,
+    /// How it comes to be there.
+    pub source: ImageSource,
+}
+
+/// What is known of images.
+pub type Images = BTreeMap<WantedImage, ImageState>;
 
 /// What is known of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageState {
     /// It was there.
     pub found: Option<FoundImage>,
-    /// The engine said that it has none.
+    /// A create or a look said that there is none.
     pub missing: bool,
-    /// It is being brought.
+    /// A create said so, and none was brought since: should a look find it and the next create not, that is no reason to
+    /// bring it again at once.
+    pub denied: bool,
+    /// What is being done about it.
     pub work: Option<ImageWork>,
     /// The last try failed.
     pub failed: Option<ImageFailure>,
@@ -63,13 +75,35 @@ pub struct FoundImage {
     pub at: Duration,
 }
 
-/// An image on its way.
+/// What is being done about an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageWork {
-    /// `pull` or `build`.
-    pub verb: &'static str,
+    /// What.
+    pub kind: ImageWorkKind,
     /// How far it is.
     pub progress: ImageProgress,
+}
+
+/// What can be done about an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageWorkKind {
+    /// Is it there? A moment.
+    Look,
+    /// Minutes.
+    Pull,
+    /// Minutes, and the engine's CPUs.
+    Build,
+}
+
+impl ImageWorkKind {
+    /// In a word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Pull => "pull",
+            Self::Build => "build",
+        }
+    }
 }
 
 /// How far a pull or build is.
@@ -85,20 +119,6 @@ pub struct ImageProgress {
     pub bytes_total: u64,
 }
 
-impl fmt::Display for ImageProgress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.total == 0 {
-            return f.write_str("begun");
-        }
-        write!(f, "{} of {}", self.done, self.total)?;
-        if self.bytes_total > 0 {
-            let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-            write!(f, ", {} of {} MB", megabytes(self.bytes), megabytes(self.bytes_total))?;
-        }
-        Ok(())
-    }
-}
-
 /// Why an image could not be brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFailure {
@@ -106,15 +126,21 @@ pub struct ImageFailure {
     pub reason: Reason,
     /// In sentences; of a build, the end of its output.
     pub message: String,
-    /// How often in a row.
-    pub count: u32,
     /// Not tried again before.
     pub retry_at: Duration,
+    /// The same, for people.
+    pub retry_wall: Timestamp,
 }
 
 impl ImageState {
     /// Was it there, not long ago?
     pub fn is_fresh(&self, now: Duration) -> bool {
         self.found.as_ref().is_some_and(|found| now.saturating_sub(found.at) < SEEN_FOR)
+    }
+}
+
+impl fmt::Display for WantedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reference)
     }
 }

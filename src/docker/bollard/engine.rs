@@ -30,6 +30,11 @@ use crate::docker::wire::object::{CreatedNetwork, Image, Info, ListedImage, Netw
 const INTER_CONTAINER: &str = "com.docker.network.bridge.enable_icc";
 
 impl Docker {
+    async fn images_of(&self, reference: &ImageRef) -> EngineResult<Vec<ListedImage>> {
+        let filters = serde_json::json!({ "reference": [reference.as_str()] }).to_string();
+        self.ask(Call::Image, &format!("/images/json{}", query(&[("filters", &filters)]))).await
+    }
+
     /// A short call of bollard's.
     async fn short<T>(
         &self,
@@ -206,11 +211,21 @@ impl Engine for Docker {
     }
 
     async fn image_list(&self, reference: &ImageRef) -> EngineResult<Vec<String>> {
-        let filters = serde_json::json!({ "reference": [reference.as_str()] }).to_string();
-        let images: Vec<ListedImage> = self
-            .ask(Call::Image, &format!("/images/json{}", query(&[("filters", &filters)])))
-            .await?;
+        let images = self.images_of(reference).await?;
         Ok(images.into_iter().map(|image| image.id).collect())
+    }
+
+    async fn image_tags(&self, repository: &ImageRef) -> EngineResult<Vec<ImageRef>> {
+        let images = self.images_of(repository).await?;
+        let wanted = repository.normal();
+        let tags = images.iter().flat_map(|image| &image.repo_tags);
+        let tags = tags.filter_map(|tag| ImageRef::parse(tag).ok());
+        // An engine lists all the names of an image that has one in the repository.
+        let is_of_it = |tag: &ImageRef| match (tag.normal(), &wanted) {
+            (Some(tag), Some(wanted)) => tag.same_repository(wanted),
+            _ => false,
+        };
+        Ok(tags.filter(is_of_it).collect())
     }
 
     fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream {

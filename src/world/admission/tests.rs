@@ -97,7 +97,11 @@ fn all_there(effective: &Effective) -> Facts {
         identity: (1, 1),
     };
     Facts {
-        builds: BTreeMap::new(),
+        builds: wanted
+            .builds
+            .iter()
+            .map(|build| (build.clone(), BuildFact::Present { hash: "h".to_owned() }))
+            .collect(),
         paths: wanted.paths.iter().map(|path| (path.clone(), present(path))).collect(),
         secrets: wanted
             .secrets

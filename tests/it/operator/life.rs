@@ -94,7 +94,11 @@ fn a_missing_image_is_said_and_used_as_soon_as_it_is_there() {
     let mut ground = one("");
     let missing = format!("chanop-{}-later:latest", ground.instance);
     ground.workspace("b");
-    let text = ground.channel_text("b", "", "").replace(&ground.image, &missing);
+    let (image, never) = (
+        format!("{{ref: {:?}}}", ground.image),
+        format!("{{ref: {missing:?}, pullPolicy: Never}}"),
+    );
+    let text = ground.channel_text("b", "", "").replace(&image, &never);
     ground.write("b.yaml", &text);
     let message = ground.until_reason("b", "Ready", "ImageMissing");
     assert!(message.contains(&missing), "{message}");

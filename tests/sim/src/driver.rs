@@ -580,7 +580,7 @@ impl Sim {
         let number = self.counter;
         let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
         let fate = self.roll(&call);
-        let is_image = matches!(call, Call::Image { .. });
+        let is_image = matches!(call, Call::BringImage(_));
         if !matches!(call, Call::Ping | Call::Probe(_)) {
             self.note(format!("core: {}{target} ({cause}) [{fate:?}]", call.word()));
         }

@@ -17,8 +17,7 @@ use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::executor::refuse_to_inherit;
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
-use chanop::resource::effective::PullPolicy;
-use chanop::world::image::ImageSource;
+use chanop::world::image::{ImageSource, WantedImage};
 use jiff::Timestamp;
 
 /// An image that the engine has.
@@ -317,37 +316,43 @@ impl Engine {
                 self.tell(id, "update", None);
                 Ok(Answer::Done)
             }
-            Call::Image { reference, source } => self.bring(reference, source),
-            Call::Probe(_) => {
+            Call::LookForImage(image) => self.look(image),
+            Call::BringImage(image) => self.bring(image),
+            Call::Probe(_) | Call::Contexts(_) => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
             }
         }
     }
 
-    fn bring(&mut self, reference: &str, source: &ImageSource) -> Result<Answer, Failure> {
-        let there = self.images.contains(reference);
-        match source {
-            ImageSource::Registry(PullPolicy::Never) if !there => {
-                let message = format!("no such image: {reference}");
-                return Err(Failure::Refused(Reason::ImageMissing, message));
-            }
-            ImageSource::Registry(PullPolicy::Always | PullPolicy::IfNotPresent)
-                if !there || *source == ImageSource::Registry(PullPolicy::Always) =>
-            {
-                if self.registry_down {
-                    let message = "the registry does not answer".to_owned();
-                    return Err(Failure::Refused(Reason::ImagePullBackOff, message));
-                }
-                if !self.registry.contains(reference) {
-                    let message = format!("the registry has no {reference}");
-                    return Err(Failure::Refused(Reason::ImagePullBackOff, message));
-                }
-            }
-            _ => {}
+    fn look(&self, image: &WantedImage) -> Result<Answer, Failure> {
+        let reference = &image.reference;
+        if self.images.contains(reference) {
+            let id = format!("sha256:{reference}");
+            return Ok(Answer::Image { id, digest: None, brought: false });
         }
-        self.images.insert(reference.to_owned());
+        if image.source.can_be_brought() {
+            return Ok(Answer::NoImage);
+        }
+        Err(Failure::Refused(Reason::ImageMissing, format!("no such image: {reference}")))
+    }
+
+    fn bring(&mut self, image: &WantedImage) -> Result<Answer, Failure> {
+        let reference = &image.reference;
+        if image.source.may_be_old() && self.images.contains(reference) {
+            return self.look(image);
+        }
+        if let ImageSource::Registry(_) = image.source {
+            let refused = |why: String| Err(Failure::Refused(Reason::ImagePullBackOff, why));
+            if self.registry_down {
+                return refused("the registry does not answer".to_owned());
+            }
+            if !self.registry.contains(reference) {
+                return refused(format!("the registry has no {reference}"));
+            }
+        }
+        self.images.insert(reference.clone());
         self.push(None);
-        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None, brought: !there })
+        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None, brought: true })
     }
 
     fn list(&self, instance: &ResourceName) -> Vec<Snapshot> {

@@ -13,6 +13,8 @@ use chanop::world::scan::{FileState, ParsedFile, Place, RawScan, Revision, Root,
 pub struct Spec {
     /// The image.
     pub image: &'static str,
+    /// When it is pulled.
+    pub pull: &'static str,
     /// Memory limit in Mi.
     pub memory: u32,
     /// The value of an environment variable.
@@ -35,6 +37,7 @@ impl Default for Spec {
     fn default() -> Self {
         Self {
             image: "img-a:1",
+            pull: "IfNotPresent",
             memory: 64,
             var: 0,
             suspend: false,
@@ -59,11 +62,12 @@ impl Spec {
             self.zone.map_or(String::new(), |zone| format!("  hostSelector: {{zone: {zone}}}\n"));
         format!(
             "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: {name}}}\nspec:\n{selector}  suspend: {}\n  \
-             workspace: {{path: /home/u/{name}}}\n  image: {{ref: \"{}\"}}\n  \
+             workspace: {{path: /home/u/{name}}}\n  image: {{ref: \"{}\", pullPolicy: {}}}\n  \
              env: [{{name: VAR, value: \"{}\"}}]\n  resources: {{limits: {{memory: {}Mi}}}}\n  \
              shell: {{enabled: {}}}\n  updateStrategy: {{type: {}, maxWait: {}}}\n  deletion: {{keepStopped: {}}}\n",
             self.suspend,
             self.image,
+            self.pull,
             self.var,
             self.memory,
             self.enabled,

@@ -8,7 +8,11 @@ use chanop::controller::effect::Call;
 use chanop::controller::input::Answer;
 use chanop::planner::plan_channel;
 use chanop::resource::condition::{ConditionStatus, Reason};
-use chanop::world::image::{FoundImage, ImageFailure, ImageProgress, ImageState, ImageWork};
+use chanop::resource::effective::PullPolicy;
+use chanop::world::image::{
+    FoundImage, ImageFailure, ImageProgress, ImageSource, ImageState, ImageWork, ImageWorkKind,
+    WantedImage,
+};
 use chanop::world::{Crashes, World};
 use chanop_sim::host::name;
 use chanop_sim::{Sim, Spec};
@@ -90,7 +94,7 @@ fn each_state_has_its_next_action() {
     let now = sim.core_now();
     for (row, state, change, verb, reason) in rows {
         let (mut world, mut seen) = (world.clone(), found.clone());
-        world.images.insert("img-a:1".to_owned(), image(Some(now.mono)));
+        world.images.insert(wanted("img-a:1"), image(Some(now.mono)));
         seen.state = state;
         change(&mut seen);
         world.observed.note(&sim.settings.instance, seen, u64::MAX, now.mono);
@@ -99,6 +103,11 @@ fn each_state_has_its_next_action() {
         assert_eq!((want, step.status.reason), (verb, reason), "{row}: {step:?}");
         assert_eq!(plan_channel(&world, &name("a"), now), step, "{row}: the same again");
     }
+}
+
+fn wanted(reference: &str) -> WantedImage {
+    let source = ImageSource::Registry(PullPolicy::IfNotPresent);
+    WantedImage { reference: reference.to_owned(), source }
 }
 
 /// An image that was there at that time.
@@ -116,26 +125,29 @@ fn what_runs_or_could_run_is_not_taken_away_for_an_image_that_is_not_there() {
     let failure = ImageFailure {
         reason: Reason::ImagePullBackOff,
         message: "no such image".to_owned(),
-        count: 1,
         retry_at: now.mono + Duration::from_secs(9),
+        retry_wall: now.wall,
     };
     let failed = ImageState { failed: Some(failure), ..ImageState::default() };
-    let work = ImageWork { verb: "pull", progress: ImageProgress::default() };
+    let work = ImageWork { kind: ImageWorkKind::Pull, progress: ImageProgress::default() };
     let coming = ImageState { work: Some(work), ..ImageState::default() };
     let long_ago = now.mono.saturating_sub(Duration::from_secs(61));
-    let rows: [(&str, ContainerState, ImageState, Option<&str>); 8] = [
-        ("nothing is known", Running, ImageState::default(), Some("pull")),
-        ("it was there long ago", Running, image(Some(long_ago)), Some("pull")),
+    let missing = ImageState { missing: true, ..ImageState::default() };
+    let rows: [(&str, ContainerState, ImageState, Option<&str>); 10] = [
+        ("nothing is known", Running, ImageState::default(), Some("look")),
+        ("it was there long ago", Running, image(Some(long_ago)), Some("look")),
+        ("it is not there", Running, missing.clone(), Some("pull")),
         ("it is on its way", Running, coming.clone(), None),
         ("it cannot be had now", Running, failed.clone(), None),
-        ("ended; nothing is known", Exited, ImageState::default(), Some("pull")),
-        ("ended; it is on its way", Exited, coming, Some("start")),
+        ("ended; nothing is known", Exited, ImageState::default(), Some("look")),
+        ("ended; it is not there", Exited, missing, Some("pull")),
+        ("ended; it is on its way", Exited, coming, None),
         ("ended; it cannot be had now", Exited, failed, Some("start")),
         ("ended; it is there", Exited, image(Some(now.mono)), Some("remove")),
     ];
     for (row, state, image, verb) in rows {
         let (mut world, mut seen) = (world.clone(), found.clone());
-        world.images.insert("img-a:1".to_owned(), image);
+        world.images.insert(wanted("img-a:1"), image);
         seen.state = state;
         other_hash(&mut seen);
         world.observed.note(&sim.settings.instance, seen, u64::MAX, now.mono);

@@ -319,7 +319,7 @@ fn an_image_that_nobody_has_is_tried_by_the_schedule_whatever_events_come() {
     sim.write("a", Spec { image: "img-missing:1", ..Spec::default() });
     sim.run_for(300 * SECOND);
     assert_eq!(sim.count(Duration::ZERO, "create", Some("a")), 1);
-    assert!((2..=12).contains(&sim.count(Duration::ZERO, "image", None)));
+    assert!((2..=12).contains(&sim.count(Duration::ZERO, "pull", None)));
     assert_eq!(status(&sim, "a"), "ImagePullBackOff");
     sim.engine.images.insert("img-missing:1".to_owned());
     sim.request(Request::Reconcile(Some(target("a"))));
@@ -333,7 +333,7 @@ fn an_image_of_many_channels_is_pulled_once() {
         sim.write(channel, Spec { image: IMAGE_REMOTE, ..Spec::default() });
     }
     assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
-    assert_eq!(sim.count(Duration::ZERO, "image", None), 1);
+    assert_eq!(sim.count(Duration::ZERO, "pull", None), 1);
     sound(&sim);
 }
 
@@ -347,7 +347,7 @@ fn what_runs_is_kept_until_the_image_of_its_successor_is_there() {
     assert_eq!((id(&sim, "a"), sim.is_ready("a")), (first.clone(), true));
     let pending = sim.channel("a").and_then(|view| view.pending.clone()).expect("it waits");
     assert!(pending.waits.contains("the registry does not answer"), "{pending:?}");
-    assert!(sim.count(Duration::ZERO, "image", None) <= 7, "more and more slowly");
+    assert!(sim.count(Duration::ZERO, "pull", None) <= 7, "more and more slowly");
     // It ends by itself: the old one is started again.
     sim.engine.kill(&first, 137);
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
@@ -363,7 +363,7 @@ fn what_runs_is_kept_until_the_image_of_its_successor_is_there() {
 #[test]
 fn a_pull_that_stands_still_holds_up_nobody_else() {
     let mut sim = Sim::new(1);
-    sim.fates.push_back(("image", Fate::Hangs));
+    sim.fates.push_back(("pull", Fate::Hangs));
     sim.write("a", Spec { image: IMAGE_REMOTE, ..Spec::default() });
     sim.write("b", Spec::default());
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("b")));
@@ -669,5 +669,136 @@ fn limits_that_cannot_be_changed_are_said_and_tried_again() {
     assert!(sim.is_ready("a"), "it runs with the old limits");
     assert!(sim.run_until(20 * SECOND, |sim| up_to_date(sim).reason == Reason::UpToDate));
     assert_eq!(id(&sim, "a"), first);
+    sound(&sim);
+}
+
+#[test]
+fn one_that_may_not_be_pulled_does_not_keep_another_from_pulling_the_same_image() {
+    let mut sim = converged(&["a", "b"]);
+    sim.edit("a", |spec| (spec.image, spec.pull) = (IMAGE_REMOTE, "Never"));
+    sim.edit("b", |spec| spec.image = IMAGE_REMOTE);
+    assert!(sim.run_until(120 * SECOND, |sim| {
+        let uses =
+            |channel| sim.shell(channel).is_some_and(|shell| shell.config.image == IMAGE_REMOTE);
+        sim.is_ready("b") && uses("b") && sim.is_ready("a") && uses("a")
+    }));
+    sound(&sim);
+}
+
+#[test]
+fn a_failed_pull_of_one_that_wants_the_newest_says_nothing_of_one_that_takes_what_is_there() {
+    let mut sim = converged(&["b"]);
+    sim.engine.registry_down = true;
+    sim.write("a", Spec { pull: "Always", ..Spec::default() });
+    assert!(sim.run_until(5 * SECOND, |sim| status(sim, "a") == "ImagePullBackOff"));
+    sim.engine.remove_by_hand(&id(&sim, "b"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("b")), "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn each_new_container_of_one_that_wants_the_newest_image_is_made_after_a_pull() {
+    let mut sim = converged(&["b"]);
+    sim.write("a", Spec { pull: "Always", ..Spec::default() });
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    assert_eq!(sim.count(Duration::ZERO, "pull", None), 1, "a look of another is no pull");
+    sim.run_for(120 * SECOND);
+    sim.engine.remove_by_hand(&id(&sim, "a"));
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    assert_eq!(sim.count(Duration::ZERO, "pull", None), 2);
+    sound(&sim);
+}
+
+#[test]
+fn an_image_that_a_look_finds_and_a_create_does_not_is_tried_by_the_schedule() {
+    let mut sim = Sim::new(1);
+    for _ in 0..100 {
+        sim.fates.push_back(("create", Fate::Refused(Reason::ImageMissing)));
+    }
+    sim.write("a", Spec::default());
+    sim.run_for(300 * SECOND);
+    for word in ["create", "pull", "image"] {
+        let count = sim.count(Duration::ZERO, word, None);
+        assert!(count <= 14, "{count} calls of {word}");
+    }
+    assert!(sim.view.events.iter().any(|event| event.reason == "ImageMissing"), "it is said");
+}
+
+#[test]
+fn waiting_for_an_image_puts_nobody_out() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.registry_down = true;
+    sim.edit("a", |spec| spec.image = IMAGE_REMOTE);
+    // Longer than maxWait, with nobody in it; then somebody comes, and then the image.
+    sim.run_for(400 * SECOND);
+    sim.engine.enter(&first);
+    sim.engine.registry_down = false;
+    sim.request(Request::Reconcile(Some(target("a"))));
+    sim.run_for(200 * SECOND);
+    assert_eq!(id(&sim, "a"), first, "{}", sim.log.join("\n"));
+    sim.engine.leave(&first);
+    assert!(sim.run_until(75 * SECOND, |sim| {
+        sim.is_ready("a") && sim.shell("a").is_some_and(|shell| shell.id != first)
+    }));
+    sound(&sim);
+}
+
+#[test]
+fn what_was_suspended_for_its_bad_spec_is_not_run_once_more_while_the_new_image_comes() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.edit("a", |spec| spec.suspend = true);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|it| !it.is_live())));
+    sim.run_for(120 * SECOND);
+    sim.edit("a", |spec| (spec.suspend, spec.image) = (false, IMAGE_REMOTE));
+    assert!(sim.run_until(10 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != first));
+    assert_eq!(sim.count(Duration::ZERO, "start", Some("a")), 2, "the first and the last");
+    sound(&sim);
+}
+
+#[test]
+fn pulls_that_stand_still_keep_no_other_change_waiting() {
+    let mut sim = converged(&["d"]);
+    for channel in ["a", "b", "c"] {
+        sim.fates.push_back(("pull", Fate::Hangs));
+        let image = match channel {
+            "a" => "remote-a:1",
+            "b" => "remote-b:1",
+            _ => "remote-c:1",
+        };
+        sim.write(channel, Spec { image, ..Spec::default() });
+    }
+    sim.run_for(5 * SECOND);
+    let first = id(&sim, "d");
+    sim.edit("d", |spec| spec.var = 7);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("d") && id(sim, "d") != first));
+    sound(&sim);
+}
+
+#[test]
+fn a_volume_service_in_trouble_does_not_end_the_connection() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..5 {
+        sim.fates.push_back(("anchor", Fate::Lost));
+    }
+    sim.run_for(900 * SECOND);
+    assert!(!sim.view.events.iter().any(|event| event.reason == "EngineUnavailable"));
+    assert_eq!(sim.fatal, None);
+    sound(&sim);
+}
+
+#[test]
+fn whoever_changes_each_new_shell_again_is_not_fought_more_and_more_often() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..30 {
+        if let Some(shell) = sim.shell("a").filter(|shell| shell.is_live()) {
+            let id = shell.id.clone();
+            sim.disconnect_by_hand(&id);
+        }
+        sim.run_for(60 * SECOND);
+    }
+    let made = sim.count(Duration::ZERO, "create", Some("a"));
+    assert!((3..=14).contains(&made), "{made} in half an hour");
     sound(&sim);
 }
