@@ -1,6 +1,6 @@
 //! Our command lines and environments against the agent's real CLI, on this host and without containers.
 //!
-//! The pure tests say what we write; these say that the CLI takes it as it was meant. `CHANOP_TEST_CLAUDE` names the CLI, and
+//! The pure tests say what we write; these say that the CLI takes it as it was meant. `CHANOP_TEST_CLI` names the CLI, and
 //! `make test-agent` sets it; elsewhere they are ignored.
 
 mod api;
