@@ -306,7 +306,7 @@ async fn image<E: Engine>(
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
-async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
+pub async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
     let reference = ImageRef::parse(image)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
     let missing = || Failure::Refused(Reason::ImageMissing, format!("no such image: {image}"));

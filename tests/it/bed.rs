@@ -1,6 +1,7 @@
 //! A channel's place on a real file system: an owner with a home, a state directory, and secrets. Needs root, as the
 //! operator that serves somebody else does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ impl Bed {
             files: vec![],
             secrets: vec![],
             credentials: None,
+            signs_in_by_key: false,
+            mcp_servers: BTreeMap::new(),
             verify_mounts: true,
         };
         Self { directory, host, preparation }
