@@ -15,7 +15,7 @@ use crate::support::engine::{TEST_LABEL, TestBed};
 use crate::support::mock_api::MockApi;
 
 /// What `make test-agent` makes.
-const IMAGE: &str = "chanop-test-agent:latest";
+pub(super) const IMAGE: &str = "chanop-test-agent:latest";
 /// The key in the channel's secrets.
 pub(super) const API_KEY: &str = "sk-of-the-test-and-of-nothing-else";
 /// No run of a test takes longer. One has 1 s; the first after the image was made reads 390 MB from the disk.
