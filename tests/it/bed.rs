@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chanop::host::{Host, Occasion, PrepareError, Prepared, prepare};
 use chanop::resource::effective::{Home, Workspace};
-use chanop::resource::{Owner, ResourceName};
+use chanop::resource::{Effective, Owner, Resource, ResourceName, merge};
 use chanop::world::preparation::{ContainerUser, HostPaths, Preparation};
 
 /// The owner's number, and group.
@@ -93,6 +93,19 @@ impl Bed {
     pub(crate) fn prepare(&self) -> Result<Prepared, PrepareError> {
         prepare(&self.preparation, &self.host, Occasion::Create)
     }
+}
+
+/// The bed's channel as it counts: it wishes for no more than its workspace and a model.
+pub(crate) fn effective(bed: &Bed) -> Effective {
+    let text = format!(
+        "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: demo}}\nspec:\n  workspace: {{path: '{}'}}\n  agent: {{model: sonnet}}\n",
+        bed.preparation.workspace.path
+    );
+    let parsed = chanop::specs::parse::parse_file("a.yaml", &text);
+    let Some(Resource::Channel(channel)) = parsed.resources.into_iter().next() else {
+        panic!("{:?}", parsed.violations);
+    };
+    merge::effective(&channel, None, &bed.preparation.owner).unwrap().effective
 }
 
 /// Permissions.

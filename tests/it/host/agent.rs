@@ -10,24 +10,10 @@ use chanop::host::{PrepareError, SignIn, newest_session, prepare_agent, project_
 use chanop::init::secrets;
 use chanop::resource::condition::Reason;
 use chanop::resource::effective::{EnvValue, EnvVar, Home, McpServer, SecretKeyRef};
-use chanop::resource::{Effective, Resource, merge};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::bed::{Bed, OWNER};
-
-/// A channel whose only wish is its workspace.
-fn effective(bed: &Bed) -> Effective {
-    let text = format!(
-        "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: demo}}\nspec:\n  workspace: {{path: '{}'}}\n",
-        bed.preparation.workspace.path
-    );
-    let parsed = chanop::specs::parse::parse_file("a.yaml", &text);
-    let Some(Resource::Channel(channel)) = parsed.resources.into_iter().next() else {
-        panic!("{:?}", parsed.violations);
-    };
-    merge::effective(&channel, None, &bed.preparation.owner).unwrap().effective
-}
+use crate::bed::{Bed, OWNER, effective};
 
 /// A bed whose container was made.
 fn prepared() -> Bed {
