@@ -109,6 +109,9 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         Some(mode) if mode != "run" && stdin.is_some() => {
             Err(Failure::Usage("`--stdin` is for `run` alone".to_owned()))
         }
+        Some(mode) if mode != "leash" && kill => {
+            Err(Failure::Usage("`--kill` is for `leash` alone".to_owned()))
+        }
         Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
         Some("run") if !command.is_empty() => {
             supervise::run(list.as_ref(), stdin.as_deref(), &command)

@@ -19,11 +19,16 @@ struct Place {
 }
 
 impl Place {
-    /// An operator with one channel of the agent's image, which runs; `agent` are further fields of its agent.
+    /// An operator with one channel of the agent's image, which runs and signs in by a key; `agent` are further fields of its
+    /// agent.
     async fn new(agent: &str) -> Self {
+        Self::with_credential("api-key", API_KEY, agent).await
+    }
+
+    async fn with_credential(kind: &str, value: &str, agent: &str) -> Self {
         let mut ground = Ground::new();
         let api = MockApi::start().await;
-        ground.secret("anthropic", "api-key", API_KEY);
+        ground.secret("anthropic", kind, value);
         ground.workspace("a");
         let more = format!(
             "  env: [{{name: ANTHROPIC_BASE_URL, value: '{}'}}]\n  agent: {{model: haiku, credentials: {{secret: anthropic}}{agent}}}\n",
@@ -94,6 +99,22 @@ async fn a_person_talks_to_the_agent_without_a_dialog_and_it_ends_with_the_termi
     assert!(body.contains("hello [[mock:"), "what was said before is known");
     drop(again);
     place.ended();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the CLI and its image: make test-agent"]
+async fn a_token_signs_in_without_a_dialog_and_is_hidden_from_the_agents_commands() {
+    let token = "sk-ant-oat01-of-the-test";
+    let mut place = Place::with_credential("oauth-token", token, "").await;
+    let terminal = place.terminal(1, "agent a");
+    place.sees(&terminal, READY);
+    terminal.types("env [[mock:env]]");
+    terminal.press("Enter");
+    place.sees(&terminal, "Done: the tool answered.");
+    let requests = place.api.messages_with("env [[mock:env]]");
+    assert_eq!(requests[0].headers["authorization"], format!("Bearer {token}"));
+    let seen = requests.last().unwrap().body.to_string();
+    assert!(seen.contains("CHANOP_CHANNEL=a") && !seen.contains(token), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
