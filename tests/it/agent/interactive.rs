@@ -46,7 +46,7 @@ impl Place {
         let chanop = env!("CARGO_BIN_EXE_chanop");
         let socket = self.ground.path("run/c.sock");
         let command = format!("CHANOP_SOCKET='{}' exec {chanop} {words}", socket.display());
-        Terminal::open(format!("chanop-{}-{number}", self.ground.instance), &command)
+        Terminal::open(self.ground.path(&format!("tmux-{number}")), &command)
     }
 
     /// Until the screen shows this.

@@ -1,16 +1,18 @@
 //! A terminal that a test types at and looks at: tmux, with a server of its own.
 
+use std::path::PathBuf;
+
 use super::operator::{Said, program};
 
 /// One session of one server; the server goes with it.
 pub(crate) struct Terminal {
-    server: String,
+    socket: PathBuf,
 }
 
 impl Terminal {
-    /// A terminal of 110 columns and 40 rows in which `command`, a shell's text, runs.
-    pub(crate) fn open(server: String, command: &str) -> Self {
-        let terminal = Self { server };
+    /// A terminal of 110 columns and 40 rows in which `command`, a shell's text, runs; `socket` is its server's alone.
+    pub(crate) fn open(socket: PathBuf, command: &str) -> Self {
+        let terminal = Self { socket };
         let size = ["-x", "110", "-y", "40"];
         // The pane stays when its command has ended, so that its last words can be read.
         let stay = [";", "set-option", "-g", "remain-on-exit", "on"];
@@ -48,7 +50,7 @@ impl Terminal {
 
     fn tmux(&self, arguments: &[&str]) -> Said {
         let mut tmux = program("tmux");
-        tmux.args(["-L", &self.server, "-f", "/dev/null"]).args(arguments);
+        tmux.arg("-S").arg(&self.socket).args(["-f", "/dev/null"]).args(arguments);
         tmux.output().expect("this test needs tmux").into()
     }
 }
