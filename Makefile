@@ -48,7 +48,7 @@ test: rust docker $(call tool,promtool) $(call tool,docker-registry) build ## ev
 	fi
 
 # The image is taken away again unless it was there before: to keep it, make it by hand with the same name.
-test-agent: rust docker build ## the agent's CLI itself in containers; fetches it, 170 MB, and makes an image of 390 MB
+test-agent: rust docker tmux build ## the agent's CLI itself, here and in containers; fetches it, 170 MB, and makes an image of 390 MB
 	@claude=$$(scripts/claude.sh)
 	image=chanop-test-agent:latest
 	had=$$(docker image ls -q "$$image")
@@ -57,9 +57,9 @@ test-agent: rust docker build ## the agent's CLI itself in containers; fetches i
 	$(OUT)/debug/chanop agent-image --from-host --claude "$$claude" --tag "$$image"
 	export CHANOP_TEST_CLI=$$claude
 	if command -v cargo-nextest >/dev/null; then
-		$(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^agent::/)' $(TESTS)
+		$(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^agent(_cli)?::/)' $(TESTS)
 	else
-		$(CARGO) test --locked --test it agent:: -- --include-ignored --test-threads 2 $(TESTS)
+		$(CARGO) test --locked --test it -- agent:: agent_cli:: --include-ignored --test-threads 2 $(TESTS)
 	fi
 
 # The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
@@ -96,6 +96,13 @@ clean: ## everything that was built
 rust:
 	@command -v $(CARGO) >/dev/null || { echo 'make: cargo is missing; install Rust from https://rustup.rs' >&2; exit 1; }
 	@command -v cc >/dev/null || { echo 'make: a C compiler is missing (SQLite is compiled in); on Debian or Ubuntu: apt-get install gcc libc6-dev' >&2; exit 1; }
+
+# A terminal for the agent that a test can type at and look at.
+.PHONY: tmux
+tmux:
+	@command -v tmux >/dev/null && exit
+	[[ $$EUID == 0 ]] && command -v apt-get >/dev/null || { echo 'make test-agent: tmux is missing; on Debian or Ubuntu: apt-get install tmux' >&2; exit 1; }
+	apt-get install --yes --no-install-recommends tmux >/dev/null
 
 # promtool judges what /metrics says and the rules in manifests/; docker-registry is what the tests pull from. Both are taken
 # out of Debian's packages without installing those: each would start a server.

@@ -25,17 +25,23 @@ pub enum Credential<'a> {
 /// What the CLI takes an OAuth token from.
 pub const OAUTH_VARIABLE: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 
+/// A file of settings that count before a user's and a project's, by which the CLI finds the key in `file` wherever it is
+/// started in the container.
+pub fn managed_settings(file: &str) -> String {
+    helper(file).to_string()
+}
+
+/// The CLI's own interface: it hands this text to a shell.
+fn helper(file: &str) -> serde_json::Value {
+    serde_json::json!({ "apiKeyHelper": format!("cat {}", shell::quote(file)) })
+}
+
 impl Credential<'_> {
     /// The CLI's option for it. It stands in the argv and holds no secret.
     pub(super) fn settings_option(self) -> Option<String> {
         match self {
             Self::OauthToken => None,
-            Self::ApiKey { file } => {
-                // The CLI's own interface: it hands this text to a shell.
-                let helper = format!("cat {}", shell::quote(file));
-                let settings = serde_json::json!({ "apiKeyHelper": helper });
-                Some(format!("--settings={settings}"))
-            }
+            Self::ApiKey { file } => Some(format!("--settings={}", helper(file))),
         }
     }
 }

@@ -17,13 +17,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::http::BASE;
-use crate::http::views::{Ensured, OperatorStatus, Status};
+use crate::http::views::{AgentStart, Ensured, OperatorStatus, Status};
 
 /// The operator answers from memory; what takes longer than this is stuck.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// For a shell to be made: a little longer than the operator itself waits.
-const ENSURE_TIMEOUT: Duration = Duration::from_secs(125);
+/// For a shell to be made, and the agent's call: a little longer than the operator itself waits.
+const ENSURE_TIMEOUT: Duration = Duration::from_secs(145);
 
 /// Ten thousand channels with their specs are a tenth of it.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -111,6 +111,19 @@ impl Client {
     pub async fn ensure(&self, channel: &str) -> Result<Ensured, ClientError> {
         let path = format!("/channels/{channel}/ensure");
         let request = request(Method::POST, &path, JSON, Bytes::new())?;
+        decode(&self.call(request, ENSURE_TIMEOUT).await?)
+    }
+
+    /// Likewise, and how the agent is called there.
+    pub async fn agent(
+        &self,
+        channel: &str,
+        session: &str,
+        fork: bool,
+    ) -> Result<AgentStart, ClientError> {
+        let path = format!("/channels/{channel}/agent");
+        let body = serde_json::json!({ "session": session, "fork": fork }).to_string();
+        let request = request(Method::POST, &path, JSON, body.into())?;
         decode(&self.call(request, ENSURE_TIMEOUT).await?)
     }
 

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::failure::Outcome;
-use super::session::{self, Session};
+use super::session::{self, Session, Tty};
 use super::{target, terminal};
 
 /// Where, and what.
@@ -29,11 +29,14 @@ pub(super) struct ExecArgs {
 pub(super) async fn run(args: &ExecArgs, context: &Context) -> Outcome {
     let channel = target::channel(&args.channel)?;
     let interactive = terminal::is_interactive(&std::io::stdin(), &std::io::stdout());
+    let with_tty = interactive && !args.no_tty && !args.no_stdin;
+    let tty = if with_tty { Tty::HangsUp } else { Tty::None };
     let session = Session {
         command: args.command.clone(),
         login: args.login,
-        tty: interactive && !args.no_tty && !args.no_stdin,
+        tty,
         stdin: !args.no_stdin,
+        ..Session::default()
     };
     session::run(context, &channel, session).await
 }

@@ -3,6 +3,7 @@
 //! [`main`] parses, gives each verb its [`Context`] and turns what comes back into an [`Exit`]. A verb
 //! prints through [`printer`] alone and reads the operator through [`client`]. Errors are one line on standard error.
 
+mod agent;
 mod agent_host;
 pub mod agent_image;
 mod busybox;
@@ -89,6 +90,7 @@ Look:
 Work:
   shell       Open a login shell in a channel's container
   exec        Run a command in a channel's container
+  agent       Talk to the agent in a channel's container
 
 Operate:
   operator    Read the specs and keep the channels
@@ -109,8 +111,8 @@ First steps:
   chanop get channels
 
 `chanop COMMAND --help` says more of each.
-Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec` and `shell`
-pass the command's own code on.";
+Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec`, `shell`
+and `agent` pass the command's own code on.";
 
 const ENGINE_HELP: &str =
     "The engine's socket [default: $DOCKER_HOST, the docker CLI's context, or the first found]";
@@ -162,6 +164,16 @@ Examples:
   tar c . | chanop exec payments -- tar x -C /tmp
   chanop exec payments -n -- git status     # leaves standard input alone, for loops")]
     Exec(exec::ExecArgs),
+    /// Talk to the agent in a channel's container, which is made if there is none
+    #[command(after_help = "\
+The agent ends when this command does, also when its terminal is closed; what was said is kept in its
+session. There is no way to detach: leave, and go on later with --session latest.
+
+Examples:
+  chanop agent payments
+  chanop agent payments --session latest
+  chanop agent payments --session latest --fork")]
+    Agent(agent::AgentArgs),
     /// Read the specs and keep the channels, until told to stop; containers stay
     #[command(after_help = "\
 Examples:
@@ -266,6 +278,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Describe(args) => block_on(describe::run(&args, context)),
         Command::Shell(args) => block_on(shell::run(&args, context)),
         Command::Exec(args) => block_on(exec::run(&args, context)),
+        Command::Agent(args) => block_on(agent::run(&args, context)),
         Command::Operator(args) => operator::run(&args, context),
         Command::Reconcile(args) => block_on(reconcile::run(&args, context)),
         Command::Suspend(args) => block_on(suspend::suspend(&args, context)),

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::session::{self, Session};
+use super::session::{self, Session, Tty};
 use super::{target, terminal};
 
 /// Where.
@@ -21,6 +21,6 @@ pub(super) async fn run(args: &ShellArgs, context: &Context) -> Outcome {
             "a shell needs a terminal: use `chanop exec {channel} -- CMD` in scripts"
         )));
     }
-    let session = Session { command: vec![], login: true, tty: true, stdin: true };
+    let session = Session { login: true, tty: Tty::HangsUp, stdin: true, ..Session::default() };
     session::run(context, &channel, session).await
 }

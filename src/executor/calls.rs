@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
-use super::image::{bring, look_for};
+use super::image::{bring, look_for, missing};
 use crate::container::label::Ownership;
 use crate::container::{
     ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName, Snapshot, label,
@@ -23,7 +23,6 @@ use crate::resource::effective::Build;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
-use crate::world::image::WantedImage;
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
@@ -298,14 +297,11 @@ async fn make_volume<E: Engine>(
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
-async fn image_user<E: Engine>(
-    means: &Means<E>,
-    wanted: &WantedImage,
-    image: &str,
-) -> Result<(u32, u32), Failure> {
+pub async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32, u32), Failure> {
     let reference = ImageRef::parse(image)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
-    let missing = || super::image::missing(wanted);
+    let missing =
+        || Failure::Refused(Reason::ImageMissing, format!("the engine has no image {image}"));
     let found = means.engine.image(&reference).await.map_err(|error| match error {
         EngineError::Unreachable(text) => Failure::Unreachable(text),
         error => Failure::Failed(Reason::CreateFailed, error.to_string()),
@@ -339,7 +335,10 @@ async fn prepare<E: Engine>(
     let host = means.host.clone();
     let mut preparation = target.preparation.clone();
     if preparation.user.of_image {
-        let (uid, gid) = image_user(means, &target.wanted_image(), image).await?;
+        let (uid, gid) = image_user(means, image).await.map_err(|failure| match failure {
+            Failure::Refused(Reason::ImageMissing, _) => missing(&target.wanted_image()),
+            failure => failure,
+        })?;
         preparation.user.uid = uid;
         preparation.user.gid = gid;
     }

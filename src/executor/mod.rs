@@ -28,7 +28,7 @@ use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
 pub use builds::Contexts;
-pub use calls::{only_running_sessions, refuse_to_inherit};
+pub use calls::{image_user, only_running_sessions, refuse_to_inherit};
 pub use follow::follow;
 
 /// Hears how each call went: operation, outcome, seconds. `commit` is the store's, `queue` the wait before a call.

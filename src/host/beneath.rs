@@ -104,6 +104,17 @@ fn not_real(parent: &OwnedFd, name: &std::ffi::OsStr, errno: Errno) -> WalkError
     if errno == Errno::NOTDIR && is_link() { WalkError::NotReal } else { errno.into() }
 }
 
+/// Opens the directory `relative` beneath `base` without following a link.
+pub(super) fn open_directories(base: impl AsFd, relative: &Path) -> Result<OwnedFd, WalkError> {
+    let mut fd = openat(base, ".", DIRECTORY, Mode::empty())?;
+    for component in relative.components() {
+        let Component::Normal(name) = component else { return Err(WalkError::NotReal) };
+        fd = openat(&fd, name, DIRECTORY, Mode::empty())
+            .map_err(|errno| not_real(&fd, name, errno))?;
+    }
+    Ok(fd)
+}
+
 /// Makes what is missing of `relative` beneath `base` and gives only that to `owner`; answers the last directory.
 pub(super) fn make_directories(
     base: impl AsFd,
@@ -163,15 +174,20 @@ pub(super) fn replace_file(
     let parent = parent.as_fd();
     // One name: no two preparations of a channel run at once, and what a crash left is taken away here.
     let temporary = format!(".{name}.new");
-    match unlinkat(parent, &temporary, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
-    }
+    remove_file(parent, &temporary)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(parent, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
     io::copy(&mut content, &mut file)?;
     give(&file, mode, owner)?;
     Ok(renameat(parent, &temporary, parent, name)?)
+}
+
+/// Removes the file `name` beneath `parent`, when it is there.
+pub(super) fn remove_file(parent: impl AsFd, name: &str) -> Result<(), Errno> {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
 }
 
 /// Reads the regular file `name` beneath `parent`, no link; `Ok(None)` when it is longer than `bound`.

@@ -1,11 +1,12 @@
 //! The host: its paths, owners, and what a container needs prepared on it.
 //!
 //! [`fn@probe`] looks and changes nothing; [`fn@prepare`] makes, right before a container is created or started, what
-//! [`crate::world::preparation`] says. Both block: the executor calls them where blocking is allowed.
+//! [`crate::world::preparation`] says, and [`agent`] what each start of the agent needs. All block: the executor calls them where blocking is allowed.
 //!
 //! An agent may write to its channel's home and workspace, and the operator may be root. So nothing here follows a link
 //! where an agent could have put one, and what is given away was made here.
 
+pub mod agent;
 pub mod prepare;
 pub mod probe;
 pub mod secrets_root;
@@ -14,10 +15,13 @@ mod archive;
 mod beneath;
 mod git;
 mod secret;
+mod secret_files;
 mod users;
 
+pub use agent::{AgentPlace, newest_session, prepare_agent, project_file};
 pub use prepare::{
     Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
 };
 pub use probe::probe;
+pub use secret_files::SignIn;
 pub use secrets_root::SecretsRoot;

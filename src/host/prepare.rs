@@ -12,17 +12,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::{FileType, Gid, Uid, fchown};
+use rustix::fs::{FileType, FlockOperation, Gid, Uid, fchown, flock};
 
 use super::archive::{self, Entry};
 use super::beneath::{self, Ids, WalkError};
 use super::git::GitIdentity;
-use super::probe::{API_KEY, OAUTH_TOKEN};
-use super::secret::{self, Secret, SecretError};
+use super::secret_files::SecretFiles;
 use super::users;
-use crate::init::{layout, mounts, secrets};
+use crate::claude::credentials;
+use crate::init::{layout, mounts};
+use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
-use crate::resource::effective::{Home, SecretKeyRef};
+use crate::resource::effective::Home;
 use crate::world::preparation::{Delivery, HostFile, HostPaths, Preparation, is_below};
 
 /// A file to copy is at most so long: it goes through memory, and configuration is what it is for.
@@ -97,9 +98,14 @@ pub enum PrepareError {
         /// What it should be.
         wanted: &'static str,
     },
-    /// A file to copy is too long.
-    #[error("{0} is longer than 4 MiB")]
-    TooLong(String),
+    /// A file is too long.
+    #[error("{path} is longer than {bytes} bytes")]
+    TooLong {
+        /// Which.
+        path: String,
+        /// How long it may be.
+        bytes: u64,
+    },
     /// The file system refused.
     #[error("failed to {doing} {path}")]
     Io {
@@ -121,7 +127,7 @@ impl PrepareError {
             Self::MountMissing(_) => Reason::MountMissing,
             Self::Secret { .. } => Reason::SecretMissing,
             Self::NotReal(_) | Self::WrongKind { .. } => Reason::PolicyViolation,
-            Self::TooLong(_) | Self::Io { .. } => Reason::HostFailed,
+            Self::TooLong { .. } | Self::Io { .. } => Reason::HostFailed,
         }
     }
 }
@@ -138,9 +144,9 @@ pub fn prepare(
     work.make_workspace()?;
     work.make_home()?;
     let identities = work.look_at_mounts()?;
-    let secrets = work.read_secrets()?;
+    let secrets = SecretFiles::read(preparation, host)?;
     let archive = work.copy_files(occasion)?;
-    work.write_secrets(&secrets)?;
+    secrets.write(preparation, host)?;
     work.write_channel_files(&identities)?;
     install_init(host)?;
     Ok(Prepared { archive, volume_grants: work.grant_volumes()? })
@@ -231,66 +237,6 @@ impl Work<'_> {
         Ok(if self.preparation.verify_mounts { identities } else { Vec::new() })
     }
 
-    fn read_secrets(&self) -> Result<Vec<(String, Secret)>, PrepareError> {
-        let read = |reference: &SecretKeyRef| {
-            let directory = self.host.secrets_directory.as_deref();
-            directory.map_or(Err(SecretError::Missing), |dir| secret::read(dir, reference))
-        };
-        let failed = |reference: String, error| PrepareError::Secret {
-            reference,
-            why: match error {
-                SecretError::Missing => "it is not there".to_owned(),
-                SecretError::Unusable(why) => why,
-            },
-        };
-        let mut found = Vec::new();
-        for (variable, reference) in &self.preparation.secrets {
-            let name = format!("{}/{}", reference.name, reference.key);
-            let value = read(reference).map_err(|error| failed(name, error))?;
-            found.push((variable.clone(), value));
-        }
-        let Some(name) = &self.preparation.credentials else { return Ok(found) };
-        let file = |key: &str| read(&SecretKeyRef { name: name.clone(), key: key.to_owned() });
-        found.push(match (file(OAUTH_TOKEN), file(API_KEY)) {
-            (Ok(token), Err(SecretError::Missing)) => ("CLAUDE_CODE_OAUTH_TOKEN".to_owned(), token),
-            (Err(SecretError::Missing), Ok(key)) => ("ANTHROPIC_API_KEY".to_owned(), key),
-            (Ok(_), Ok(_)) => {
-                let why = format!("it holds both {OAUTH_TOKEN} and {API_KEY}: keep one");
-                return Err(failed(name.clone(), SecretError::Unusable(why)));
-            }
-            (Err(error @ SecretError::Unusable(_)), _) | (_, Err(error)) => {
-                return Err(failed(name.clone(), error));
-            }
-        });
-        Ok(found)
-    }
-
-    /// A directory of its own for each channel, the user's: nobody else's processes can read it.
-    fn write_secrets(&self, secrets: &[(String, Secret)]) -> Result<(), PrepareError> {
-        let path = self.host.paths.secrets_of(&self.preparation.channel);
-        let root = private_directory(&self.host.paths.secrets)?;
-        let bytes = secrets::encode(secrets.iter().map(|(n, v)| (n.as_str(), v.bytes())))
-            .ok_or_else(|| PrepareError::Secret {
-                reference: "all of the channel's".to_owned(),
-                why: "they are longer than 1 MiB, or a name is no variable's".to_owned(),
-            })?;
-        let write = || -> io::Result<()> {
-            let name = Path::new(self.preparation.channel.as_str());
-            let directory = beneath::make_directories(&root, name, 0o500, self.user)?;
-            // Ours for the moment: without root one cannot write into a directory of mode 0500.
-            beneath::give(&directory, 0o700, self.user)?;
-            beneath::replace_file(
-                &directory,
-                layout::SECRETS_FILE,
-                bytes.as_slice(),
-                0o400,
-                self.user,
-            )?;
-            Ok(beneath::give(&directory, 0o500, self.user)?)
-        };
-        write().map_err(|cause| io_failed("write secrets to", &path, cause))
-    }
-
     /// Copies `files`, to where they are mounted from or into the archive.
     fn copy_files(&self, occasion: Occasion) -> Result<Option<Bytes>, PrepareError> {
         let mut entries = Vec::new();
@@ -321,7 +267,7 @@ impl Work<'_> {
         write_private(&staged, &content, mode, self.user)
     }
 
-    /// The files of our own that are mounted: the list of identities, users, git's configuration.
+    /// The files of our own that are mounted: the list of identities, users, git's configuration, the agent's.
     fn write_channel_files(&self, identities: &[mounts::Identity]) -> Result<(), PrepareError> {
         let directory = self.host.paths.channel(&self.preparation.channel);
         let git = GitIdentity::of(&self.preparation.owner);
@@ -335,6 +281,12 @@ impl Work<'_> {
             (format!("{directory}/gitignore"), git.ignore),
         ] {
             write_private(&path, &content, 0o444, operator())?;
+        }
+        if self.preparation.signs_in_by_key {
+            let key = format!("{}/{}", layout::SECRETS, layout::API_KEY_FILE);
+            let settings = credentials::managed_settings(&key);
+            let path = format!("{directory}/managed-settings.json");
+            write_private(&path, settings.as_bytes(), 0o444, operator())?;
         }
         Ok(())
     }
@@ -389,7 +341,8 @@ fn read_source(file: &HostFile) -> Result<(u32, Vec<u8>), PrepareError> {
             WalkError::Missing => PrepareError::MountMissing(file.source.clone()),
             other => walk_failed("read", &file.source, other),
         })?;
-    let content = content.ok_or_else(|| PrepareError::TooLong(file.source.clone()))?;
+    let too_long = || PrepareError::TooLong { path: file.source.clone(), bytes: MAX_FILE_BYTES };
+    let content = content.ok_or_else(too_long)?;
     Ok((stat.st_mode & 0o777, content))
 }
 
@@ -413,8 +366,18 @@ fn write_private(path: &str, content: &[u8], mode: u32, owner: Ids) -> Result<()
         .map_err(|cause| io_failed("write", &shown, cause))
 }
 
+/// Nobody else prepares for the channel while this lives: a new file has one name until it is renamed. The operator's own
+/// directory is locked, which no container can open.
+pub(super) fn locked(host: &Host, channel: &ResourceName) -> Result<OwnedFd, PrepareError> {
+    let path = host.paths.channel(channel);
+    let directory = private_directory(&path)?;
+    flock(&directory, FlockOperation::LockExclusive)
+        .map_err(|errno| io_failed("lock", &path, errno.into()))?;
+    Ok(directory)
+}
+
 /// A directory of the operator's, 0700 where it is made. Its path may hold links above: it is the administrator's choice.
-fn private_directory(path: &str) -> Result<OwnedFd, PrepareError> {
+pub(super) fn private_directory(path: &str) -> Result<OwnedFd, PrepareError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let open = || -> io::Result<OwnedFd> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -427,13 +390,13 @@ fn operator() -> Ids {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
-fn walk_failed(doing: &'static str, path: &str, error: WalkError) -> PrepareError {
+pub(super) fn walk_failed(doing: &'static str, path: &str, error: WalkError) -> PrepareError {
     match error {
         WalkError::NotReal => PrepareError::NotReal(path.to_owned()),
         other => io_failed(doing, path, other.into()),
     }
 }
 
-fn io_failed(doing: &'static str, path: &str, cause: io::Error) -> PrepareError {
+pub(super) fn io_failed(doing: &'static str, path: &str, cause: io::Error) -> PrepareError {
     PrepareError::Io { doing, path: path.to_owned(), cause }
 }

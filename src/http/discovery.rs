@@ -34,6 +34,7 @@ pub(super) async fn resources() -> Json<Value> {
         "resources": [
             resource("channels", "channel", "Channel", &["ch"], &read),
             resource("channels/ensure", "", "Channel", &[], &["create"]),
+            resource("channels/agent", "", "Channel", &[], &["create"]),
             resource("channels/suspend", "", "Channel", &[], &["create"]),
             resource("channels/resume", "", "Channel", &[], &["create"]),
             resource("channelclasses", "channelclass", "ChannelClass", &[], &read),

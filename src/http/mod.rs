@@ -5,6 +5,7 @@
 //! [`CoreHandle`]: a snapshot to read and a mailbox to ask. What goes over the wire is in [`views`] and [`table`]; the
 //! accept loops with their limits are in [`server`]; no type of hyper or axum leaves.
 
+mod agent;
 pub mod auth;
 mod body;
 mod collection;
@@ -23,6 +24,7 @@ pub mod table;
 pub mod views;
 mod watch;
 
+pub use agent::{AgentCall, AgentCalls, AgentOrder, Conversation, NoCall};
 pub use auth::{Role, TokenFileError, Tokens};
 pub use core::{CoreHandle, CoreUnavailable, Question};
 pub use server::{Door, Faces, Limits, serve};

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::BASE;
+use super::agent::{AgentBody, AgentCall, AgentOrder, NoCall};
 use super::body;
 use super::collection::Collection;
 use super::discovery;
@@ -26,7 +27,7 @@ use super::selector::Selector;
 use super::server::Faces;
 use super::status::Refusal;
 use super::table::Table;
-use super::views::{Ensured, List, ListMetadata, Plan, Status, operator};
+use super::views::{AgentStart, Ensured, List, ListMetadata, Plan, Status, operator};
 use super::watch::{self, Selection, Shown};
 use crate::controller::request::{Reply, Request};
 use crate::controller::view::View;
@@ -112,6 +113,7 @@ pub(super) fn router(api: Api) -> Router {
         .route(&at("/operator/reconcile"), verb(post(reconcile)))
         .route(&at("/operator/prune"), verb(post(prune)))
         .route(&at("/channels/{name}/ensure"), verb(post(ensure)))
+        .route(&at("/channels/{name}/agent"), verb(post(agent)))
         .route(&at("/channels/{name}/suspend"), verb(post(suspend)))
         .route(&at("/channels/{name}/resume"), verb(post(resume)))
         .route(&at("/{collection}"), get(list_or_watch).fallback(written_in_files))
@@ -314,12 +316,51 @@ async fn ensure(
 ) -> Result<Response, Refusal> {
     let channel = channel_name(&name)?;
     tracing::debug!(who, channel = %channel, "ensure");
+    match ensured(&api, channel).await? {
+        Ok(shell) => Ok(Json(shell).into_response()),
+        Err(other) => answer(other),
+    }
+}
+
+/// A running shell, or what the core says instead.
+async fn ensured(api: &Api, channel: ResourceName) -> Result<Result<Ensured, Reply>, Refusal> {
     let core = &api.faces().core;
-    match core.ask(Request::Ensure(channel), ENSURE_PATIENCE).await? {
-        Reply::Ensured(shell) => {
-            Ok(Json(Ensured::new(shell, &core.engine_endpoint)).into_response())
+    Ok(match core.ask(Request::Ensure(channel), ENSURE_PATIENCE).await? {
+        Reply::Ensured(shell) => Ok(Ensured::new(shell, &core.engine_endpoint)),
+        other => Err(other),
+    })
+}
+
+async fn agent(
+    State(api): State<Api>,
+    Extension(Caller(who)): Extension<Caller>,
+    Path(name): Path<String>,
+    body::Json(body): body::Json<AgentBody>,
+) -> Result<Response, Refusal> {
+    let channel = channel_name(&name)?;
+    let (conversation, fork) = body.parse().map_err(Refusal::bad_request)?;
+    let Some(agents) = &api.faces().agents else {
+        return Err(Refusal::not_implemented("agents are not called here"));
+    };
+    tracing::info!(who, channel = %channel, ?conversation, fork, "agent");
+    let shell = match ensured(&api, channel.clone()).await? {
+        Ok(shell) => shell,
+        Err(other) => return answer(other),
+    };
+    let view = api.faces().core.snapshot();
+    let seen = view.channels.get(&channel);
+    let of_view = seen.and_then(|seen| Some((seen.effective.clone()?, seen.container.as_ref()?)));
+    let Some((effective, container)) = of_view else {
+        return Err(Refusal::conflict(format!("channel/{channel} is on its way out")));
+    };
+    let image = container.image.clone();
+    let order = AgentOrder { channel, effective, image, conversation, fork };
+    match agents.call(order).await {
+        Ok(AgentCall { argv, env, notes }) => {
+            Ok(Json(AgentStart { shell, argv, env, notes }).into_response())
         }
-        other => answer(other),
+        Err(NoCall::Refused(message)) => Err(Refusal::conflict(message)),
+        Err(NoCall::Busy(message)) => Err(Refusal::too_many(message)),
     }
 }
 

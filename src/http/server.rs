@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::agent::AgentCalls;
 use super::auth::Tokens;
 use super::core::CoreHandle;
 use super::first_byte::FirstByte;
@@ -38,12 +39,19 @@ pub struct Faces {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) started: Timestamp,
+    pub(super) agents: Option<Arc<dyn AgentCalls>>,
 }
 
 impl Faces {
     /// Ages are those at the request, not at the snapshot; so the faces have the clock.
     pub fn new(core: CoreHandle, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { core, metrics, clock, started: clock.now().wall }
+        Self { core, metrics, clock, started: clock.now().wall, agents: None }
+    }
+
+    /// With somebody who makes the agent's calls.
+    #[must_use]
+    pub fn with_agents(self, agents: Arc<dyn AgentCalls>) -> Self {
+        Self { agents: Some(agents), ..self }
     }
 }
 

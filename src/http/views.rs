@@ -329,6 +329,21 @@ pub struct Ensured {
     pub engine_id: String,
 }
 
+/// How to call the agent in a running shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStart {
+    /// Where.
+    #[serde(flatten)]
+    pub shell: Ensured,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// More for its environment.
+    pub env: BTreeMap<String, String>,
+    /// What a person should know, each in a sentence.
+    pub notes: Vec<String>,
+}
+
 impl Ensured {
     pub(super) fn new(shell: EnsuredShell, engine_endpoint: &str) -> Self {
         Self {

@@ -9,6 +9,7 @@
 //! /.chanop/gitignore   the owner's git excludes            ro file   <state>/channels/<channel>/gitignore
 //! /.chanop/secrets/    holds `env`, `api-key`, `mcp.json`  ro dir    <tmpfs>/<channel>
 //! /.chanop/bin/        programs that come before the image's  ro files  the operator's CLI, where it is injected
+//! /etc/claude-code/managed-settings.d/50-chanop.json   where the key is, if there is one  ro file  <state>/channels/<channel>/managed-settings.json
 //! /.chanop/stdin       what a run reads, if anything       ro file   the run's own
 //! ```
 
@@ -24,6 +25,10 @@ pub const SECRETS_FILE: &str = "env";
 pub const API_KEY_FILE: &str = "api-key";
 /// The agent's MCP servers in it, with their secrets: see [`crate::claude::mcp`].
 pub const MCP_FILE: &str = "mcp.json";
+/// Settings of the CLI that count before all others, so that one started by hand in a shell finds its key too.
+pub const MANAGED_SETTINGS: &str = "/etc/claude-code/managed-settings.d/50-chanop.json";
+/// In the environment of a command at a terminal, a word that no other has: see [`super::leash`].
+pub const SESSION_VARIABLE: &str = "CHANOP_SESSION";
 /// The identity list: see [`super::mounts`].
 pub const MOUNTS: &str = "/.chanop/mounts";
 /// The owner's git excludes file.

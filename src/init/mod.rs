@@ -5,6 +5,7 @@
 //! init run [--stdin FILE] -- CMD…           PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
 //! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
 //! init enter -- [CMD…]                      second half of --login, called by the login shell
+//! init leash [--kill] -- SESSION            beside a terminal's exec: hangs up on it when its own input ends
 //! ```
 //!
 //! It runs inside any image, even an empty one, so it needs nothing but the kernel: it is linked statically, opens no
@@ -12,8 +13,8 @@
 //! file system, with every capability dropped.
 //!
 //! An exec'd command outlives the client that vanishes: the engine has no kill for an exec, keeps its terminal open, and a
-//! pipe's end of file is an ordinary end of input. So init cannot tell, and does not guess; the command ends by itself or
-//! with its container.
+//! pipe's end of file is an ordinary end of input. So the command itself cannot tell; for one at a terminal, `leash` does.
+//! Any other ends by itself or with its container.
 //!
 //! `--stdin` is for what is too long for an argument, of which the kernel allows 128 KiB: a file takes the place of the
 //! empty standard input that the engine gives. It is opened after the mounts were compared, by the container's user.
@@ -26,6 +27,7 @@ pub mod mounts;
 pub mod secrets;
 
 mod command;
+mod leash;
 mod login;
 mod supervise;
 
@@ -40,7 +42,9 @@ const EXIT_FAILED: u8 = 125;
 /// Why init ended without (or before) running anything.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("usage: init idle | run [--stdin FILE] -- CMD… | exec [--login] -- [CMD…]: {0}")]
+    #[error(
+        "usage: init idle | run [--stdin FILE] -- CMD… | exec [--login] -- [CMD…] | leash [--kill] -- SESSION: {0}"
+    )]
     Usage(String),
     #[error(transparent)]
     Mounts(#[from] mounts::MountsError),
@@ -81,6 +85,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
     let mode = arguments.next().unwrap_or_default();
     let mut list = OsString::from(layout::MOUNTS);
     let mut login = false;
+    let mut kill = false;
     let mut stdin = None;
     let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -92,6 +97,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
             // For tests, and for looking at a list by hand.
             Some("--mounts") => list = arguments.next().unwrap_or_default(),
             Some("--login") => login = true,
+            Some("--kill") => kill = true,
             Some("--stdin") => stdin = Some(arguments.next().unwrap_or_default()),
             _ => {
                 let text = argument.to_string_lossy().into_owned();
@@ -103,6 +109,9 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         Some(mode) if mode != "run" && stdin.is_some() => {
             Err(Failure::Usage("`--stdin` is for `run` alone".to_owned()))
         }
+        Some(mode) if mode != "leash" && kill => {
+            Err(Failure::Usage("`--kill` is for `leash` alone".to_owned()))
+        }
         Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
         Some("run") if !command.is_empty() => {
             supervise::run(list.as_ref(), stdin.as_deref(), &command)
@@ -110,6 +119,10 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         Some("exec") if login => login::start(&command),
         Some("exec") if !command.is_empty() => command::become_command(&command),
         Some("enter") => login::enter(&command),
+        Some("leash") => match command.as_slice() {
+            [session] => Ok(leash::hold(session, kill)),
+            _ => Err(Failure::Usage("`leash` takes one word".to_owned())),
+        },
         Some("idle" | "run" | "exec") => {
             Err(Failure::Usage("`idle` takes no command, the others need one".to_owned()))
         }

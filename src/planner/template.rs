@@ -269,11 +269,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::resource::effective::SecretKeyRef;
     use crate::resource::{Owner, Resource, merge};
     use crate::specs::parse::parse_file;
     use crate::world::preparation::HostPaths;
 
     fn made(agent: &str, agent_cli: Option<&str>) -> Target {
+        made_with(agent, agent_cli, &Facts::default())
+    }
+
+    fn made_with(agent: &str, agent_cli: Option<&str>, facts: &Facts) -> Target {
         let text = format!(
             "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  agent: {agent}\n"
         );
@@ -295,15 +300,57 @@ mod tests {
             prune_delay: Duration::from_secs(10),
             stray_grace: Duration::from_mins(1),
         };
-        let facts = Facts::default();
         shell_container(
             &channel.meta.name,
             &effective,
-            &facts,
+            facts,
             &settings,
             "a.yaml",
             &BTreeMap::new(),
         )
+    }
+
+    #[test]
+    fn what_the_agent_reads_at_each_start_makes_no_container_anew() {
+        let server = "mcpServers: {db: {command: x, env: {P: {valueFrom: {secretKeyRef: {name: s, key: k}}}}}}";
+        let facts = |hash: &str| {
+            let key = SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() };
+            let fact = SecretFact::Present { hash: hash.to_owned() };
+            Facts { secrets: BTreeMap::from([(key, fact)]), ..Facts::default() }
+        };
+        let plain = made("{}", None);
+        for agent in
+            ["{model: m, systemPrompt: s, args: [--tools, Bash]}", &format!("{{{server}}}")]
+        {
+            for hash in ["one", "two"] {
+                let target = made_with(agent, None, &facts(hash));
+                assert_eq!(target.hash, plain.hash, "{agent}");
+            }
+        }
+        // But the next start of the container brings them.
+        let servers = made(&format!("{{{server}}}"), None).preparation.mcp_servers;
+        assert_eq!(servers.keys().collect::<Vec<_>>(), ["db"]);
+    }
+
+    #[test]
+    fn a_key_is_shown_to_the_cli_by_a_file_and_a_token_is_not() {
+        let credentials = |fact: CredentialsFact| {
+            let credentials = BTreeMap::from([("c".to_owned(), fact)]);
+            let facts = Facts { credentials, ..Facts::default() };
+            made_with("{credentials: {secret: c}}", None, &facts)
+        };
+        let shows = |target: &Target| {
+            target.config.mounts.iter().any(|mount| mount.target() == layout::MANAGED_SETTINGS)
+        };
+        let key = |hash: &str| credentials(CredentialsFact::ApiKey { hash: hash.to_owned() });
+        let token = credentials(CredentialsFact::OauthToken { hash: "h".to_owned() });
+        assert!(shows(&key("h")) && !shows(&token) && !shows(&made("{}", None)));
+        assert!(!token.preparation.signs_in_by_key);
+        assert_ne!(
+            key("h").hash,
+            key("i").hash,
+            "a new key reaches a shell that is open with the next container"
+        );
     }
 
     #[test]

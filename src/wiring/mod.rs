@@ -1,8 +1,9 @@
 //! Builds the parts, connects the mailboxes, supervises, drains: the only room that knows them all.
 //!
 //! [`operate`] is the operator from its settings to its end; [`core_loop`] drives the core; [`plan`] makes one plan without
-//! an operator.
+//! an operator; [`agent`] how the agent is called for a person.
 
+mod agent;
 pub mod core_loop;
 pub mod plan;
 
@@ -35,6 +36,7 @@ use crate::world::environment::HostEnvironment;
 use crate::world::preparation::{HostPaths, is_below};
 use crate::world::record::Loaded;
 use crate::world::scan::ParsedFile;
+use agent::Agents;
 use core_loop::CoreLoop;
 
 /// From a signal to the end: calls on their way have ten seconds, requests and the store the rest.
@@ -191,7 +193,8 @@ pub async fn operate(
     let (fatal_in, mut fatal) = mpsc::channel(1);
     let engine_endpoint = format!("unix://{}", endpoint.socket().display());
     let handle_of_core = CoreHandle { view, requests: questions_in, engine_endpoint };
-    let faces = Faces::new(handle_of_core, metrics, clock);
+    let agents = Arc::new(Agents::new(means.clone(), settings.owner.clone()));
+    let faces = Faces::new(handle_of_core, metrics, clock).with_agents(agents);
 
     let mut tasks = Tasks::new();
     let executor = Executor::new(means.clone(), handle);

@@ -267,16 +267,20 @@ fn host_paths(effective: &Effective) -> Vec<HostPath<'_>> {
 
 fn secret_references(effective: &Effective) -> Vec<(String, &SecretKeyRef)> {
     let mut found = Vec::new();
-    let lists = std::iter::once(("spec.env".to_owned(), effective.env.as_slice())).chain(
-        effective.agent.mcp_servers.iter().map(|(name, server)| {
-            (format!("spec.agent.mcpServers.{name}.env"), server.env.as_slice())
-        }),
-    );
-    for (at, variables) in lists {
-        for (index, variable) in variables.iter().enumerate() {
-            if let EnvValue::Secret(reference) = &variable.value {
-                found.push((format!("{at}[{index}].valueFrom.secretKeyRef"), reference));
-            }
+    for (index, variable) in effective.env.iter().enumerate() {
+        if let EnvValue::Secret(reference) = &variable.value {
+            found.push((format!("spec.env[{index}].valueFrom.secretKeyRef"), reference));
+        }
+    }
+    for (server, variable) in effective
+        .agent
+        .mcp_servers
+        .iter()
+        .flat_map(|(name, server)| server.env.iter().map(move |variable| (name, variable)))
+    {
+        if let EnvValue::Secret(reference) = &variable.value {
+            let at = format!("spec.agent.mcpServers.{server}.env.{}", variable.name);
+            found.push((format!("{at}.valueFrom.secretKeyRef"), reference));
         }
     }
     found
@@ -509,11 +513,12 @@ impl Judge<'_> {
 }
 
 /// What chanop mounts itself, and what makes a container one. A mount may neither cover them nor lie in them.
-const RESERVED_TARGETS: [&str; 7] = [
+const RESERVED_TARGETS: [&str; 8] = [
     crate::init::layout::DIRECTORY,
     "/etc/passwd",
     "/etc/group",
     "/etc/gitconfig",
+    crate::init::layout::MANAGED_SETTINGS,
     "/proc",
     "/sys",
     "/dev",

@@ -4,14 +4,16 @@
 //! before the container is created. Which optional mounts and files there are was decided from facts, so nothing in a
 //! [`Preparation`] is optional any more: what has vanished since is an error, and the next probe decides anew.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
-use super::facts::{Facts, PathFact};
+use super::facts::{CredentialsFact, Facts, PathFact};
 use crate::container::config::MountConfig;
 use crate::init::layout;
 use crate::resource::ResourceName;
 use crate::resource::effective::{
-    Effective, EnvValue, FileCopy, Home, Mount, Owner, SecretKeyRef, User, Workspace,
+    Effective, EnvValue, FileCopy, Home, McpServer, Mount, Owner, SecretKeyRef, User, Workspace,
 };
 use crate::resource::text::hex;
 
@@ -130,6 +132,10 @@ pub struct Preparation {
     pub secrets: Vec<(String, SecretKeyRef)>,
     /// The agent's credentials, a directory of the secrets.
     pub credentials: Option<String>,
+    /// Are they a key, so that the CLI must be told where it is?
+    pub signs_in_by_key: bool,
+    /// The agent's MCP servers.
+    pub mcp_servers: BTreeMap<String, McpServer>,
     /// May init compare device and inode? Not under a runtime with a kernel or file server of its own (runsc, kata),
     /// which shows other numbers.
     pub verify_mounts: bool,
@@ -197,6 +203,10 @@ impl Preparation {
                 .filter_map(|env| Some((env.name.clone(), secret(&env.value)?)))
                 .collect(),
             credentials: effective.agent.credentials.clone(),
+            signs_in_by_key: effective.agent.credentials.as_ref().is_some_and(|name| {
+                matches!(facts.credentials.get(name), Some(CredentialsFact::ApiKey { .. }))
+            }),
+            mcp_servers: effective.agent.mcp_servers.clone(),
             verify_mounts: effective.runtime_class_name.is_empty(),
         }
     }
@@ -247,6 +257,9 @@ pub fn support_mounts(paths: &HostPaths, preparation: &Preparation) -> Vec<Mount
     if !preparation.user.of_image {
         mounts.push(bind(own("passwd"), "/etc/passwd", true));
         mounts.push(bind(own("group"), "/etc/group", true));
+    }
+    if preparation.signs_in_by_key {
+        mounts.push(bind(own("managed-settings.json"), layout::MANAGED_SETTINGS, true));
     }
     let home = &preparation.owner.home;
     match preparation.home {

@@ -1,6 +1,6 @@
 //! Our command lines and environments against the agent's real CLI, on this host and without containers.
 //!
-//! The pure tests say what we write; these say that the CLI takes it as it was meant. `CHANOP_TEST_CLAUDE` names the CLI, and
+//! The pure tests say what we write; these say that the CLI takes it as it was meant. `CHANOP_TEST_CLI` names the CLI, and
 //! `make test-agent` sets it; elsewhere they are ignored.
 
 mod api;
@@ -68,7 +68,8 @@ async fn a_bound_ends_a_run_and_a_system_prompt_is_the_newest() {
     let builder =
         ClaudeCmdBuilder::new(&bed.effective).credential(bed.key()).run_system_prompt("SYSTEM-TWO");
     let bounds = Bounds { max_turns: 1, max_budget_usd: 5.0 };
-    let told = bed.run(&builder.batch(Session::Resume(id), "run: true", bounds).unwrap()).await;
+    let told =
+        bed.run(&builder.batch(Session::Resume(id), "[[mock:bash:true]]", bounds).unwrap()).await;
     assert_eq!(told.result()["subtype"], "error_max_turns", "{}", told.stderr);
     assert!(bed.api.newest().contains("SYSTEM-ONE\\n\\nSYSTEM-TWO"));
 }
@@ -83,7 +84,8 @@ async fn no_command_sees_what_the_agent_signs_in_with() {
         [(bed.key(), bed.env([]), KEY), (Credential::OauthToken, with_token, token)]
     {
         let builder = ClaudeCmdBuilder::new(&bed.effective).credential(credential);
-        let command = builder.batch(Session::Fresh(None), "run: env", Bounds::default()).unwrap();
+        let command =
+            builder.batch(Session::Fresh(None), "[[mock:env]]", Bounds::default()).unwrap();
         let told = bed.run_with(&command, &env).await;
         let seen = told.tool_results();
         assert!(seen.contains("DISABLE_TELEMETRY=1"), "{seen}: {}", told.stderr);

@@ -30,7 +30,11 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ),
     ("specs", &["world", "clock"], "reads files and says what it saw"),
     ("docker", &["container", "config"], "speaks with the engine and decides nothing"),
-    ("host", &["world", "container", "init"], "probes and prepares the host; decides nothing"),
+    (
+        "host",
+        &["claude", "world", "container", "init"],
+        "probes and prepares the host; decides nothing; of claude, what its files hold",
+    ),
     ("store", &["world", "clock", "container"], "writes records down"),
     (
         "executor",
@@ -61,6 +65,8 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
             "config",
             "telemetry",
             "supervisor",
+            "claude",
+            "init",
         ],
         "the only place that knows all the parts",
     ),

@@ -1,13 +1,14 @@
 //! A channel's place on a real file system: an owner with a home, a state directory, and secrets. Needs root, as the
 //! operator that serves somebody else does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use chanop::host::{Host, Occasion, PrepareError, Prepared, prepare};
 use chanop::resource::effective::{Home, Workspace};
-use chanop::resource::{Owner, ResourceName};
+use chanop::resource::{Effective, Owner, Resource, ResourceName, merge};
 use chanop::world::preparation::{ContainerUser, HostPaths, Preparation};
 
 /// The owner's number, and group.
@@ -53,6 +54,8 @@ impl Bed {
             files: vec![],
             secrets: vec![],
             credentials: None,
+            signs_in_by_key: false,
+            mcp_servers: BTreeMap::new(),
             verify_mounts: true,
         };
         Self { directory, host, preparation }
@@ -90,6 +93,19 @@ impl Bed {
     pub(crate) fn prepare(&self) -> Result<Prepared, PrepareError> {
         prepare(&self.preparation, &self.host, Occasion::Create)
     }
+}
+
+/// The bed's channel as it counts: it wishes for no more than its workspace and a model.
+pub(crate) fn effective(bed: &Bed) -> Effective {
+    let text = format!(
+        "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: demo}}\nspec:\n  workspace: {{path: '{}'}}\n  agent: {{model: sonnet}}\n",
+        bed.preparation.workspace.path
+    );
+    let parsed = chanop::specs::parse::parse_file("a.yaml", &text);
+    let Some(Resource::Channel(channel)) = parsed.resources.into_iter().next() else {
+        panic!("{:?}", parsed.violations);
+    };
+    merge::effective(&channel, None, &bed.preparation.owner).unwrap().effective
 }
 
 /// Permissions.

@@ -75,6 +75,7 @@ async fn help_tells_a_newcomer_where_to_begin() {
         Work:
           shell       Open a login shell in a channel's container
           exec        Run a command in a channel's container
+          agent       Talk to the agent in a channel's container
 
         Operate:
           operator    Read the specs and keep the channels
@@ -99,8 +100,8 @@ async fn help_tells_a_newcomer_where_to_begin() {
           chanop get channels
 
         `chanop COMMAND --help` says more of each.
-        Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec` and `shell`
-        pass the command's own code on.
+        Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec`, `shell`
+        and `agent` pass the command's own code on.
         exit 0
     "]]).await;
 }

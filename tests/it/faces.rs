@@ -13,7 +13,10 @@ use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::{EnsuredShell, PlanLine, PlanReport, PlanSign, Reply, Request};
 use chanop::controller::stats::{Counts, Stats};
 use chanop::controller::view::{ChannelView, ContainerView, EngineView, PendingView, View};
-use chanop::http::{Bound, CoreHandle, Door, Faces, Limits, Tokens, serve};
+use chanop::http::{
+    AgentCall, AgentCalls, AgentOrder, Bound, CoreHandle, Door, Faces, Limits, NoCall, Tokens,
+    serve,
+};
 use chanop::metrics::Metrics;
 use chanop::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use chanop::resource::effective::Effective;
@@ -21,6 +24,8 @@ use chanop::resource::merge;
 use chanop::resource::{Owner, Resource, ResourceName, SourceRef};
 use chanop::specs::parse::parse_file;
 use chanop::world::record::EventRecord;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -54,7 +59,8 @@ impl Served {
         let (requests, mut asked) = mpsc::channel(8);
         let engine_endpoint = "unix:///var/run/docker.sock".to_owned();
         let core = CoreHandle { view: seen, requests, engine_endpoint };
-        let faces = Faces::new(core, Arc::new(Metrics::new().unwrap()), Clock::start());
+        let faces = Faces::new(core, Arc::new(Metrics::new().unwrap()), Clock::start())
+            .with_agents(Arc::new(Agents));
 
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -205,6 +211,23 @@ pub(crate) fn channel(channel: &str, reason: Reason) -> ChannelView {
         restarts: 0,
         in_flight: None,
         next_look: None,
+    }
+}
+
+/// Calls an agent whose only argument is what was ordered, and none that is to be forked.
+#[derive(Debug)]
+struct Agents;
+
+impl AgentCalls for Agents {
+    fn call(&self, order: AgentOrder) -> BoxFuture<'_, Result<AgentCall, NoCall>> {
+        let AgentOrder { channel, effective: _, image, conversation, fork } = order;
+        let call = AgentCall {
+            argv: vec![format!("{channel} {image} {conversation:?}")],
+            env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            notes: vec!["a note".to_owned()],
+        };
+        let refused = NoCall::Refused("nothing is forked here".to_owned());
+        async move { if fork { Err(refused) } else { Ok(call) } }.boxed()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The host on a real file system: what is seen of it, and what is made on it.
 
+mod agent;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
@@ -290,22 +292,6 @@ fn a_missing_or_open_secret_stops_the_preparation_without_its_value() {
     let open = bed.prepare().unwrap_err().to_string();
     assert!(open.contains("s/k") && open.contains("chmod 600"), "{open}");
     assert!(!open.contains("hidden"));
-}
-
-#[test]
-fn the_agents_credentials_become_the_variable_that_it_reads() {
-    let mut bed = Bed::new();
-    bed.preparation.credentials = Some("anthropic".to_owned());
-    let token = bed.secret("anthropic", "oauth-token", b"t");
-    let names = || {
-        bed.prepare().unwrap();
-        let bytes = fs::read(bed.path("run/secrets/demo/env")).unwrap();
-        secrets::decode(&bytes).unwrap().remove(0).0.into_string().unwrap()
-    };
-    assert_eq!(names(), "CLAUDE_CODE_OAUTH_TOKEN");
-    fs::remove_file(token).unwrap();
-    bed.secret("anthropic", "api-key", b"k");
-    assert_eq!(names(), "ANTHROPIC_API_KEY");
 }
 
 #[test]

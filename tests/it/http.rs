@@ -248,6 +248,21 @@ async fn verbs_reach_the_core_and_its_word_comes_back() {
     assert_eq!(ensured["containerId"].as_str().unwrap().len(), 64);
     assert_eq!(post(&served, "/channels/nope/ensure", "").await.code, 404);
 
+    let called = post(&served, "/channels/web/agent", r#"{"session": "latest"}"#).await.json();
+    assert_eq!(called["containerId"], ensured["containerId"]);
+    let argv = called["argv"][0].as_str().unwrap();
+    assert!(argv.starts_with("web ") && argv.ends_with(" Latest"), "{argv}");
+    assert_eq!((&called["env"]["A"], &called["notes"][0]), (&"1".into(), &"a note".into()));
+    for (path, body, code) in [
+        ("/channels/nope/agent", "{}", 404),
+        ("/channels/web/agent", r#"{"session": "newest"}"#, 400),
+        ("/channels/web/agent", r#"{"fork": true}"#, 400),
+        ("/channels/web/agent", r#"{"prompt": "x"}"#, 400),
+        ("/channels/web/agent", r#"{"session": "latest", "fork": true}"#, 409),
+    ] {
+        assert_eq!(post(&served, path, body).await.code, code, "{path} {body}");
+    }
+
     let body = r#"{"durationSeconds": 60, "reason": "because"}"#;
     let suspended = post(&served, "/channels/web/suspend", body).await.json();
     assert_eq!(suspended["status"], "Success");
@@ -380,6 +395,7 @@ async fn over_tcp_a_token_decides_and_metrics_are_open() {
     }
     let channels = format!("{BASE}/channels");
     let ensure = format!("{BASE}/channels/web/ensure");
+    let agent = format!("{BASE}/channels/web/agent");
     let prune = format!("{BASE}/operator/reconcile");
     for (method, path, token, code) in [
         ("GET", channels.as_str(), None, 401),
@@ -389,6 +405,7 @@ async fn over_tcp_a_token_decides_and_metrics_are_open() {
         ("GET", &channels, Some("viewer"), 200),
         ("POST", &ensure, Some("viewer"), 403),
         ("POST", &ensure, Some("runner"), 200),
+        ("POST", &agent, Some("runner"), 403),
         ("POST", &prune, Some("runner"), 403),
         ("POST", &prune, Some("admin"), 200),
     ] {

@@ -322,7 +322,7 @@ fn secrets_have_to_be_there_and_usable() {
             (
                 Rule::SecretUsable,
                 Reason::SecretMissing,
-                "spec.agent.mcpServers.db.env[0].valueFrom.secretKeyRef".to_owned()
+                "spec.agent.mcpServers.db.env.T.valueFrom.secretKeyRef".to_owned()
             ),
             (Rule::SecretUsable, Reason::SecretMissing, "spec.agent.credentials.secret".to_owned()),
         ]

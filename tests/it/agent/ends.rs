@@ -65,8 +65,7 @@ async fn a_container_too_small_for_the_cli_ends_killed_and_without_a_result() {
 async fn a_prompt_too_long_for_an_argument_comes_by_standard_input() {
     let place = Place::new().await;
     let long = format!("{}the end [[mock:text]]", "word ".repeat(60_000));
-    let order = |text| Order { prompt: None, stdin: Some(text), ..Order::new("") };
-    let ended = place.run("long", order(&long)).await;
+    let ended = place.run("long", Order::new(&long)).await;
     assert_eq!(ended.exit, 0, "{ended:?}");
     assert_eq!(ended.result().unwrap()["result"], "Hello from the mock API.");
     let requests = place.api.messages_with("the end [[mock:text]]");
@@ -75,7 +74,7 @@ async fn a_prompt_too_long_for_an_argument_comes_by_standard_input() {
 
     // Three megabytes are read, and are more than any model takes: the CLI says so without asking.
     let longer = format!("{}the end [[mock:text]]", "word ".repeat(600_000));
-    let ended = place.run("longer", order(&longer)).await;
+    let ended = place.run("longer", Order::new(&longer)).await;
     assert_eq!(ended.exit, 1, "{}", ended.stderr);
     let result = ended.result().unwrap();
     assert_eq!(result["terminal_reason"], "blocking_limit", "{}", result["result"]);
@@ -130,9 +129,12 @@ async fn a_tool_works_in_the_workspace_as_the_owner_and_nowhere_else() {
     let tool = outside.tool_result().expect("the tool's end is told");
     assert_eq!(tool["is_error"], true, "{tool}");
 
+    // Of what the agent signs in with, its commands see nothing unless they look for it: THREATS.md says that they can.
     let seen = place.run("env", Order::new("env [[mock:env]]")).await;
     let env = seen.tool_result().expect("the tool's answer")["content"].to_string();
-    assert!(env.contains("HOME=") && env.contains("IS_SANDBOX=1"), "{env}");
-    // What THREATS.md says: the agent can read the secrets of its own channel.
-    assert!(env.contains(API_KEY), "{env}");
+    assert!(env.contains("HOME=") && env.contains("DISABLE_TELEMETRY=1"), "{env}");
+    assert!(!env.contains(API_KEY), "{env}");
+    let prompt = "look [[mock:bash:cat /.chanop/secrets/api-key]]";
+    let found = place.run("look", Order::new(prompt)).await;
+    assert_eq!(found.tool_result().expect("the tool's answer")["content"], API_KEY);
 }

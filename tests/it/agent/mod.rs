@@ -5,6 +5,8 @@
 //! ignored elsewhere, not skipped: `make test-agent` runs them all.
 
 mod ends;
+mod hostile;
+mod interactive;
 mod place;
 mod session;
 mod table;

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use chanop::claude::command::{Bounds, ClaudeCmdBuilder, PromptDelivery, Session};
+use chanop::claude::credentials::Credential;
+use chanop::claude::environment::{Manner, variables};
 use chanop::container::config::{Limits, MountConfig, NetworkMode};
 use chanop::container::{ContainerConfig, ContainerId, ImageRef};
 use chanop::docker::Engine;
 use chanop::init::layout;
+use chanop::resource::Effective;
 use chanop::world::preparation::support_mounts;
 use futures_util::StreamExt;
 use serde_json::Value;
+use uuid::Uuid;
 
-use crate::bed::{Bed, OWNER};
+use crate::bed::{Bed, OWNER, effective};
 use crate::support::engine::{TEST_LABEL, TestBed};
 use crate::support::mock_api::MockApi;
 
 /// What `make test-agent` makes.
-const IMAGE: &str = "chanop-test-agent:latest";
+pub(super) const IMAGE: &str = "chanop-test-agent:latest";
 /// The key in the channel's secrets.
 pub(super) const API_KEY: &str = "sk-of-the-test-and-of-nothing-else";
 /// No run of a test takes longer. One has 1 s; the first after the image was made reads 390 MB from the disk.
@@ -27,17 +32,18 @@ pub(super) struct Place {
     pub(super) engine: TestBed,
     pub(super) api: MockApi,
     host: Bed,
+    effective: Effective,
 }
 
 /// What is to be run.
 #[derive(Debug, Clone)]
 pub(super) struct Order<'a> {
-    /// The last argument; `None`: what stands in `stdin`.
-    pub(super) prompt: Option<&'a str>,
-    /// The standard input.
-    pub(super) stdin: Option<&'a str>,
-    /// Beside those that every run has.
-    pub(super) arguments: &'a [&'a str],
+    /// What is asked; how it gets there is the product's affair.
+    pub(super) prompt: &'a str,
+    /// In which conversation.
+    pub(super) session: Session,
+    /// Its bounds.
+    pub(super) bounds: Bounds,
     /// Beside the variables that every run has.
     pub(super) env: &'a [&'a str],
     /// The container's memory.
@@ -49,17 +55,17 @@ pub(super) struct Order<'a> {
 impl<'a> Order<'a> {
     pub(super) fn new(prompt: &'a str) -> Self {
         Self {
-            prompt: Some(prompt),
-            stdin: None,
-            arguments: &[],
+            prompt,
+            session: Session::Fresh(None),
+            bounds: Bounds::default(),
             env: &[],
             memory_mib: 1024,
             injected_as: None,
         }
     }
 
-    pub(super) fn with(self, arguments: &'a [&'a str]) -> Self {
-        Self { arguments, ..self }
+    pub(super) fn within(self, session: Session) -> Self {
+        Self { session, ..self }
     }
 }
 
@@ -80,8 +86,9 @@ impl Ended {
     }
 
     /// The session that the last event names.
-    pub(super) fn session(&self) -> &str {
-        self.events.last().and_then(|event| event["session_id"].as_str()).unwrap_or_default()
+    pub(super) fn session(&self) -> Uuid {
+        let id = self.events.last().and_then(|event| event["session_id"].as_str());
+        id.unwrap_or_default().parse().unwrap_or_else(|_| panic!("no session: {self:?}"))
     }
 
     /// How many events of that type there are.
@@ -108,13 +115,20 @@ impl Place {
         let mut host = Bed::new();
         host.secret("anthropic", "api-key", API_KEY.as_bytes());
         host.preparation.credentials = Some("anthropic".to_owned());
+        host.preparation.signs_in_by_key = true;
         host.prepare().unwrap();
-        Self { engine, api: MockApi::start().await, host }
+        let effective = effective(&host);
+        Self { engine, api: MockApi::start().await, host, effective }
     }
 
     /// The project directory, the same in the container.
     pub(super) fn workspace(&self) -> &str {
         &self.host.preparation.workspace.path
+    }
+
+    /// Writes a file of the workspace, the owner's.
+    pub(super) fn write(&self, name: &str, text: &str) {
+        self.host.write(&format!("home/src/demo/{name}"), text);
     }
 
     /// Runs it to its end.
@@ -179,10 +193,18 @@ impl Place {
             mode: 0o1777,
             owner: None,
         });
+        let mut effective = self.effective.clone();
+        if let Some(name) = order.injected_as {
+            name.clone_into(&mut effective.agent.bin);
+        }
+        let key = format!("{}/{}", layout::SECRETS, layout::API_KEY_FILE);
+        let builder =
+            ClaudeCmdBuilder::new(&effective).credential(Credential::ApiKey { file: &key });
+        let command = builder.batch(order.session, order.prompt, order.bounds).unwrap();
         let mut entrypoint = vec![layout::INIT, "run"];
-        if let Some(text) = order.stdin {
+        if let PromptDelivery::Stdin(bytes) = &command.prompt {
             let file = format!("stdin-{word}");
-            self.host.write(&file, text);
+            self.host.write(&file, std::str::from_utf8(bytes).unwrap());
             mounts.push(bind(&self.host.text(&file), layout::STDIN, true));
             entrypoint.extend(["--stdin", layout::STDIN]);
         }
@@ -190,12 +212,12 @@ impl Place {
             mounts.push(bind(&cli(), &format!("{}/{name}", layout::PROGRAMS), true));
         }
         entrypoint.push("--");
-        entrypoint.extend(argv(order));
+        entrypoint.extend(command.argv.iter().map(String::as_str));
         mounts.sort_by(|a, b| a.target().cmp(b.target()));
         ContainerConfig {
             image: IMAGE.to_owned(),
             entrypoint: entrypoint.into_iter().map(str::to_owned).collect(),
-            env: environment(&preparation.owner.home, &self.api.url(), order),
+            env: self.environment(order),
             working_dir: self.workspace().to_owned(),
             user: format!("{OWNER}:{OWNER}"),
             labels: [(TEST_LABEL.to_owned(), self.engine.mark().to_owned())].into(),
@@ -209,6 +231,15 @@ impl Place {
             ..ContainerConfig::default()
         }
     }
+
+    /// The CLI's environment but for the key, which comes as a secret does.
+    fn environment(&self, order: &Order<'_>) -> Vec<String> {
+        let mut env = variables(&self.effective.agent, Some(OWNER), Manner::Batch);
+        env.insert("HOME".to_owned(), self.host.preparation.owner.home.clone());
+        env.insert("ANTHROPIC_BASE_URL".to_owned(), self.api.url());
+        let lines = env.iter().map(|(name, value)| format!("{name}={value}"));
+        lines.chain(order.env.iter().map(|line| (*line).to_owned())).collect()
+    }
 }
 
 /// Where the CLI is on this host.
@@ -216,29 +247,4 @@ fn cli() -> String {
     #[expect(clippy::disallowed_methods, reason = "a test has no settings of its own to read")]
     let path = std::env::var("CHANOP_TEST_CLI");
     path.expect("CHANOP_TEST_CLI names the CLI: run these tests by `make test-agent`")
-}
-
-/// The CLI's command line.
-fn argv<'a>(order: &Order<'a>) -> Vec<&'a str> {
-    let program = order.injected_as.unwrap_or("claude");
-    let mut words = vec![program, "--print", "--verbose", "--output-format", "stream-json"];
-    words.extend(["--dangerously-skip-permissions", "--model", "claude-sonnet-5-5"]);
-    words.extend(order.arguments);
-    // Options that take several values would take the prompt too.
-    words.extend(order.prompt.map(|prompt| ["--", prompt]).into_iter().flatten());
-    words
-}
-
-/// The CLI's environment but for the key, which comes as a secret does.
-fn environment(home: &str, url: &str, order: &Order<'_>) -> Vec<String> {
-    let mut lines = vec![format!("HOME={home}"), format!("ANTHROPIC_BASE_URL={url}")];
-    let fixed = [
-        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS=1",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
-        "DISABLE_ERROR_REPORTING=1",
-        "DISABLE_TELEMETRY=1",
-        "IS_SANDBOX=1",
-    ];
-    lines.extend(fixed.iter().chain(order.env).map(|line| (*line).to_owned()));
-    lines
 }

@@ -1,5 +1,7 @@
 //! Sessions outlive containers: the home keeps them.
 
+use chanop::claude::command::Session;
+
 use super::place::{Order, Place};
 
 const PLAIN: &str = "first [[mock:echo:one]]";
@@ -10,10 +12,11 @@ async fn a_session_goes_on_in_another_container_with_the_same_home() {
     let place = Place::new().await;
     let first = place.run("first", Order::new(PLAIN)).await;
     assert_eq!(first.exit, 0, "{first:?}");
-    let session = first.session().to_owned();
-    let resume = ["--resume", session.as_str()];
-    let second = place.run("second", Order::new("second [[mock:echo:two]]").with(&resume)).await;
-    assert_eq!((second.exit, second.session()), (0, session.as_str()), "{second:?}");
+    let session = first.session();
+    let second = place
+        .run("second", Order::new("second [[mock:echo:two]]").within(Session::Resume(session)))
+        .await;
+    assert_eq!((second.exit, second.session()), (0, session), "{second:?}");
     assert_eq!(second.result().unwrap()["result"], "two");
     let requests = place.api.messages_with("[[mock:echo:two]]");
     assert_eq!(requests.len(), 1);
@@ -25,15 +28,20 @@ async fn a_session_goes_on_in_another_container_with_the_same_home() {
 async fn a_fork_has_a_session_of_its_own_and_leaves_the_first_as_it_was() {
     let place = Place::new().await;
     let first = place.run("first", Order::new(PLAIN)).await;
-    let session = first.session().to_owned();
-    let fork = ["--resume", session.as_str(), "--fork-session"];
-    let forked = place.run("fork", Order::new("forked [[mock:echo:two]]").with(&fork)).await;
+    let session = first.session();
+    let forked = place
+        .run(
+            "fork",
+            Order::new("forked [[mock:echo:two]]").within(Session::Fork { of: session, id: None }),
+        )
+        .await;
     assert_eq!(forked.exit, 0, "{forked:?}");
     assert_ne!(forked.session(), session);
     assert!(place.api.messages_with("[[mock:echo:two]]")[0].body.to_string().contains(PLAIN));
-    let resume = ["--resume", session.as_str()];
-    let again = place.run("again", Order::new("again [[mock:echo:three]]").with(&resume)).await;
-    assert_eq!((again.exit, again.session()), (0, session.as_str()), "{again:?}");
+    let again = place
+        .run("again", Order::new("again [[mock:echo:three]]").within(Session::Resume(session)))
+        .await;
+    assert_eq!((again.exit, again.session()), (0, session), "{again:?}");
     let sent = place.api.messages_with("[[mock:echo:three]]")[0].body.to_string();
     assert!(sent.contains(PLAIN) && !sent.contains("[[mock:echo:two]]"), "{sent}");
 }
@@ -43,16 +51,18 @@ async fn a_fork_has_a_session_of_its_own_and_leaves_the_first_as_it_was() {
 async fn a_session_is_compacted_and_goes_on() {
     let place = Place::new().await;
     let first = place.run("first", Order::new(PLAIN)).await;
-    let session = first.session().to_owned();
-    let resume = ["--resume", session.as_str()];
-    let compacted = place.run("compact", Order::new("/compact").with(&resume)).await;
+    let session = first.session();
+    let compacted =
+        place.run("compact", Order::new("/compact").within(Session::Resume(session))).await;
     assert_eq!(compacted.exit, 0, "{compacted:?}");
     let result = compacted.result().unwrap();
     assert_eq!((&result["is_error"], &result["num_turns"]), (&false.into(), &0.into()), "{result}");
     let boundary = |event: &&serde_json::Value| event["subtype"] == "compact_boundary";
     assert!(compacted.events.iter().any(|event| boundary(&event)), "{compacted:?}");
-    let after = place.run("after", Order::new("after [[mock:echo:two]]").with(&resume)).await;
-    assert_eq!((after.exit, after.session()), (0, session.as_str()), "{after:?}");
+    let after = place
+        .run("after", Order::new("after [[mock:echo:two]]").within(Session::Resume(session)))
+        .await;
+    assert_eq!((after.exit, after.session()), (0, session), "{after:?}");
     let sent = place.api.messages_with("[[mock:echo:two]]")[0].body.to_string();
     assert!(sent.contains("A summary by the mock.") && !sent.contains("mock:echo:one"), "{sent}");
 }

@@ -1,6 +1,8 @@
 //! What the API answers, and what the CLI makes of it: exit code, last event, and how often it asked.
 
+use chanop::claude::command::{Bounds, Session};
 use futures_util::StreamExt;
+use uuid::Uuid;
 
 use super::place::{Ended, Order, Place};
 
@@ -9,7 +11,8 @@ struct Case {
     name: &'static str,
     /// The mock's scenario.
     scenario: &'static str,
-    arguments: &'static [&'static str],
+    session: Session,
+    bounds: Bounds,
     env: &'static [&'static str],
     expected: Expected,
 }
@@ -52,7 +55,7 @@ const fn refused(status: u64, says: &'static str, requests: usize) -> Expected {
     }
 }
 
-const NO_ARGUMENTS: &[&str] = &[];
+const NO_BOUNDS: Bounds = Bounds { max_turns: 0, max_budget_usd: 0.0 };
 const NO_ENV: &[&str] = &[];
 const ONE_RETRY: &[&str] = &["CLAUDE_CODE_MAX_RETRIES=1"];
 
@@ -60,28 +63,32 @@ const CASES: &[Case] = &[
     Case {
         name: "plain-text",
         scenario: "text",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: done("Hello from the mock API.", 1),
     },
     Case {
         name: "one-tool",
         scenario: "tool",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: done("Done: the tool answered.", 2),
     },
     Case {
         name: "long-answer",
         scenario: "big:300000",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: done("xxxxxxxx", 1),
     },
     Case {
         name: "too-long",
         scenario: "toolong",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: Expected {
             terminal_reason: Some("prompt_too_long"),
@@ -91,49 +98,57 @@ const CASES: &[Case] = &[
     Case {
         name: "bad-key",
         scenario: "401",
-        arguments: NO_ARGUMENTS,
-        env: NO_ENV,
-        expected: refused(401, "Invalid API key", 1),
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
+        // A key that a helper brings is fetched anew and tried again; by itself ten times, for three minutes.
+        env: ONE_RETRY,
+        expected: refused(401, "Invalid API key", 4),
     },
     Case {
         name: "no-credit",
         scenario: "billing",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: refused(400, "Credit balance is too low", 1),
     },
     Case {
         name: "rate-limit",
         scenario: "429",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: ONE_RETRY,
         expected: refused(429, "API Error", 2),
     },
     Case {
         name: "rate-limit-that-passes",
         scenario: "errn:1:429",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: ONE_RETRY,
         expected: done("Hello from the mock API.", 2),
     },
     Case {
         name: "overloaded",
         scenario: "529",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: ONE_RETRY,
         expected: refused(529, "API Error", 2),
     },
     Case {
         name: "broken-stream",
         scenario: "midstream",
-        arguments: NO_ARGUMENTS,
+        session: Session::Fresh(None),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: done("", 2),
     },
     Case {
         name: "endless",
         scenario: "loop",
-        arguments: &["--max-turns", "2"],
+        session: Session::Fresh(None),
+        bounds: Bounds { max_turns: 2, ..NO_BOUNDS },
         env: NO_ENV,
         expected: Expected {
             exit: 1,
@@ -148,7 +163,8 @@ const CASES: &[Case] = &[
     Case {
         name: "unknown-session",
         scenario: "text",
-        arguments: &["--resume", "11111111-2222-4333-8444-555555555555"],
+        session: Session::Resume(Uuid::from_u128(0x1111_1111_2222_4333_8444_5555_5555_5555)),
+        bounds: NO_BOUNDS,
         env: NO_ENV,
         expected: Expected {
             exit: 1,
@@ -179,7 +195,8 @@ async fn the_last_event_says_how_a_run_went() {
 /// What is not as expected, if anything.
 async fn judge(place: &Place, case: &Case) -> Option<String> {
     let prompt = format!("{} [[mock:{}]]", case.name, case.scenario);
-    let order = Order { env: case.env, ..Order::new(&prompt) }.with(case.arguments);
+    let order =
+        Order { env: case.env, bounds: case.bounds, ..Order::new(&prompt) }.within(case.session);
     let ended = place.run(case.name, order).await;
     let seen = seen(&ended, place.api.messages_with(&prompt).len());
     let Expected { exit, subtype, is_error, terminal_reason, api_error_status, says, requests } =

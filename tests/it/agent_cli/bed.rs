@@ -130,7 +130,7 @@ fn run(command: &BatchCommand, env: &BTreeMap<String, String>, workspace: &str) 
 
 #[expect(clippy::disallowed_methods, reason = "how a test is told of the CLI")]
 fn claude() -> String {
-    std::env::var("CHANOP_TEST_CLAUDE").expect("CHANOP_TEST_CLAUDE names the agent's CLI")
+    std::env::var("CHANOP_TEST_CLI").expect("CHANOP_TEST_CLI names the agent's CLI")
 }
 
 impl Told {

@@ -63,7 +63,7 @@ fn proofs(bed: &Bed) -> Vec<String> {
 async fn sprung(settings: &str) -> (Bed, super::bed::Told) {
     let bed = Bed::new(&format!("workspaceSettings: {settings}")).await;
     set_traps(&bed);
-    let told = bed.batch(Session::Fresh(None), "run: env", Bounds::default()).await;
+    let told = bed.batch(Session::Fresh(None), "[[mock:env]]", Bounds::default()).await;
     (bed, told)
 }
 

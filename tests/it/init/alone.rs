@@ -36,6 +36,9 @@ fn a_bad_call_is_told_in_one_line() {
         &["run", "--loud", "--", "true"],
         &["exec", "--stdin", "/dev/null", "--", "true"],
         &["idle", "--stdin", "/dev/null"],
+        &["exec", "--kill", "--", "true"],
+        &["leash"],
+        &["leash", "--", "a", "b"],
     ] {
         let output = output(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

@@ -167,7 +167,7 @@ fn two_networks_of_the_instances_name_are_reduced_to_one() {
 const SIZED: &str = r#"until [ -n "$(stty size 2>/dev/null)" ]; do sleep 0.1; done"#;
 
 /// What `chanop` says on a terminal of 123 columns; its exit code is the last line.
-fn on_a_terminal(ground: &Ground, words: &str, input: &str) -> String {
+pub(super) fn on_a_terminal(ground: &Ground, words: &str, input: &str) -> String {
     let chanop = env!("CARGO_BIN_EXE_chanop");
     let line = format!("stty cols 123 rows 45; {chanop} {words}; echo exit $?");
     let mut script = program("script");

@@ -1,5 +1,6 @@
 //! The operator as it is used: the built programs, on a real engine, judged from outside.
 
+mod agent;
 mod frozen;
 mod image;
 mod killed;

@@ -376,6 +376,21 @@ impl Ground {
         }
     }
 
+    /// Until something is seen beside the operator; `shown` says what is there when it never is.
+    pub(crate) fn until_seen(
+        &mut self,
+        what: &str,
+        is_seen: impl Fn() -> bool,
+        shown: impl Fn() -> String,
+    ) {
+        let began = self.elapsed();
+        while !is_seen() {
+            let late = self.elapsed().saturating_sub(began) > PATIENCE;
+            assert!(!late, "{}", self.dump(&format!("waited for: {what}; there is:\n{}", shown())));
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Until these channels are ready and nothing is to be done.
     pub(crate) fn until_converged(&mut self, names: &[&str]) {
         let what = format!("{names:?} are ready, and the plan is empty");

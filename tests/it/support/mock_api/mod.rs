@@ -72,6 +72,11 @@ impl MockApi {
         format!("http://host.docker.internal:{}", self.port)
     }
 
+    /// Where a process of this host finds it.
+    pub(crate) fn local_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// What a container needs in its `/etc/hosts` for that.
     pub(crate) fn extra_host() -> String {
         "host.docker.internal:host-gateway".to_owned()
