@@ -29,6 +29,9 @@ pub struct Drafts(BTreeMap<ResourceName, Arc<Draft>>);
 /// An object's content: the file as parsed, and which of its objects. Held, so that no other file can have its address.
 type Content = (Arc<ParsedFile>, usize);
 
+/// A channel as it counts, or why it cannot.
+type Merged = Result<Arc<Effective>, (Reason, String)>;
+
 /// Everything that the files want, and what must be known of the host to judge it.
 pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desired, FactsWanted) {
     Drafts::default().desired(sources, facts, settings)
@@ -102,7 +105,7 @@ struct Draft {
     /// Of the facts, those that it needs.
     seen: Facts,
     needs: FactsWanted,
-    effective: Result<Arc<Effective>, (Reason, String)>,
+    effective: Merged,
     origins: Arc<BTreeMap<String, String>>,
     fingerprint: String,
     /// What its shell is made from, once it is admitted.
@@ -222,7 +225,7 @@ fn merged(
     named: Option<&str>,
     class: Option<&ChannelClass>,
     settings: &Settings,
-) -> (Result<Arc<Effective>, (Reason, String)>, BTreeMap<String, String>) {
+) -> (Merged, BTreeMap<String, String>) {
     if let (Some(name), None) = (named, class) {
         let message = format!("there is no ChannelClass `{name}`");
         return (Err((Reason::ClassNotFound, message)), BTreeMap::new());
