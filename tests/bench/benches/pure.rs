@@ -3,6 +3,8 @@
 //! For a change of one of them: Criterion says whether it is faster or slower than the last time on this machine. What it means
 //! for an operator is in the table of `make bench`.
 
+#![expect(clippy::expect_used, reason = "without its world there is nothing to measure")]
+
 use std::hint::black_box;
 
 use chanop::container::spec_hash::spec_hash;
