@@ -21,7 +21,7 @@ export PATH := $(TOOLS):$(PATH)
 # The target that gets such a program; nothing when it is there.
 tool = $(if $(shell command -v $(1)),,$(TOOLS)/$(1))
 
-.PHONY: dist help build check test test-agent sim demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent sim bench demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,13 @@ test-agent: rust docker tmux build ## the agent's CLI itself, here and in contai
 SEED ?= 1
 sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
 	SIM_SEED=$(SEED) $(CARGO) test --locked -p chanop-sim --test seeds one_seed_is_replayed -- --exact --nocapture
+
+# Release programs, side by side; BENCH has flags for the bench: make bench BENCH='--only cold --pairs 3'.
+BENCH ?=
+bench: rust docker ## times, calls and memory against their aims, in one table; takes half an hour (BENCHMARKS.md)
+	$(CARGO) build --locked --release --bins
+	$(CARGO) build --locked --release -p chanop-bench
+	@$(OUT)/release/chanop-bench $(BENCH)
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
 	@BIN=$(OUT)/debug scripts/demo.sh

@@ -2,8 +2,8 @@
 //!
 //! Pure, and the same for the operator and for `chanop plan`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -15,151 +15,252 @@ use crate::resource::text::hex;
 use crate::resource::{Channel, ChannelClass, Effective, ObjectRef, Resource, ResourceName};
 use crate::world::Settings;
 use crate::world::admission::{self, Admission, AdmissionContext};
-use crate::world::desired::{Desired, DesiredChannel, Verdict};
+use crate::world::desired::{Desired, DesiredChannel, Target, Verdict};
 use crate::world::facts::{Facts, FactsWanted};
+use crate::world::scan::ParsedFile;
+
+/// What was judged last time, so that one changed file costs one merge and one hash.
+///
+/// What is kept depends on nothing but what is kept beside it, and on the settings, which are an operator's for life. The
+/// policy is asked anew each time: it looks at all channels together.
+#[derive(Debug, Default)]
+pub struct Drafts(BTreeMap<ResourceName, Arc<Draft>>);
+
+/// An object's content: the file as parsed, and which of its objects. Held, so that no other file can have its address.
+type Content = (Arc<ParsedFile>, usize);
+
+/// A channel as it counts, or why it cannot.
+type Merged = Result<Arc<Effective>, (Reason, String)>;
 
 /// Everything that the files want, and what must be known of the host to judge it.
 pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desired, FactsWanted) {
-    let classes: BTreeMap<&str, &ChannelClass> = sources
-        .objects()
-        .values()
-        .filter_map(|object| match object.resource() {
-            Some(Resource::Class(class)) => Some((class.meta.name.as_str(), class)),
-            _ => None,
-        })
-        .collect();
-    let mut drafts: BTreeMap<ResourceName, Draft<'_>> = BTreeMap::new();
-    let mut wanted = FactsWanted::default();
-    for object in sources.objects().values() {
-        if let Some(Resource::Channel(channel)) = object.resource() {
-            let draft = Draft::new(channel, object, &classes, settings);
-            if let Ok(effective) = &draft.effective {
-                let needs = admission::facts_wanted(effective);
-                wanted.paths.extend(needs.paths);
-                wanted.secrets.extend(needs.secrets);
-                wanted.credentials.extend(needs.credentials);
-                wanted.builds.extend(needs.builds);
-            }
-            drafts.insert(channel.meta.name.clone(), draft);
-        }
-    }
-    let writable = admission::writable_by_path(drafts.iter().filter_map(|(name, draft)| {
-        let effective = draft.effective.as_ref().ok()?;
-        Some((name, effective.as_ref()))
-    }));
-    let mut protected = settings.protected.clone();
-    protected.extend(sources.real_paths().map(str::to_owned));
-    let context = AdmissionContext {
-        owner: settings.owner.clone(),
-        protected,
-        writable,
-        has_agent_cli: settings.agent_cli.is_some(),
-    };
-    let channels = drafts
-        .into_iter()
-        .map(|(name, draft)| {
-            let judged = draft.judge(&name, facts, &context, settings);
-            (name, judged)
-        })
-        .collect();
-    let desired = Desired {
-        channels,
-        classes: classes.values().map(|class| class.meta.name.clone()).collect(),
-        unread: sources.unread(),
-        unavailable: sources.unavailable().map(str::to_owned),
-        ready: sources.complete(),
-    };
-    (desired, wanted)
+    Drafts::default().desired(sources, facts, settings)
 }
 
-/// A channel before it is judged.
-struct Draft<'a> {
-    channel: &'a Channel,
-    object: &'a Object,
-    effective: Result<Arc<Effective>, (Reason, String)>,
-    origins: BTreeMap<String, String>,
-}
-
-impl<'a> Draft<'a> {
-    fn new(
-        channel: &'a Channel,
-        object: &'a Object,
-        classes: &BTreeMap<&str, &ChannelClass>,
+impl Drafts {
+    /// The same as [`desired`], for the same settings each time.
+    pub fn desired(
+        &mut self,
+        sources: &Sources,
+        facts: &Facts,
         settings: &Settings,
-    ) -> Self {
+    ) -> (Desired, FactsWanted) {
+        let classes: BTreeMap<&str, (&ChannelClass, &Object)> = sources
+            .objects()
+            .values()
+            .filter_map(|object| match object.resource() {
+                Some(Resource::Class(class)) => Some((class.meta.name.as_str(), (class, object))),
+                _ => None,
+            })
+            .collect();
+        let mut before = std::mem::take(&mut self.0);
+        let mut wanted = FactsWanted::default();
+        let mut channels: Vec<(&Channel, &Object)> = Vec::new();
+        for object in sources.objects().values() {
+            if let Some(Resource::Channel(channel)) = object.resource() {
+                let kept = before.remove(&channel.meta.name);
+                let draft = Draft::get(kept, channel, object, &classes, facts, settings);
+                wanted.paths.extend(draft.needs.paths.iter().cloned());
+                wanted.secrets.extend(draft.needs.secrets.iter().cloned());
+                wanted.credentials.extend(draft.needs.credentials.iter().cloned());
+                wanted.builds.extend(draft.needs.builds.iter().cloned());
+                self.0.insert(channel.meta.name.clone(), draft);
+                channels.push((channel, object));
+            }
+        }
+        let writable = admission::writable_by_path(self.0.iter().filter_map(|(name, draft)| {
+            let effective = draft.effective.as_ref().ok()?;
+            Some((name, effective.as_ref()))
+        }));
+        let mut protected = settings.protected.clone();
+        protected.extend(sources.real_paths().map(str::to_owned));
+        let context = AdmissionContext {
+            owner: settings.owner.clone(),
+            protected,
+            writable,
+            has_agent_cli: settings.agent_cli.is_some(),
+        };
+        let judged = channels.into_iter().filter_map(|(channel, object)| {
+            let draft = self.0.get(&channel.meta.name)?;
+            let judged = draft.judge(channel, object, facts, &context, settings);
+            Some((channel.meta.name.clone(), judged))
+        });
+        let desired = Desired {
+            channels: judged.collect(),
+            classes: classes.values().map(|(class, _)| class.meta.name.clone()).collect(),
+            unread: sources.unread(),
+            unavailable: sources.unavailable().map(str::to_owned),
+            ready: sources.complete(),
+        };
+        (desired, wanted)
+    }
+}
+
+/// A channel before it is judged, and what it is made from: all that depends on no other channel.
+#[derive(Debug)]
+struct Draft {
+    content: Content,
+    class: Option<Content>,
+    file: String,
+    /// Of the facts, those that it needs.
+    seen: Facts,
+    needs: FactsWanted,
+    effective: Merged,
+    origins: Arc<BTreeMap<String, String>>,
+    fingerprint: String,
+    /// What its shell is made from, once it is admitted.
+    target: OnceLock<Arc<Target>>,
+}
+
+impl Draft {
+    /// The one that was kept, if nothing of what it depends on has changed.
+    fn get(
+        kept: Option<Arc<Self>>,
+        channel: &Channel,
+        object: &Object,
+        classes: &BTreeMap<&str, (&ChannelClass, &Object)>,
+        facts: &Facts,
+        settings: &Settings,
+    ) -> Arc<Self> {
         let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
         let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
-        let mut origins = BTreeMap::new();
-        let effective = if let (Some(name), None) = (named, class) {
-            Err((Reason::ClassNotFound, format!("there is no ChannelClass `{name}`")))
-        } else {
-            match merge::effective(channel, class, &settings.owner) {
-                Ok(merged) => {
-                    origins = merged
-                        .origins
-                        .into_iter()
-                        .map(|(path, origin)| (path, origin_text(&origin)))
-                        .collect();
-                    Ok(Arc::new(merged.effective))
-                }
-                Err(violations) => {
-                    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                    Err((Reason::InvalidSpec, lines.join("; ")))
-                }
+        let content_of_class = class.map(|(_, object)| object.content());
+        if let Some(kept) = kept
+            && is_same(&kept.content, object.content())
+            && kept.file == object.file()
+            && match (&kept.class, content_of_class) {
+                (None, None) => true,
+                (Some(before), Some(now)) => is_same(before, now),
+                (None, Some(_)) | (Some(_), None) => false,
             }
-        };
-        Self { channel, object, effective, origins }
+            && kept.seen == part_of(facts, &kept.needs)
+        {
+            return kept;
+        }
+        Arc::new(Self::new(channel, object, named, class, facts, settings))
+    }
+
+    fn new(
+        channel: &Channel,
+        object: &Object,
+        named: Option<&str>,
+        class: Option<(&ChannelClass, &Object)>,
+        facts: &Facts,
+        settings: &Settings,
+    ) -> Self {
+        let (effective, origins) = merged(channel, named, class.map(|(class, _)| class), settings);
+        let needs = effective.as_ref().map(|it| admission::facts_wanted(it)).unwrap_or_default();
+        let held = |(parsed, index): (&Arc<ParsedFile>, usize)| (Arc::clone(parsed), index);
+        Self {
+            content: held(object.content()),
+            class: class.map(|(_, object)| held(object.content())),
+            file: object.file().to_owned(),
+            seen: part_of(facts, &needs),
+            fingerprint: fingerprint(channel, effective.as_deref().ok()),
+            needs,
+            effective,
+            origins: Arc::new(origins),
+            target: OnceLock::new(),
+        }
     }
 
     fn judge(
-        self,
-        name: &ResourceName,
+        &self,
+        channel: &Channel,
+        object: &Object,
         facts: &Facts,
         context: &AdmissionContext,
         settings: &Settings,
     ) -> DesiredChannel {
-        let source = self.object.source();
         let (verdict, target) = match &self.effective {
             Err((reason, message)) => {
                 (Verdict::Held { reason: *reason, message: message.clone() }, None)
             }
             Ok(effective) if !selects(effective, settings) => (Verdict::NotForThisHost, None),
-            Ok(effective) => match admission::admit(name, effective, facts, context) {
-                Admission::NotProbed => (Verdict::Admitted, None),
-                Admission::Denied(denials) => {
-                    let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
-                    let lines: Vec<String> = denials
-                        .iter()
-                        .map(|denial| format!("{}: {}", denial.path, denial.message))
-                        .collect();
-                    (Verdict::Held { reason, message: lines.join("; ") }, None)
+            Ok(effective) => {
+                match admission::admit(&channel.meta.name, effective, facts, context) {
+                    Admission::NotProbed => (Verdict::Admitted, None),
+                    Admission::Denied(denials) => {
+                        let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
+                        let lines: Vec<String> = denials
+                            .iter()
+                            .map(|denial| format!("{}: {}", denial.path, denial.message))
+                            .collect();
+                        (Verdict::Held { reason, message: lines.join("; ") }, None)
+                    }
+                    Admission::Admitted => {
+                        let target = self.target.get_or_init(|| {
+                            Arc::new(template::shell_container(
+                                &channel.meta.name,
+                                effective,
+                                facts,
+                                settings,
+                                object.file(),
+                                &channel.meta.annotations,
+                            ))
+                        });
+                        (Verdict::Admitted, Some(Arc::clone(target)))
+                    }
                 }
-                Admission::Admitted => {
-                    let target = template::shell_container(
-                        name,
-                        effective,
-                        facts,
-                        settings,
-                        &source.file,
-                        &self.channel.meta.annotations,
-                    );
-                    (Verdict::Admitted, Some(Arc::new(target)))
-                }
-            },
+            }
         };
-        let fingerprint = fingerprint(self.channel, self.effective.as_deref().ok());
         DesiredChannel {
-            source,
-            labels: self.channel.meta.labels.clone(),
-            annotations: self.channel.meta.annotations.clone(),
-            effective: self.effective.ok(),
-            origins: Arc::new(self.origins),
-            fingerprint,
+            source: object.source(),
+            labels: channel.meta.labels.clone(),
+            annotations: channel.meta.annotations.clone(),
+            effective: self.effective.as_ref().ok().cloned(),
+            origins: Arc::clone(&self.origins),
+            fingerprint: self.fingerprint.clone(),
             verdict,
             target,
-            source_trouble: self.object.trouble.clone(),
-            removal_held: self.object.held,
+            source_trouble: object.trouble.clone(),
+            removal_held: object.held,
         }
+    }
+}
+
+/// Channel and class together, and where each field came from.
+fn merged(
+    channel: &Channel,
+    named: Option<&str>,
+    class: Option<&ChannelClass>,
+    settings: &Settings,
+) -> (Merged, BTreeMap<String, String>) {
+    if let (Some(name), None) = (named, class) {
+        let message = format!("there is no ChannelClass `{name}`");
+        return (Err((Reason::ClassNotFound, message)), BTreeMap::new());
+    }
+    match merge::effective(channel, class, &settings.owner) {
+        Ok(merged) => {
+            let origins = merged.origins.into_iter();
+            let origins = origins.map(|(path, origin)| (path, origin_text(&origin))).collect();
+            (Ok(Arc::new(merged.effective)), origins)
+        }
+        Err(violations) => {
+            let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            (Err((Reason::InvalidSpec, lines.join("; "))), BTreeMap::new())
+        }
+    }
+}
+
+fn is_same(kept: &Content, (parsed, index): (&Arc<ParsedFile>, usize)) -> bool {
+    Arc::ptr_eq(&kept.0, parsed) && kept.1 == index
+}
+
+/// Those of the facts that are wanted, as far as they are known.
+fn part_of(facts: &Facts, wanted: &FactsWanted) -> Facts {
+    fn some<K: Ord + Clone, V: Clone>(
+        all: &BTreeMap<K, V>,
+        wanted: &BTreeSet<K>,
+    ) -> BTreeMap<K, V> {
+        let known = wanted.iter().filter_map(|key| all.get_key_value(key));
+        known.map(|(key, fact)| (key.clone(), fact.clone())).collect()
+    }
+    Facts {
+        paths: some(&facts.paths, &wanted.paths),
+        secrets: some(&facts.secrets, &wanted.secrets),
+        credentials: some(&facts.credentials, &wanted.credentials),
+        builds: some(&facts.builds, &wanted.builds),
     }
 }
 

@@ -38,6 +38,7 @@ use jiff::Timestamp;
 use self::backoff::{Gate, Jitter};
 use self::effect::{Call, Effect};
 use self::input::{EngineFacts, Input, Seq};
+use self::judge::Drafts;
 use self::key::KeyState;
 use self::lanes::Lanes;
 use self::request::Reply;
@@ -102,6 +103,7 @@ struct Ensuring {
 pub struct Controller {
     world: World,
     sources: Sources,
+    drafts: Drafts,
     facts: Facts,
     facts_wanted: FactsWanted,
     probing: bool,
@@ -186,6 +188,7 @@ impl Controller {
         Self {
             world,
             sources: tracker,
+            drafts: Drafts::default(),
             facts: Facts::default(),
             facts_wanted: FactsWanted::default(),
             probing: false,
@@ -342,7 +345,8 @@ impl Controller {
 
     /// Judges everything anew, and plans what changed.
     fn rebuild(&mut self, now: Now) {
-        let (desired, wanted) = judge::desired(&self.sources, &self.facts, &self.world.settings);
+        let (desired, wanted) =
+            self.drafts.desired(&self.sources, &self.facts, &self.world.settings);
         if wanted != self.facts_wanted {
             self.facts_wanted = wanted;
             self.probe();

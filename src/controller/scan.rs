@@ -35,6 +35,16 @@ impl Object {
         self.parsed.resources.get(self.index)
     }
 
+    /// The file that it is in.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The whole of that file, and which of its objects this is: the same content while both are the same.
+    pub const fn content(&self) -> (&Arc<ParsedFile>, usize) {
+        (&self.parsed, self.index)
+    }
+
     /// Where.
     pub fn source(&self) -> SourceRef {
         let line = self.resource().map_or(1, |resource| resource.source().line);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use chanop::cli::validate::check;
 
-const PAGES: [&str; 4] = ["README.md", "ARCHITECTURE.md", "THREATS.md", "CHANGELOG.md"];
+const PAGES: [&str; 5] =
+    ["README.md", "ARCHITECTURE.md", "BENCHMARKS.md", "THREATS.md", "CHANGELOG.md"];
 
 const CLASS: &str = "\
 apiVersion: chanop.dev/v1alpha1

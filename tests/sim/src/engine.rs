@@ -370,7 +370,8 @@ impl Engine {
             .collect()
     }
 
-    fn create(
+    /// Makes a container, for whoever speaks with the engine in another way than by [`Call`].
+    pub fn create(
         &mut self,
         name: &ContainerName,
         config: &ContainerConfig,
