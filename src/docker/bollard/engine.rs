@@ -1,6 +1,6 @@
 //! [`Engine`], method by method.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::errors::Error;
 use bollard::models::{ExecConfig as ExecBody, VolumeCreateRequest};
@@ -211,6 +211,19 @@ impl Engine for Docker {
             .ask(Call::Image, &format!("/images/json{}", query(&[("filters", &filters)])))
             .await?;
         Ok(images.into_iter().map(|image| image.id).collect())
+    }
+
+    async fn image_tags(&self, repository: &ImageRef) -> EngineResult<Vec<ImageRef>> {
+        let Some(repository) = repository.normal() else { return Ok(Vec::new()) };
+        // All of them: the engine's filter takes a name for a pattern, and knows it in one of its spellings only.
+        let images: Vec<ListedImage> = self.ask(Call::Image, "/images/json").await?;
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        let known: BTreeSet<ImageRef> = tags
+            // An image without a tag has `<none>:<none>`.
+            .filter_map(|tag| ImageRef::parse(&tag).ok())
+            .filter(|tag| tag.normal().is_some_and(|tag| tag.same_repository(&repository)))
+            .collect();
+        Ok(known.into_iter().collect())
     }
 
     fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream {

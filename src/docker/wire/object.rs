@@ -60,6 +60,8 @@ struct ImageConfig {
 #[serde(rename_all = "PascalCase")]
 pub(in crate::docker) struct ListedImage {
     pub(in crate::docker) id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(in crate::docker) repo_tags: Vec<String>,
 }
 
 /// A network.
