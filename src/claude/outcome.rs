@@ -1,8 +1,9 @@
 //! What became of a run: the events of one process, and how it ended, folded into a [`RunOutcome`].
 //!
-//! Success is the CLI's word: a `result` that is no error, and nothing of weight after it. The exit code alone proves nothing:
-//! an interrupted CLI exits 0 without a result, and an API error comes as a result of subtype `success`. The rules are in
-//! [`class`]; the counting is in [`fold`]. Neither keeps more than a bound of anything, whatever the run printed.
+//! Success is the CLI's word: a `result` that is no error, and nothing of weight after it, a bad exit code neither. A good one
+//! proves nothing: an interrupted CLI exits 0 without a result, and an API error comes as a result of subtype `success`.
+//! The rules are in [`class`]; the counting is in [`fold`]. Neither keeps more than a bound of anything, whatever the run
+//! printed.
 //!
 //! # As JSON
 //!

@@ -57,6 +57,9 @@ pub(super) fn classify(call: Call, status: u16, message: &str) -> EngineError {
 
 const NAME_TAKEN: &[&str] = &["already in use", "already exists", "already used"];
 
+/// dockerd says the first, whatever its store; Podman both. A lone `image` would also be found in the names of things.
+const NO_IMAGE: &[&str] = &["no such image", "image not known"];
+
 const GONE: &[&str] = &[
     "no such container",
     "no such exec",
@@ -88,11 +91,11 @@ const BAD_START: &[&str] = &[
 /// 404 does not say of what. Only the thing that the URL named is "not found"; a network, a runtime or a directory that a
 /// request spoke of is a fault of the request, and the container is still there.
 fn not_found(call: Call, words: &str, text: String) -> EngineError {
-    let names = |what: &str| words.contains(what);
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     match call {
-        Call::Create if names("image") => EngineError::NoImage(text),
+        Call::Create if says(NO_IMAGE) => EngineError::NoImage(text),
         Call::Create | Call::NetworkCreate => EngineError::Refused(text),
-        Call::Start | Call::Update | Call::Copy if !names("no such container") => {
+        Call::Start | Call::Update | Call::Copy if !says(&["no such container"]) => {
             EngineError::Refused(text)
         }
         Call::Ping
@@ -121,7 +124,7 @@ fn not_found(call: Call, words: &str, text: String) -> EngineError {
 fn by_text(call: Call, words: &str, text: String) -> EngineError {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     match call {
-        Call::Create if says(&["no such image", "image not known"]) => EngineError::NoImage(text),
+        Call::Create if says(NO_IMAGE) => EngineError::NoImage(text),
         Call::Create | Call::NetworkCreate if says(NAME_TAKEN) => EngineError::NameTaken(text),
         Call::Start if says(BAD_START) => EngineError::Refused(text),
         _ if says(GONE) => EngineError::NotFound(text),
@@ -183,6 +186,8 @@ mod tests {
             "name_taken",
         ),
         (Call::Create, 404, "No such image: nowhere:latest", "no_image"),
+        (Call::Create, 404, "network chanop_images not found", "refused"),
+        (Call::Create, 404, "get chanop-web-images: no such volume", "refused"),
         (
             Call::Create,
             400,
@@ -238,6 +243,9 @@ mod tests {
         ),
         (Call::Ping, 503, "", "engine"),
         (Call::Ping, 302, "", "unreadable"),
+        // dockerd 28 and 29, with containerd's store: an ID is named as it was asked for
+        (Call::Create, 404, "No such image: docker.io/library/nowhere:latest", "no_image"),
+        (Call::Create, 404, "No such image: sha256:ab", "no_image"),
         // Podman 4.3
         (
             Call::Create,
@@ -246,7 +254,15 @@ mod tests {
             "name_taken",
         ),
         (Call::Create, 404, "no such image", "no_image"),
+        (Call::Create, 404, "no such image: x: image not known", "no_image"),
+        (Call::Create, 404, "x: image not known", "no_image"),
         (Call::Create, 500, "x: image not known", "no_image"),
+        (
+            Call::Create,
+            404,
+            "unable to find network with name or ID images: network not found",
+            "refused",
+        ),
         (
             Call::Remove,
             500,

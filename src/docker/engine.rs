@@ -116,7 +116,8 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = EngineResult<Vec<String>>> + Send;
 
-    /// The references by which the engine knows images of exactly that repository, each with its tag.
+    /// The tags that the engine has of exactly that repository, whatever images they mean, each as a whole reference; the tag or
+    /// digest of the one that is asked with does not matter. None of an ID, which has no repository.
     fn image_tags(
         &self,
         repository: &ImageRef,
@@ -153,7 +154,7 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
         changes: &[String],
     ) -> impl Future<Output = EngineResult<String>> + Send;
 
-    /// Removes an image's tag.
+    /// Removes an image's tag. The last one takes the image along, and is a `Conflict` when a container uses it.
     fn image_remove(&self, reference: &ImageRef) -> impl Future<Output = EngineResult<()>> + Send;
 
     /// The networks of that exact name; Docker 20.10 allows two.

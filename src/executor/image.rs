@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Means;
 use super::builds::{self, build_spec};
@@ -13,7 +13,9 @@ use crate::controller::effect::Call;
 use crate::controller::input::{Answer, Failure, Input, Seq};
 use crate::docker::Engine;
 use crate::docker::engine::ImageInfo;
-use crate::docker::image::{BuildError, BuildEvent, PullError, PullProgress, no_progress_for};
+use crate::docker::image::{
+    BuildError, BuildEvent, ImageBuildSpec, PullError, PullProgress, RegistryAuth, no_progress_for,
+};
 use crate::resource::condition::Reason;
 use crate::resource::effective::{Build, PullPolicy};
 use crate::resource::merge::DEFAULT_IMAGE;
@@ -147,7 +149,7 @@ async fn build_image<E: Engine>(
     let (specs, wanted) = (means.specs_dir.clone(), build.clone());
     let read = tokio::task::spawn_blocking(move || builds::context(&specs, &wanted));
     let context = read.await.map_err(|error| refused(error.to_string()))?.map_err(refused)?;
-    let spec = build_spec(build);
+    let spec = ImageBuildSpec { auths: auths(means).await, ..build_spec(build) };
     if !image.as_str().ends_with(&format!(":{}", spec.content_hash(&context))) {
         return Err(refused(format!(
             "{} has changed since it was looked at; it is looked at again",
@@ -171,6 +173,14 @@ async fn build_image<E: Engine>(
         }
     }
     Ok(())
+}
+
+/// Who the engine is at the registries that Docker's config file names: a Dockerfile may begin at any of them.
+async fn auths<E: Engine>(means: &Means<E>) -> Vec<RegistryAuth> {
+    means.credentials.all().await.unwrap_or_else(|error| {
+        warn!("the build goes on without credentials: {error}");
+        Vec::new()
+    })
 }
 
 /// Takes away what was built before for the same channel and is used by no container: the repository is chanop's own, and this

@@ -22,7 +22,7 @@ pub(super) type Ids = (u32, u32);
 pub(super) enum WalkError {
     /// Nothing there.
     Missing,
-    /// A link, or a path with `..`: another thing than its name says.
+    /// A link, or a path with `..`, or one that does not begin at the root: another thing than its name says.
     NotReal,
     /// Anything else.
     Io(io::Error),
@@ -42,7 +42,7 @@ impl From<WalkError> for io::Error {
     fn from(error: WalkError) -> Self {
         match error {
             WalkError::Missing => io::ErrorKind::NotFound.into(),
-            WalkError::NotReal => Self::other("there is a link on the way"),
+            WalkError::NotReal => Self::other("there is a link on the way, or it is not absolute"),
             WalkError::Io(error) => error,
         }
     }
@@ -71,6 +71,10 @@ pub(super) fn directory(path: &Path) -> Result<OwnedFd, WalkError> {
 }
 
 fn open_from_root(path: &Path, last: OFlags) -> Result<OwnedFd, WalkError> {
+    // Also the empty one, of which no component is left: it would be the root itself.
+    if !path.is_absolute() {
+        return Err(WalkError::NotReal);
+    }
     let mut names = Vec::new();
     for component in path.components() {
         match component {
@@ -244,6 +248,16 @@ mod tests {
         }
         assert!(matches!(look(&root.join("gone/x")), Err(WalkError::Missing)));
         assert!(look(Path::new("/")).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_does_not_begin_at_the_root_is_refused() {
+        for bad in ["", ".", "etc", "./etc", "etc/passwd"] {
+            let path = Path::new(bad);
+            assert!(matches!(look(path), Err(WalkError::NotReal)), "{bad:?}");
+            assert!(matches!(directory(path), Err(WalkError::NotReal)), "{bad:?}");
+            assert!(matches!(read_path(path, 1), Err(WalkError::NotReal)), "{bad:?}");
+        }
     }
 
     #[test]

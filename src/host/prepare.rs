@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::fs::{FileType, FlockOperation, Gid, Uid, fchown, flock};
@@ -88,7 +88,7 @@ pub enum PrepareError {
         why: String,
     },
     /// The path leads elsewhere: a link appeared since the policy looked.
-    #[error("{0} is not a real path: there is a link on the way")]
+    #[error("{0} is not a real path: there is a link on the way, or it is not absolute")]
     NotReal(String),
     /// A socket, device or pipe, or a directory where a file was meant.
     #[error("{path} is no {wanted}")]
@@ -303,8 +303,17 @@ impl Work<'_> {
 }
 
 /// Gives the root of a volume to its user on this host: for an operator that is root, where the engine takes no archive.
+///
+/// The path is the engine's word, and a driver may leave it empty. No volume lies at `/` or right beneath it: what does is
+/// the host's own, and is not given away.
 pub fn give_volume(mountpoint: &str, (uid, gid): Ids) -> Result<(), PrepareError> {
-    let directory = beneath::directory(Path::new(mountpoint))
+    let path = Path::new(mountpoint);
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_))).count();
+    if !path.is_absolute() || names < 2 {
+        let cause = io::Error::new(io::ErrorKind::InvalidInput, "no volume's directory is there");
+        return Err(io_failed("give away the volume", mountpoint, cause));
+    }
+    let directory = beneath::directory(path)
         .map_err(|error| walk_failed("open the volume", mountpoint, error))?;
     fchown(directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|cause| io_failed("give away the volume", mountpoint, cause.into()))

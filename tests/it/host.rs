@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use chanop::host::{Occasion, PrepareError, prepare, probe};
+use chanop::host::{Occasion, PrepareError, give_volume, prepare, probe};
 use chanop::init::{mounts, secrets};
 use chanop::resource::condition::Reason;
 use chanop::resource::effective::SecretKeyRef;
@@ -343,4 +343,23 @@ fn a_linked_git_configuration_cannot_name_a_file_to_copy() {
     let read = |name: &str| fs::read_to_string(bed.path("state/channels/demo").join(name)).unwrap();
     assert!(read("gitconfig").contains("Ada"));
     assert_eq!(read("gitignore"), "");
+}
+
+#[test]
+fn only_a_directory_deep_enough_to_be_a_volumes_is_given_away() {
+    // To whom they belong already: a refusal that is missing does no harm here.
+    let owner = |path: &str| {
+        let found = fs::metadata(path).unwrap();
+        (found.uid(), found.gid())
+    };
+    for bad in ["", "/", "//", "/.", "/proc", "proc/self", "/proc/.."] {
+        let error = give_volume(bad, owner("/proc")).unwrap_err();
+        assert_eq!(error.reason(), Reason::HostFailed, "{bad:?}: {error}");
+    }
+    let volume = tempfile::tempdir().unwrap();
+    let path = volume.path().canonicalize().unwrap().display().to_string();
+    give_volume(&path, owner(&path)).unwrap();
+    symlink(&path, volume.path().join("link")).unwrap();
+    let error = give_volume(&format!("{path}/link"), owner(&path)).unwrap_err();
+    assert!(matches!(error, PrepareError::NotReal(_)), "{error}");
 }

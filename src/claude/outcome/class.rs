@@ -3,6 +3,10 @@
 //! In this order: the CLI's last word, if it had one; then who or what ended the process; then what its standard
 //! error says. A result is the last word when no turn began after it, and, for a process that was killed, when nothing
 //! was still at work in the background. A result that only says that the turn was interrupted gives way to why.
+//!
+//! A success is the one last word that an end can give the lie: a CLI that did all and said so exits 0. So one that ended
+//! otherwise, and not by us, did not succeed. An end that nobody saw proves nothing, and a success stays one then:
+//! whether a run is lost is decided by the caller, who knows why nobody saw it, before it asks here.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +21,7 @@ const MESSAGE_BYTES_MAX: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all_fields = "camelCase")]
 pub enum OutcomeClass {
-    /// The CLI's last word is a result that is no error.
+    /// The CLI's last word is a result that is no error, and it did not end otherwise.
     Succeeded,
     /// The process ended by itself after it had begun to work, and had no last word; exit 0 or not.
     NoResult,
@@ -55,7 +59,7 @@ pub enum OutcomeClass {
     Budget,
     /// It was interrupted, and not by us.
     Aborted,
-    /// The CLI's last word is an error that has no name here.
+    /// The CLI's last word is an error that has no name here, or a success after which it failed.
     Failed,
     /// It ended before it said anything: the command line, the files that it names, or the image are wrong.
     BadInvocation {
@@ -139,7 +143,11 @@ fn signal(ending: &Ending) -> Option<u8> {
 /// The name.
 pub(super) fn class(facts: &Facts<'_>, ending: &Ending) -> OutcomeClass {
     match last_word(facts, ending) {
-        Some(result) if result.is_success() => OutcomeClass::Succeeded,
+        Some(result) if result.is_success() => match disproved(ending) {
+            Some(_) if ending.oom_killed => OutcomeClass::OomKilled,
+            Some(_) => OutcomeClass::Failed,
+            None => OutcomeClass::Succeeded,
+        },
         Some(result) => match by_result(result, facts) {
             OutcomeClass::Aborted => stopped(ending).unwrap_or(OutcomeClass::Aborted),
             class => class,
@@ -150,12 +158,20 @@ pub(super) fn class(facts: &Facts<'_>, ending: &Ending) -> OutcomeClass {
 
 /// Why it did not succeed, on one line.
 pub(super) fn message(facts: &Facts<'_>, ending: &Ending) -> Option<String> {
-    let of_result = last_word(facts, ending).and_then(|result| {
-        let error = result.errors.iter().chain(&result.text).find_map(|text| first_line(text));
-        error.filter(|_| !result.is_success())
+    let last_word = last_word(facts, ending);
+    if last_word.is_some_and(ResultEvent::is_success) {
+        let said = |code| format!("the CLI ended with {code} after it had said success");
+        return disproved(ending).map(said);
+    }
+    let of_result = last_word.and_then(|result| {
+        result.errors.iter().chain(&result.text).find_map(|text| first_line(text))
     });
-    let succeeded = last_word(facts, ending).is_some_and(ResultEvent::is_success);
-    of_result.or_else(|| first_line(&ending.stderr).filter(|_| !succeeded))
+    of_result.or_else(|| first_line(&ending.stderr))
+}
+
+/// The exit code that no success has: we did not end it, and it did not end well.
+fn disproved(ending: &Ending) -> Option<i64> {
+    ending.exit_code.filter(|code| *code != 0 && ending.stopped.is_none())
 }
 
 fn last_word<'a>(facts: &Facts<'a>, ending: &Ending) -> Option<&'a ResultEvent> {

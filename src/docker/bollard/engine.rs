@@ -1,6 +1,6 @@
 //! [`Engine`], method by method.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::errors::Error;
 use bollard::models::{ExecConfig as ExecBody, VolumeCreateRequest};
@@ -30,11 +30,6 @@ use crate::docker::wire::object::{CreatedNetwork, Image, Info, ListedImage, Netw
 const INTER_CONTAINER: &str = "com.docker.network.bridge.enable_icc";
 
 impl Docker {
-    async fn images_of(&self, reference: &ImageRef) -> EngineResult<Vec<ListedImage>> {
-        let filters = serde_json::json!({ "reference": [reference.as_str()] }).to_string();
-        self.ask(Call::Image, &format!("/images/json{}", query(&[("filters", &filters)]))).await
-    }
-
     /// A short call of bollard's.
     async fn short<T>(
         &self,
@@ -211,21 +206,24 @@ impl Engine for Docker {
     }
 
     async fn image_list(&self, reference: &ImageRef) -> EngineResult<Vec<String>> {
-        let images = self.images_of(reference).await?;
+        let filters = serde_json::json!({ "reference": [reference.as_str()] }).to_string();
+        let images: Vec<ListedImage> = self
+            .ask(Call::Image, &format!("/images/json{}", query(&[("filters", &filters)])))
+            .await?;
         Ok(images.into_iter().map(|image| image.id).collect())
     }
 
     async fn image_tags(&self, repository: &ImageRef) -> EngineResult<Vec<ImageRef>> {
-        let images = self.images_of(repository).await?;
-        let wanted = repository.normal();
-        let tags = images.iter().flat_map(|image| &image.repo_tags);
-        let tags = tags.filter_map(|tag| ImageRef::parse(tag).ok());
-        // An engine lists all the names of an image that has one in the repository.
-        let is_of_it = |tag: &ImageRef| match (tag.normal(), &wanted) {
-            (Some(tag), Some(wanted)) => tag.same_repository(wanted),
-            _ => false,
-        };
-        Ok(tags.filter(is_of_it).collect())
+        let Some(repository) = repository.normal() else { return Ok(Vec::new()) };
+        // All of them: the engine's filter takes a name for a pattern, and knows it in one of its spellings only.
+        let images: Vec<ListedImage> = self.ask(Call::Image, "/images/json").await?;
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        let known: BTreeSet<ImageRef> = tags
+            // An image without a tag has `<none>:<none>`.
+            .filter_map(|tag| ImageRef::parse(&tag).ok())
+            .filter(|tag| tag.normal().is_some_and(|tag| tag.same_repository(&repository)))
+            .collect();
+        Ok(known.into_iter().collect())
     }
 
     fn image_pull(&self, reference: &ImageRef, auth: Option<&RegistryAuth>) -> PullStream {

@@ -4,15 +4,15 @@
 //! As Docker's own command line looks: a helper of that registry, the store of all, then `auths`. Keys are hosts, and may have a scheme
 //! and a path; Docker Hub's is its address of ten years ago. Nothing here prints a secret, errors neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 
-use crate::container::NormalImageRef;
 use crate::container::image_ref::DOCKER_HUB;
+use crate::container::{ImageRef, NormalImageRef};
 use crate::docker::wire::nullable;
 
 /// How the config file and the helpers name Docker Hub.
@@ -46,6 +46,13 @@ impl RegistryAuth {
     /// For which registry, in the file's words.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The same under the one name by which an engine finds it among several. It knows a host under every form of its key,
+    /// but Docker Hub under one alone.
+    pub(super) fn named_for(mut self, image: &NormalImageRef) -> Self {
+        server_of(image.registry()).clone_into(&mut self.server);
+        self
     }
 
     /// The value of the header that hands it to the engine.
@@ -200,16 +207,24 @@ impl DockerConfig {
     /// Whom the engine should be when it pulls this image.
     pub fn find(&self, image: &NormalImageRef) -> Result<Found, CredentialsError> {
         let registry = image.registry();
-        let server = if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry };
         let of_this = by_host(&self.cred_helpers, registry).map(|(_, name)| name.as_str());
         let store = Some(self.creds_store.as_str()).filter(|name| !name.is_empty());
         if let Some(helper) = of_this.filter(|name| !name.is_empty()).or(store) {
             return Ok(Found::Ask {
                 helper: HelperName::parse(helper)?,
-                server: server.to_owned(),
+                server: server_of(registry).to_owned(),
             });
         }
         self.in_file(image)
+    }
+
+    /// One image of each registry that the file names, to [`Self::find`] with: the registries whose credentials can be known.
+    /// The store of all is asked only for those in `auths`, where Docker leaves a mark when somebody logs in. A key
+    /// that no reference can name is no registry.
+    pub fn one_of_each(&self) -> BTreeSet<NormalImageRef> {
+        let helped = self.cred_helpers.iter().filter(|(_, helper)| !helper.is_empty());
+        let keys = self.auths.keys().chain(helped.map(|(key, _)| key));
+        keys.filter_map(|key| an_image_at(host_of(key))).collect()
     }
 
     /// What stands in the file itself: also for those whose helper knows nothing.
@@ -251,14 +266,25 @@ impl Entry {
 /// The entry for a registry: the one whose key is the host itself, or else one that has it with a scheme or a path.
 fn by_host<'a, T>(entries: &'a BTreeMap<String, T>, registry: &str) -> Option<(&'a str, &'a T)> {
     let is_hub = registry == DOCKER_HUB;
-    let exact = if is_hub { DOCKER_HUB_KEY } else { registry };
-    let found = entries.get_key_value(exact).or_else(|| {
+    let found = entries.get_key_value(server_of(registry)).or_else(|| {
         entries.iter().find(|(key, _)| {
             let host = host_of(key);
             host == registry || (is_hub && DOCKER_HUB_HOSTS.contains(&host))
         })
     });
     found.map(|(key, entry)| (key.as_str(), entry))
+}
+
+/// What the file, the helpers and the engine call a registry.
+fn server_of(registry: &str) -> &str {
+    if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry }
+}
+
+/// Any image of a registry. `None` where the host is none: `node` would be taken for an image.
+fn an_image_at(host: &str) -> Option<NormalImageRef> {
+    let registry = if DOCKER_HUB_HOSTS.contains(&host) { DOCKER_HUB } else { host };
+    let image = ImageRef::parse(&format!("{registry}/any")).ok()?.normal()?;
+    (image.registry() == registry).then_some(image)
 }
 
 /// `https://host:port/v1/` without what is around the host.
@@ -291,7 +317,6 @@ pub(super) fn of_answer(server: &str, answer: &[u8]) -> Option<RegistryAuth> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::ImageRef;
 
     fn image(text: &str) -> NormalImageRef {
         ImageRef::parse(text).unwrap().normal().unwrap()
@@ -366,6 +391,19 @@ mod tests {
         assert_eq!(asks("b.io/x"), "ecr-login b.io");
         assert_eq!(asks("node"), "pass https://index.docker.io/v1/");
         assert_eq!(asks("c.io/x"), "pass c.io");
+    }
+
+    #[test]
+    fn each_registry_of_the_file_is_named_once_and_what_is_none_not_at_all() {
+        let config = r#"{"credsStore":"pass","credHelpers":{"b.io":"ecr-login","c.io":"","a.io":"x"},"auths":{
+            "https://index.docker.io/v1/":{},"docker.io":{},"registry-1.docker.io":{},"a.io":{},"https://a.io/v1/":{},
+            "http://reg.io:8443/v2/":{},"localhost:5000/team":{},"node":{},"":{},"https://":{},"a b.io":{},"a.io\nd.io":{}}}"#;
+        let config = DockerConfig::parse(config).unwrap();
+        let found = config.one_of_each();
+        let servers: Vec<&str> = found.iter().map(|image| server_of(image.registry())).collect();
+        let wanted =
+            ["a.io", "b.io", "https://index.docker.io/v1/", "localhost:5000", "reg.io:8443"];
+        assert_eq!(servers, wanted);
     }
 
     #[test]

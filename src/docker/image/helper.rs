@@ -12,15 +12,22 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::credentials::{
     CredentialsError, DockerConfig, Found, HelperName, RegistryAuth, of_answer,
 };
-use crate::container::ImageRef;
+use crate::container::{ImageRef, NormalImageRef};
 
 /// A keychain that wants to be unlocked waits for a person, who is not there; a cloud's login takes some seconds.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many registries a build is told the credentials of: each may cost a process, and all of them go into one header.
+const REGISTRIES_MAX: usize = 50;
+/// How many helpers run side by side.
+const HELPERS_AT_ONCE: usize = 8;
+/// How long a build waits for all of them: twice as long as for one, so that one that hangs holds up no other.
+const ALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Tokens have a few kB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// The longest config file that is read.
@@ -47,16 +54,68 @@ impl CredentialSources {
     /// Whom the engine should be when it pulls this image; `None`: nobody. Read anew each time, because people log in and
     /// out.
     pub async fn find(&self, image: &ImageRef) -> Result<Option<RegistryAuth>, CredentialsError> {
-        let (Some(path), Some(image)) = (&self.config_file, image.normal()) else {
-            return Ok(None);
-        };
+        match (image.normal(), self.config().await?) {
+            (Some(image), Some(config)) => self.find_in(&config, &image).await,
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// Whom the engine should be at each registry that Docker's config file names: a build says only while it runs which of them
+    /// it needs. One that cannot be had is left out, because the build may not need it; where it does, the registry's
+    /// refusal says so.
+    pub async fn all(&self) -> Result<Vec<RegistryAuth>, CredentialsError> {
+        let Some(config) = self.config().await? else { return Ok(Vec::new()) };
+        let images = config.one_of_each();
+        let wanted = images.len();
+        let asked = stream::iter(images)
+            .take(REGISTRIES_MAX)
+            .map(|image| self.find_or_leave_out(&config, image))
+            .buffer_unordered(HELPERS_AT_ONCE)
+            .take_until(tokio::time::sleep(ALL_TIMEOUT));
+        let answers: Vec<Option<RegistryAuth>> = asked.collect().await;
+        if answers.len() < wanted {
+            let left = wanted - answers.len();
+            tracing::debug!(
+                left,
+                "registries left out of a build's credentials: too many, or too slow"
+            );
+        }
+        let mut all: Vec<RegistryAuth> = answers.into_iter().flatten().collect();
+        all.sort_by(|a, b| a.server().cmp(b.server()));
+        Ok(all)
+    }
+
+    async fn find_or_leave_out(
+        &self,
+        config: &DockerConfig,
+        image: NormalImageRef,
+    ) -> Option<RegistryAuth> {
+        match self.find_in(config, &image).await {
+            Ok(found) => found.map(|auth| auth.named_for(&image)),
+            Err(error) => {
+                let registry = image.registry();
+                tracing::debug!(registry, %error, "left out of a build's credentials");
+                None
+            }
+        }
+    }
+
+    async fn config(&self) -> Result<Option<DockerConfig>, CredentialsError> {
+        let Some(path) = &self.config_file else { return Ok(None) };
         let Some(text) = read_config(path.clone()).await? else { return Ok(None) };
-        let config = DockerConfig::parse(&text)?;
-        let found = match config.find(&image)? {
+        DockerConfig::parse(&text).map(Some)
+    }
+
+    async fn find_in(
+        &self,
+        config: &DockerConfig,
+        image: &NormalImageRef,
+    ) -> Result<Option<RegistryAuth>, CredentialsError> {
+        let found = match config.find(image)? {
             Found::Ask { helper, server } => {
                 match self.ask(&helper, &server, HELPER_TIMEOUT).await? {
                     Some(auth) => Found::Auth(auth),
-                    None => config.in_file(&image)?,
+                    None => config.in_file(image)?,
                 }
             }
             found => found,
@@ -252,6 +311,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_build_is_told_of_every_registry_whose_credentials_can_be_had() {
+        let config = r#"{"credHelpers":{"b.io":"test","bad.io":"test","gone.io":"absent"},"auths":{
+            "https://a.io/v1/":{"username":"file","password":"p"},"docker.io":{"username":"hub","password":"p"},
+            "broken.io":{"auth":"h!nter2"},"b.io":{},"nothing.io":{}}}"#;
+        let script = r#"
+            read server
+            [ "$server" = b.io ] || { echo 'vault is locked'; exit 1; }
+            echo '{"Username":"ann","Secret":"hunter2"}'"#;
+        let all = Desk::new(config, script).sources().all().await.unwrap();
+        let wanted = [
+            RegistryAuth::password("a.io", "file", "p"),
+            RegistryAuth::password("b.io", "ann", "hunter2"),
+            RegistryAuth::password("https://index.docker.io/v1/", "hub", "p"),
+        ];
+        assert_eq!(all, wanted);
+    }
+
+    #[tokio::test]
+    async fn the_store_of_all_is_asked_only_for_those_who_logged_in() {
+        let config =
+            r#"{"credsStore":"test","credHelpers":{"c.io":""},"auths":{"https://a.io":{}}}"#;
+        let script = r#"read server; echo "{\"Username\":\"$server\",\"Secret\":\"s\"}""#;
+        let all = Desk::new(config, script).sources().all().await.unwrap();
+        assert_eq!(all, [RegistryAuth::password("a.io", "a.io", "s")]);
+    }
+
+    #[tokio::test]
+    async fn a_build_is_not_told_of_registries_without_end() {
+        let entry = |i: usize| format!(r#""r{i:03}.io":{{"username":"u","password":"p"}}"#);
+        let entries: Vec<String> = (0..REGISTRIES_MAX + 5).map(entry).collect();
+        let config = format!(r#"{{"auths":{{{}}}}}"#, entries.join(","));
+        let all = Desk::new(&config, "").sources().all().await.unwrap();
+        let last = all.last().map(RegistryAuth::server);
+        assert_eq!((all.len(), last), (REGISTRIES_MAX, Some("r049.io")));
+    }
+
+    #[tokio::test]
     async fn a_missing_helper_is_named_with_where_it_was_looked_for() {
         let desk = Desk::new(r#"{"credsStore":"absent"}"#, "");
         let error = desk.find().await.unwrap_err().to_string();
@@ -265,7 +361,9 @@ mod tests {
         sources.config_file = Some(PathBuf::from("/nowhere/config.json"));
         let image = ImageRef::parse("a.io/x").unwrap();
         assert_eq!(sources.find(&image).await, Ok(None));
+        assert_eq!(sources.all().await, Ok(Vec::new()));
         sources.config_file = Some(PathBuf::from("/"));
         assert!(matches!(sources.find(&image).await, Err(CredentialsError::File(_))));
+        assert!(matches!(sources.all().await, Err(CredentialsError::File(_))));
     }
 }

@@ -178,9 +178,37 @@ fn success_must_be_said() {
     }
     assert_eq!(run(&[INIT, SUCCESS, INIT], &exit(0)).class, OutcomeClass::NoResult);
     assert_eq!(run(&[INIT, USE], &exit(0)).class, OutcomeClass::NoResult);
-    // Exit 1 after it is not the CLI's word, and is there to be seen.
-    let outcome = run(&[INIT, SUCCESS], &exit(1));
-    assert_eq!((outcome.class, outcome.exit_code), (OutcomeClass::Succeeded, Some(1)));
+}
+
+#[test]
+fn a_success_that_the_end_gives_the_lie_is_none() {
+    let by = |stop, code| Ending { stopped: Some(stop), ..exit(code) };
+    let oom = |ending: Ending| Ending { oom_killed: true, ..ending };
+    for (ending, class, code) in [
+        (exit(0), "Succeeded", None),
+        (exit(1), "Failed", Some(1)),
+        (exit(143), "Failed", Some(143)),
+        (oom(exit(0)), "Succeeded", None),
+        (oom(exit(1)), "OomKilled", Some(1)),
+        (oom(exit(137)), "OomKilled", Some(137)),
+        // We ended it after it had said all that it had to say.
+        (by(Stop::Deadline, 143), "Succeeded", None),
+        (by(Stop::Cancel, 137), "Succeeded", None),
+        (oom(by(Stop::Cancel, 137)), "Succeeded", None),
+        // Nobody saw its end.
+        (Ending::default(), "Succeeded", None),
+        (oom(Ending::default()), "Succeeded", None),
+    ] {
+        let ending = Ending { stderr: "a warning\n".to_owned(), ..ending };
+        let outcome = run(&[INIT, SUCCESS], &ending);
+        let message =
+            code.map(|code| format!("the CLI ended with {code} after it had said success"));
+        assert_eq!((outcome.class.name(), outcome.message), (class, message), "{ending:?}");
+        assert_eq!(outcome.exit_code, ending.exit_code);
+    }
+    // What failed anyway keeps its name.
+    let turns = r#"{"type":"result","subtype":"error_max_turns","is_error":true}"#;
+    assert_eq!(run(&[INIT, turns], &oom(exit(1))).class, OutcomeClass::MaxTurns);
 }
 
 #[test]

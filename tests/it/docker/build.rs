@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use chanop::docker::image::build::finish;
 use chanop::docker::image::{
-    BuildContext, BuildError, BuildEvent, ContextError, ImageBuildSpec, PullError, RegistryAuth,
-    no_progress_for,
+    BuildContext, BuildError, BuildEvent, ContextError, CredentialSources, ImageBuildSpec,
+    PullError, RegistryAuth, no_progress_for,
 };
 use chanop::docker::{self, Engine as _};
 use futures_util::StreamExt as _;
@@ -153,6 +153,41 @@ async fn a_base_image_is_pulled_with_the_credentials_and_missed_without() {
     let directory = context(&[("Dockerfile", &format!("FROM {missing}\n"))]);
     let error = finish(bed.docker.image_build(&spec, &read(&directory), &tag)).await.unwrap_err();
     assert!(matches!(error, BuildError::Base(PullError::NotFound(_))), "{error}");
+}
+
+#[tokio::test]
+async fn a_base_image_is_pulled_with_what_dockers_config_file_knows() {
+    let bed = TestBed::new().await;
+    let registry = Registry::start(Doors::Locked).await;
+    registry.push(&bed, "base:1", 1 << 20).await;
+    let base = registry.reference("base:1");
+    bed.will_have(&base);
+    // The registry's key has a scheme and a path, as old logins left it; others of the file are of no use here.
+    let address = registry.address();
+    let config = directory_with_login(&address.to_string());
+    let sources = CredentialSources {
+        config_file: Some(config.path().join("config.json")),
+        search_path: Vec::new(),
+    };
+    let directory = context(&[("Dockerfile", &format!("FROM {base}\nENV A=1\n"))]);
+    let error = failure(&bed, &directory).await;
+    assert!(matches!(error, BuildError::Base(PullError::Denied(_))), "{error}");
+    let auths = sources.all().await.unwrap();
+    assert_eq!(auths.len(), 2, "{auths:?}");
+    let spec = ImageBuildSpec { auths, ..ImageBuildSpec::default() };
+    let tag = bed.image_name("known");
+    finish(bed.docker.image_build(&spec, &read(&directory), &tag)).await.unwrap();
+    assert!(bed.docker.image(&tag).await.unwrap().is_some());
+}
+
+/// A `config.json` of somebody who is logged in at a registry, and elsewhere.
+fn directory_with_login(address: &str) -> tempfile::TempDir {
+    let entry = |name: &str| serde_json::json!({ "username": name, "password": PASSWORD });
+    let config = serde_json::json!({
+        "credHelpers": { "absent.example": "absent" },
+        "auths": { format!("http://{address}/v1/"): entry(NAME), "docker.io": entry("else") },
+    });
+    context(&[("config.json", &config.to_string())])
 }
 
 #[tokio::test]

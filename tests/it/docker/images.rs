@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use chanop::container::ImageRef;
+use chanop::docker::image::build::finish;
+use chanop::docker::image::{BuildContext, ImageBuildSpec};
 use chanop::docker::{Engine, EngineError};
 use futures_util::StreamExt as _;
 use tar::{Builder, Header};
@@ -40,6 +42,57 @@ async fn an_imported_image_has_what_was_said_of_it() {
     assert_eq!(bed.docker.image(&tag).await.unwrap(), None);
     assert_eq!(bed.docker.image_list(&tag).await.unwrap(), Vec::<String>::new());
     assert_eq!(bed.docker.image_remove(&tag).await.unwrap_err().class(), "not_found");
+}
+
+#[tokio::test]
+async fn the_tags_of_a_repository_are_told_and_taken_off_one_by_one() {
+    let bed = TestBed::new().await;
+    let own = |rest: &str| {
+        let tag = ImageRef::parse(&format!("chanop-test-{}-tags{rest}", bed.mark())).unwrap();
+        bed.will_have(&tag);
+        tag
+    };
+    let [first, second, other] = [own(":1"), own(":2"), own("-other:1")];
+    let beneath = own("/beneath:1");
+    // Built once and known again: the engine answers the same image for each.
+    let directory = tempfile::tempdir().unwrap();
+    let dockerfile = format!("FROM {}\nENV MARK={}\n", bed.image.reference(), bed.mark());
+    std::fs::write(directory.path().join("Dockerfile"), dockerfile).unwrap();
+    let context = BuildContext::read(directory.path(), "Dockerfile").unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for tag in [&first, &second, &other, &beneath] {
+        let build = bed.docker.image_build(&ImageBuildSpec::default(), &context, tag);
+        finish(build).await.unwrap();
+        ids.insert(bed.docker.image(tag).await.unwrap().unwrap().id);
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let tags = async |asked: &str| {
+        let asked =
+            ImageRef::parse(&asked.replace("OWN", &format!("chanop-test-{}-tags", bed.mark())));
+        bed.docker.image_tags(&asked.unwrap()).await.unwrap()
+    };
+    for asked in ["OWN", "OWN:absent", "docker.io/library/OWN:1"] {
+        assert_eq!(tags(asked).await, [first.clone(), second.clone()], "{asked}");
+    }
+    assert_eq!(tags("OWN-other").await, std::slice::from_ref(&other));
+    for asked in ["localhost:5000/OWN", "OWN-absent", ids.first().unwrap()] {
+        assert_eq!(tags(asked).await, [], "{asked}");
+    }
+    bed.docker.image_remove(&first).await.unwrap();
+    assert_eq!(tags("OWN").await, std::slice::from_ref(&second));
+    assert_eq!(bed.docker.image(&other).await.unwrap().unwrap().id, *ids.first().unwrap());
+    // A container holds the image, and so its last tag, whichever that is.
+    let mut config = bed.config("true");
+    config.image = second.to_string();
+    let id = bed.docker.create(&bed.name("holds"), &config).await.unwrap();
+    bed.docker.image_remove(&second).await.unwrap();
+    bed.docker.image_remove(&beneath).await.unwrap();
+    let error = bed.docker.image_remove(&other).await.unwrap_err();
+    assert!(matches!(&error, EngineError::Conflict(_)), "{error}");
+    assert_eq!(tags("OWN-other").await, std::slice::from_ref(&other));
+    bed.docker.remove(&id, false).await.unwrap();
+    bed.docker.image_remove(&other).await.unwrap();
+    assert_eq!(tags("OWN-other").await, []);
 }
 
 #[tokio::test]
