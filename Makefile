@@ -19,7 +19,7 @@ OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p'
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: dist help build check test test-agent sim demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent chaos sim demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,16 @@ test-agent: rust docker build ## the agent's CLI itself in containers; fetches i
 	else
 		$(CARGO) test --locked --test it agent:: -- --include-ignored --test-threads 2 $(TESTS)
 	fi
+
+# Each test starts an engine of its own. With the time that it takes, so that it does not grow unseen.
+chaos: rust docker build ## every fault of tests/it/chaos, on engines of its own; root, 15 minutes at most
+	@began=$$SECONDS
+	if command -v cargo-nextest >/dev/null; then
+		timeout --kill-after 30 900 $(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^chaos::/)' $(TESTS)
+	else
+		timeout --kill-after 30 900 $(CARGO) test --locked --test it chaos:: -- --include-ignored --test-threads 2 $(TESTS)
+	fi
+	echo "make chaos: $$((SECONDS - began)) s"
 
 # The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
 SEED ?= 1

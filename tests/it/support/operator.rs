@@ -71,10 +71,14 @@ pub(crate) struct Ground {
     pub(crate) image: String,
     /// The engine's socket, when it is not the usual one.
     engine: Option<PathBuf>,
+    /// The socket by which the operator reaches the engine, when it is another one.
+    way: Option<PathBuf>,
     /// Flags beside those that every operator here has.
     pub(crate) flags: Vec<String>,
     operator: Option<Child>,
     clock: Clock,
+    /// How long anything may take.
+    pub(crate) patience: Duration,
 }
 
 impl Ground {
@@ -99,9 +103,11 @@ impl Ground {
             instance,
             image,
             engine,
+            way: None,
             flags: ["--no-listen", "--prune-delay", "1s"].map(str::to_owned).to_vec(),
             operator: None,
             clock: Clock::start(),
+            patience: PATIENCE,
         };
         fs::set_permissions(ground.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["specs", "home", "secrets", "run"] {
@@ -117,7 +123,19 @@ impl Ground {
             "this test needs a Docker engine: run `make docker` ({})",
             answers.err
         );
-        ground.import(&busybox(), &ground.image);
+        ground.import_busybox(&ground.image);
+        ground
+    }
+
+    /// Makes an image of busybox alone.
+    pub(crate) fn import_busybox(&self, reference: &str) {
+        self.import(&busybox(), reference);
+    }
+
+    /// On the engine behind this socket, which the operator reaches by way of another one.
+    pub(crate) fn behind(engine: PathBuf, way: PathBuf) -> Self {
+        let mut ground = Self::on(Some(engine));
+        ground.way = Some(way);
         ground
     }
 
@@ -215,8 +233,8 @@ impl Ground {
         command.args(["operator", "--instance", &self.instance, "--owner", &owner]);
         command.arg("--specs").arg(self.path("specs")).arg("--state-dir").arg(state);
         command.arg("--secrets-dir").arg(self.path("secrets")).arg("--socket").arg(socket);
-        if let Some(engine) = &self.engine {
-            command.arg("--docker-host").arg(format!("unix://{}", engine.display()));
+        if let Some(way) = self.way.as_ref().or(self.engine.as_ref()) {
+            command.arg("--docker-host").arg(format!("unix://{}", way.display()));
         }
         command.args(&self.flags);
         command
@@ -233,6 +251,11 @@ impl Ground {
             operator.kill().unwrap();
             operator.wait().unwrap();
         }
+    }
+
+    /// Waits for its end, which is on its way.
+    pub(crate) fn reap(&mut self) {
+        self.operator.take().expect("an operator runs").wait().unwrap();
     }
 
     /// Asks it to stop; how long it took.
@@ -364,7 +387,7 @@ impl Ground {
                 return found;
             }
             let ended = self.operator.as_mut().and_then(|operator| operator.try_wait().unwrap());
-            let late = self.elapsed().saturating_sub(began) > PATIENCE;
+            let late = self.elapsed().saturating_sub(began) > self.patience;
             assert!(
                 !(ended.is_some() || late),
                 "{}",
