@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::operator::Ground;
@@ -12,6 +13,22 @@ use crate::support::witness::Witness;
 
 /// An operator that is told to end has so long, whatever hangs.
 pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+/// A process that hangs, as long as this lives.
+pub(super) struct Asleep(Pid);
+
+impl Asleep {
+    pub(super) fn new(process: Pid) -> Self {
+        kill_process(process, Signal::STOP).unwrap();
+        Self(process)
+    }
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
 
 /// See the module. Its parts go in this order.
 pub(super) struct Bed {
@@ -122,6 +139,11 @@ impl Bed {
         self.ground.docker(&["kill", &self.ground.container(channel)]);
     }
 
+    /// The operator's process.
+    pub(super) fn operator(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.ground.pid()).unwrap()).unwrap()
+    }
+
     /// The engine's name table, with the instance's label: the shells, and no stranger.
     pub(super) fn shells(&self) -> Vec<String> {
         let mut names = self.ground.containers();
@@ -171,6 +193,10 @@ impl Bed {
         for channel in channels {
             assert!(self.ground.running(channel).is_some(), "{}", self.ground.dump(channel));
         }
+        // And rests.
+        let mark = self.proxy.mark();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(self.changes(mark), [], "{}", self.ground.dump("it is restless"));
         self.stranger_is_untouched();
         if let Some(witness) = self.witness.take() {
             let most = witness.most_at_once(&self.ground);

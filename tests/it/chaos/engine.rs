@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::bed::{Bed, ENDS_WITHIN};
+use super::bed::{Asleep, Bed, ENDS_WITHIN};
 use crate::support::own_engine::OwnEngine;
 use crate::support::proxy::{Fault, Hold};
 
@@ -108,22 +108,22 @@ fn f06_engine_hangs() {
     let mut bed = Bed::with(&["a"]);
     let before = bed.run_of("a");
     let mark = bed.proxy.mark();
-    kill_process(bed.engine.pid(), Signal::STOP).unwrap();
+    let asleep = Asleep::new(bed.engine.pid());
     // What is sent now is done later, when nobody waits for it any more, or not at all.
     bed.write("b", "");
     bed.until_away();
     let asked = bed.proxy.since(mark).len();
     assert!(asked <= PROBES_MAX, "{:#?}", bed.proxy.since(mark));
-    kill_process(bed.engine.pid(), Signal::CONT).unwrap();
+    drop(asleep);
     bed.ground.until_converged(&["a", "b"]);
     assert_eq!(bed.run_of("a"), before);
     // An operator ends in time, whatever hangs.
-    kill_process(bed.engine.pid(), Signal::STOP).unwrap();
+    let asleep = Asleep::new(bed.engine.pid());
     bed.write("c", "");
     std::thread::sleep(Duration::from_secs(1));
     let took = bed.ground.stop();
     assert!(took < ENDS_WITHIN, "{took:?}");
-    kill_process(bed.engine.pid(), Signal::CONT).unwrap();
+    drop(asleep);
     bed.ground.start();
     bed.ground.until_converged(&["a", "b", "c"]);
     assert_eq!(bed.run_of("a"), before);

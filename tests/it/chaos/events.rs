@@ -64,7 +64,7 @@ fn f28_stale_list() {
 
 #[test]
 #[ignore = "make chaos"]
-fn f24_events_dropped() {
+fn f24_events_dropped_and_late() {
     let mut bed = Bed::new();
     // The net is a list of every 48 to 72 seconds.
     bed.ground.patience = Duration::from_secs(100);
@@ -85,6 +85,19 @@ fn f24_events_dropped() {
     bed.kill("b");
     let after = bed.until_another_run("b", &before);
     assert_eq!(after["Id"], before.0);
+    assert_eq!(bed.changes(mark).len(), 5, "{:#?}", bed.changes(mark));
+    // Late is not lost: a change too many would be seen below.
+    bed.proxy.heal();
+    bed.fault("GET", "/events", Fault::Drip(Duration::from_millis(300)));
+    assert_eq!(bed.proxy.cut("GET", "/events"), 1);
+    let mark = bed.proxy.mark();
+    bed.until_asked(mark, 1, "GET", "/events");
+    bed.change("a", "newer");
+    bed.until_changed("a", "newer");
+    let before = bed.run_of("b");
+    bed.kill("b");
+    bed.until_another_run("b", &before);
+    bed.ground.until_converged(&["a", "b"]);
     assert_eq!(bed.changes(mark).len(), 5, "{:#?}", bed.changes(mark));
     bed.finish(&["a", "b"]);
 }

@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::bed::Bed;
+use super::bed::{Asleep, Bed};
 use crate::support::operator::condition;
 
 /// Longer than the delay after which these operators believe that a file is gone.
@@ -135,8 +133,7 @@ fn f43_more_events_than_inotify_keeps() {
     }
     let mut bed = Bed::with(&["a"]);
     let before = bed.run_of("a");
-    let operator = Pid::from_raw(i32::try_from(bed.ground.pid()).unwrap()).unwrap();
-    kill_process(operator, Signal::STOP).unwrap();
+    let asleep = Asleep::new(bed.operator());
     let (one, other) = (bed.ground.path("specs/one.txt"), bed.ground.path("specs/other.txt"));
     fs::write(&one, "").unwrap();
     // Each is two events, and none of them is about a spec.
@@ -146,7 +143,7 @@ fn f43_more_events_than_inotify_keeps() {
     }
     // What follows is lost.
     bed.write("b", "");
-    kill_process(operator, Signal::CONT).unwrap();
+    drop(asleep);
     let began = bed.ground.elapsed();
     bed.ground.until_converged(&["a", "b"]);
     let took = bed.ground.elapsed().saturating_sub(began);

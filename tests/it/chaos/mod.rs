@@ -16,7 +16,7 @@
 //! | F5 | a shim is killed | that shell alone runs again |
 //! | F6 | the engine hangs | few calls; each queued request is done once at most; the operator ends within 15 s |
 //! | F7 | starts, lists, or looks at one container hang | no other channel waits |
-//! | F8 | answers stall after their head | timeouts count for the body too |
+//! | F8 | answers stall after their head, or break off | timeouts count for the body too; half an answer is none |
 //! | **F9** | a create's answer is lost | found by name; one container, one start |
 //! | **F10** | a start's answer is lost | no second start |
 //! | F11 | likewise, and the process ends at once | a look before the next start; the crash loop's waits |
@@ -31,7 +31,7 @@
 //! | **F21** | bursts of 500 and 503 | few calls |
 //! | F22 | an API version too old, too new, or suddenly refused | a clear word and no change; asked again |
 //! | **F23** | the stream is cut for more events than the engine keeps | a list tells |
-//! | F24 | events are lost | the list of every minute tells; no change too many |
+//! | F24 | events are lost, and late | the list of every minute tells; no change too many |
 //! | F25 | events are doubled and out of order | no change too many |
 //! | F26 | the stream's head comes before the subscription | what happened between is replayed |
 //! | F27 | the stream is deaf | the missing echo of an own change tells within 30 s |

@@ -1,8 +1,8 @@
 //! Two operators, and one that dies at each of its steps.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-use super::bed::{Bed, ENDS_WITHIN};
+use super::bed::{Asleep, Bed, ENDS_WITHIN};
 use crate::support::operator::Said;
 use crate::support::proxy::{Fault, Hold};
 
@@ -11,21 +11,18 @@ use crate::support::proxy::{Fault, Hold};
 fn f47_a_second_operator() {
     let mut bed = Bed::with(&["a", "b"]);
     let before = ["a", "b"].map(|channel| bed.run_of(channel));
-    let operator = Pid::from_raw(i32::try_from(bed.ground.pid()).unwrap()).unwrap();
+    let pid = bed.ground.pid().to_string();
     let mark = bed.proxy.mark();
     for stopped in [false, true] {
-        if stopped {
-            kill_process(operator, Signal::STOP).unwrap();
-        }
-        for (state, says) in [("state", operator.to_string()), ("other", "--takeover".to_owned())] {
+        let _asleep = stopped.then(|| Asleep::new(bed.operator()));
+        for (state, says) in [("state", pid.as_str()), ("other", "--takeover")] {
             let socket = bed.ground.path("run/other.sock");
             let mut second = bed.ground.operator_command(&bed.ground.path(state), &socket);
             let second = Said::from(second.output().unwrap());
             assert_eq!(second.code, 1, "{second:?}");
-            assert!(second.err.contains(&says), "{second:?}");
+            assert!(second.err.contains(says), "{second:?}");
         }
     }
-    kill_process(operator, Signal::CONT).unwrap();
     bed.ground.until_converged(&["a", "b"]);
     assert_eq!(["a", "b"].map(|channel| bed.run_of(channel)), before);
     assert_eq!(bed.changes(mark), [], "a second one changes nothing");
@@ -63,7 +60,7 @@ fn f48_operator_killed_at_every_step_of_a_change() {
     assert_eq!(bed.run_of("b"), b);
     // Told to end, again and again.
     bed.change("a", "last");
-    let operator = Pid::from_raw(i32::try_from(bed.ground.pid()).unwrap()).unwrap();
+    let operator = bed.operator();
     let began = bed.ground.elapsed();
     for _ in 0..20 {
         // It may be gone already, but it is not reaped, so its number is still its own.

@@ -322,7 +322,10 @@ impl Ground {
 
     /// A `docker` command of the engine in question.
     pub(crate) fn docker_command(&self, arguments: &[&str]) -> Command {
-        let mut command = program("docker");
+        self.docker_by(program("docker"), arguments)
+    }
+
+    fn docker_by(&self, mut command: Command, arguments: &[&str]) -> Command {
         if let Some(engine) = &self.engine {
             command.arg("--host").arg(format!("unix://{}", engine.display()));
         }
@@ -330,9 +333,11 @@ impl Ground {
         command
     }
 
-    /// Runs it.
+    /// Runs it; an engine that hangs does not hang the test.
     pub(crate) fn try_docker(&self, arguments: &[&str]) -> Said {
-        self.docker_command(arguments).stdin(Stdio::null()).output().unwrap().into()
+        let mut bounded = program("timeout");
+        bounded.args([&PATIENCE.as_secs().to_string(), "docker"]);
+        self.docker_by(bounded, arguments).stdin(Stdio::null()).output().unwrap().into()
     }
 
     /// Runs it; it must end well.
