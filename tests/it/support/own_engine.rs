@@ -5,7 +5,7 @@
 //! ended; [`OwnEngine::leftovers`] says whether that is so.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,10 +26,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(crate) struct OwnEngine {
+    /// Its namespace of mounts. Held open, or the next one on this machine could get its number, and processes that are not
+    /// ours would be taken for ours.
+    namespace: Option<File>,
     root: TempDir,
     containerd: Child,
-    /// Its namespace of mounts.
-    namespace: Option<u64>,
     process: Option<Child>,
     /// Flags beside those that every engine here has.
     pub(crate) flags: Vec<String>,
@@ -84,7 +85,10 @@ impl OwnEngine {
             assert!(clock.now().mono < PATIENCE, "containerd: {}", self.log());
             std::thread::sleep(LOOK);
         }
-        self.namespace = mount_namespace(&self.containerd.id().to_string());
+        if self.namespace.is_none() {
+            let pid = self.containerd.id();
+            self.namespace = Some(File::open(format!("/proc/{pid}/ns/mnt")).unwrap());
+        }
         // A process ID that a killed engine left would be taken for another running one.
         let script = "root=$1 data=$2 group=$3; shift 3; rm -f \"$root/pid\"; ip link set lo up 2>/dev/null; \
                       exec dockerd --containerd \"$root/ctd.sock\" --bridge=none --iptables=false \
@@ -169,6 +173,7 @@ impl OwnEngine {
     fn processes(&self) -> BTreeSet<i32> {
         let root = self.root.path().to_str().unwrap();
         let here = mount_namespace("self");
+        let its = self.namespace.as_ref().map(|it| it.metadata().unwrap().ino());
         let all = fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
@@ -177,7 +182,7 @@ impl OwnEngine {
             let mounts = || fs::read_to_string(format!("/proc/{pid}/mountinfo"));
             namespace.is_some()
                 && namespace != here
-                && (namespace == self.namespace || mounts().unwrap_or_default().contains(root))
+                && (namespace == its || mounts().unwrap_or_default().contains(root))
         })
         .collect()
     }
