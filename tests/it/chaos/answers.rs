@@ -279,6 +279,8 @@ fn f19_done_already_by_hand() {
     bed.ground.docker(&["stop", &bed.ground.container("a")]);
     stop.release();
     bed.until_changed("a", "new");
+    // It runs before its start is answered.
+    bed.ground.until_converged(&["a"]);
     for (pattern, status) in [(START, [304, 204].as_slice()), (STOP, &[304])] {
         let asked = bed.proxy.transcript();
         let found: Vec<u16> = asked

@@ -116,6 +116,12 @@ impl Bed {
         });
     }
 
+    /// Until the operator follows one stream of events, and has let go of any other.
+    pub(super) fn until_one_stream(&mut self) {
+        let proxy = &self.proxy;
+        self.ground.until("one stream is followed", |_| proxy.open("GET", "/events") == 1);
+    }
+
     /// What was changed in the engine, or tried to be, since the mark.
     pub(super) fn changes(&self, mark: usize) -> Vec<Line> {
         self.proxy.since(mark).into_iter().filter(Line::mutates).collect()

@@ -75,7 +75,7 @@ pub(crate) fn count(transcript: &[Line], method: &str, pattern: &str) -> usize {
 pub(crate) struct Proxy {
     directory: tempfile::TempDir,
     shared: Arc<Shared>,
-    open: watch::Sender<bool>,
+    opens: watch::Sender<bool>,
     listening: watch::Receiver<bool>,
     runtime: Option<Runtime>,
 }
@@ -119,11 +119,11 @@ impl Proxy {
             documents: Mutex::default(),
             wires: Mutex::default(),
         });
-        let (open, opens) = watch::channel(true);
+        let (opens, opened) = watch::channel(true);
         let (listens, listening) = watch::channel(false);
         let socket = directory.path().join("docker.sock");
-        runtime.handle().spawn(listen(Arc::clone(&shared), socket, opens, listens));
-        let proxy = Self { directory, shared, open, listening, runtime: Some(runtime) };
+        runtime.handle().spawn(listen(Arc::clone(&shared), socket, opened, listens));
+        let proxy = Self { directory, shared, opens, listening, runtime: Some(runtime) };
         proxy.until_listening(true);
         proxy
     }
@@ -159,25 +159,36 @@ impl Proxy {
 
     /// Nobody listens any more, and every connection breaks.
     pub(crate) fn refuse(&self) {
-        self.open.send_replace(false);
+        self.opens.send_replace(false);
         self.until_listening(false);
         self.cut("*", "*");
     }
 
     /// Somebody listens again.
     pub(crate) fn accept(&self) {
-        self.open.send_replace(true);
+        self.opens.send_replace(true);
         self.until_listening(true);
     }
 
     /// Breaks every connection that serves such a request now; how many those were.
     pub(crate) fn cut(&self, method: &str, pattern: &str) -> usize {
+        let hit = self.serving(method, pattern);
+        hit.iter().for_each(|wire| wire.cut.cancel());
+        hit.len()
+    }
+
+    /// How many connections serve such a request now, or served one last.
+    pub(crate) fn open(&self, method: &str, pattern: &str) -> usize {
+        self.serving(method, pattern).len()
+    }
+
+    fn serving(&self, method: &str, pattern: &str) -> Vec<Arc<Wire>> {
         let wires = self.shared.wires.lock().unwrap();
         let hit = wires.values().filter(|wire| {
             let (asked, path) = &*wire.request.lock().unwrap();
             rule::matches(method, pattern, asked, path)
         });
-        hit.map(|wire| wire.cut.cancel()).count()
+        hit.map(Arc::clone).collect()
     }
 
     fn until_listening(&self, wanted: bool) {
