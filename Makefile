@@ -21,7 +21,7 @@ export PATH := $(TOOLS):$(PATH)
 # The target that gets such a program; nothing when it is there.
 tool = $(if $(shell command -v $(1)),,$(TOOLS)/$(1))
 
-.PHONY: dist help build check test test-agent sim bench demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent chaos sim bench demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,16 @@ test-agent: rust docker tmux build ## the agent's CLI itself, here and in contai
 	else
 		$(CARGO) test --locked --test it -- agent:: agent_cli:: --include-ignored --test-threads 2 $(TESTS)
 	fi
+
+# Each test starts an engine of its own. With the time that it takes, so that it does not grow unseen.
+chaos: rust docker build ## every fault of tests/it/chaos, on engines of its own; root, 15 minutes at most
+	@began=$$SECONDS
+	if command -v cargo-nextest >/dev/null; then
+		timeout --kill-after 30 900 $(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^chaos::/)' $(TESTS)
+	else
+		timeout --kill-after 30 900 $(CARGO) test --locked --test it chaos:: -- --include-ignored --test-threads 2 $(TESTS)
+	fi
+	echo "make chaos: $$((SECONDS - began)) s"
 
 # The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
 SEED ?= 1

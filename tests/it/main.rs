@@ -12,6 +12,8 @@ mod architecture;
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod claude;
 #[cfg(test)]
 mod cli;

@@ -1,11 +1,11 @@
 //! Not seen is not gone: whatever becomes of the spec directory, nothing is stopped, and what is known is kept up.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::operator::{Ground, Said, program};
+use crate::support::mounted::Mounted;
+use crate::support::operator::Ground;
 
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
 
@@ -113,31 +113,10 @@ fn a_spec_directory_that_became_a_file_keeps_all_channels() {
     all_is_well(&mut ground);
 }
 
-/// A file system mounted on a directory, as long as this lives.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn on(directory: PathBuf) -> Self {
-        let mount = program("mount")
-            .args(["-t", "tmpfs", "-o", "mode=755", "none"])
-            .arg(&directory)
-            .output()
-            .unwrap();
-        Said::from(mount).well();
-        Self(directory)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = program("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_spec_directory_that_is_unmounted_holds_every_removal() {
     let mut ground = Ground::new();
-    let disk = Mounted::on(ground.path("specs"));
+    let disk = Mounted::on(ground.path("specs"), "");
     for channel in CHANNELS {
         ground.channel(&format!("{channel}.yaml"), channel, "");
     }
@@ -157,7 +136,7 @@ fn a_spec_directory_that_is_unmounted_holds_every_removal() {
         ground.until_reason(channel, "Ready", "PruneHeld");
     }
     assert_eq!(runs(&ground)[..2], before[..2], "{}", ground.dump("a and b were not touched"));
-    let _disk = Mounted::on(ground.path("specs"));
+    let _disk = Mounted::on(ground.path("specs"), "");
     for channel in CHANNELS {
         ground.channel(&format!("{channel}.yaml"), channel, "");
     }

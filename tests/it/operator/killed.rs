@@ -1,13 +1,9 @@
 //! `kill -9` of the operator, again and again: the next one adopts, and nothing is ever doubled.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::operator::Ground;
+use crate::support::witness::Witness;
 
 /// How often it is killed.
 const KILLS: u64 = 50;
@@ -39,52 +35,6 @@ fn seed() -> u64 {
         println!("to run it like this again: CHANOP_TEST_SEED={seed}");
     }
     seed.max(1)
-}
-
-/// The engine's own account of what started and ended, from here on.
-struct Witness(Child);
-
-impl Witness {
-    fn new(ground: &Ground) -> Self {
-        let label = format!("label=dev.chanop.instance={}", ground.instance);
-        // A moment of before, so that whatever comes while it connects is in it.
-        let mut events =
-            ground.docker_command(&["events", "--since", "1s", "--format", "{{json .}}"]);
-        events.args(["--filter", "type=container", "--filter", &label]);
-        Self(events.stdout(Stdio::piped()).spawn().unwrap())
-    }
-
-    /// Ends it, and says for each channel how many of its containers were ever alive at the same time.
-    fn most_at_once(mut self, until: &str) -> BTreeMap<String, usize> {
-        let mut alive: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let mut most = BTreeMap::new();
-        let stream = BufReader::new(self.0.stdout.take().unwrap());
-        for line in stream.lines() {
-            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-            let (action, id) = (text("/Action"), text("/Actor/ID"));
-            let channel = text("/Actor/Attributes/dev.chanop.channel").to_owned();
-            if channel == until {
-                break;
-            }
-            let containers = alive.entry(channel.clone()).or_default();
-            match action {
-                "start" => drop(containers.insert(id.to_owned())),
-                "die" => drop(containers.remove(id)),
-                _ => continue,
-            }
-            let most = most.entry(channel).or_default();
-            *most = containers.len().max(*most);
-        }
-        most
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Somebody edits, and containers die, while the operator is about to.
@@ -151,13 +101,7 @@ fn an_operator_that_is_killed_at_fifty_random_instants_never_doubles_a_shell_and
     let networks =
         ground.docker(&["network", "ls", "-q", "--filter", &format!("name={}", ground.instance)]);
     assert_eq!(networks.lines().count(), 1, "one network");
-    // A last event that ends the account.
-    let label = format!("dev.chanop.instance={}", ground.instance);
-    let name = format!("{}-last", ground.instance);
-    let last =
-        ["create", "--name", &name, "--label", &label, "--label", "dev.chanop.channel=the-end"];
-    ground.docker(&[&last[..], &[&ground.image, "true"]].concat());
-    let most = witness.most_at_once("the-end");
+    let most = witness.most_at_once(&ground);
     assert_eq!(most.keys().map(String::as_str).collect::<Vec<_>>(), CHANNELS);
     assert!(most.values().all(|most| *most == 1), "two shells of one channel at once: {most:?}");
 }

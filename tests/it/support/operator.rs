@@ -71,10 +71,14 @@ pub(crate) struct Ground {
     pub(crate) image: String,
     /// The engine's socket, when it is not the usual one.
     engine: Option<PathBuf>,
+    /// The socket by which the operator reaches the engine, when it is another one.
+    way: Option<PathBuf>,
     /// Flags beside those that every operator here has.
     pub(crate) flags: Vec<String>,
     operator: Option<Child>,
     clock: Clock,
+    /// How long anything may take.
+    pub(crate) patience: Duration,
 }
 
 impl Ground {
@@ -99,9 +103,11 @@ impl Ground {
             instance,
             image,
             engine,
+            way: None,
             flags: ["--no-listen", "--prune-delay", "1s"].map(str::to_owned).to_vec(),
             operator: None,
             clock: Clock::start(),
+            patience: PATIENCE,
         };
         fs::set_permissions(ground.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["specs", "home", "secrets", "run"] {
@@ -117,7 +123,19 @@ impl Ground {
             "this test needs a Docker engine: run `make docker` ({})",
             answers.err
         );
-        ground.import(&busybox(), &ground.image);
+        ground.import_busybox(&ground.image);
+        ground
+    }
+
+    /// Makes an image of busybox alone.
+    pub(crate) fn import_busybox(&self, reference: &str) {
+        self.import(&busybox(), reference);
+    }
+
+    /// On the engine behind this socket, which the operator reaches by way of another one.
+    pub(crate) fn behind(engine: PathBuf, way: PathBuf) -> Self {
+        let mut ground = Self::on(Some(engine));
+        ground.way = Some(way);
         ground
     }
 
@@ -217,8 +235,8 @@ impl Ground {
         command.arg("--secrets-dir").arg(self.path("secrets")).arg("--socket").arg(socket);
         // Not the credentials of who runs the tests.
         command.env("DOCKER_CONFIG", self.path("docker"));
-        if let Some(engine) = &self.engine {
-            command.arg("--docker-host").arg(format!("unix://{}", engine.display()));
+        if let Some(way) = self.way.as_ref().or(self.engine.as_ref()) {
+            command.arg("--docker-host").arg(format!("unix://{}", way.display()));
         }
         command.args(&self.flags);
         command
@@ -235,6 +253,11 @@ impl Ground {
             operator.kill().unwrap();
             operator.wait().unwrap();
         }
+    }
+
+    /// Waits for its end, which is on its way.
+    pub(crate) fn reap(&mut self) {
+        self.operator.take().expect("an operator runs").wait().unwrap();
     }
 
     /// Asks it to stop; how long it took.
@@ -301,7 +324,10 @@ impl Ground {
 
     /// A `docker` command of the engine in question.
     pub(crate) fn docker_command(&self, arguments: &[&str]) -> Command {
-        let mut command = program("docker");
+        self.docker_by(program("docker"), arguments)
+    }
+
+    fn docker_by(&self, mut command: Command, arguments: &[&str]) -> Command {
         if let Some(engine) = &self.engine {
             command.arg("--host").arg(format!("unix://{}", engine.display()));
         }
@@ -309,9 +335,11 @@ impl Ground {
         command
     }
 
-    /// Runs it.
+    /// Runs it; an engine that hangs does not hang the test.
     pub(crate) fn try_docker(&self, arguments: &[&str]) -> Said {
-        self.docker_command(arguments).stdin(Stdio::null()).output().unwrap().into()
+        let mut bounded = program("timeout");
+        bounded.args([&PATIENCE.as_secs().to_string(), "docker"]);
+        self.docker_by(bounded, arguments).stdin(Stdio::null()).output().unwrap().into()
     }
 
     /// Runs it; it must end well.
@@ -366,7 +394,7 @@ impl Ground {
                 return found;
             }
             let ended = self.operator.as_mut().and_then(|operator| operator.try_wait().unwrap());
-            let late = self.elapsed().saturating_sub(began) > PATIENCE;
+            let late = self.elapsed().saturating_sub(began) > self.patience;
             assert!(
                 !(ended.is_some() || late),
                 "{}",
