@@ -6,6 +6,7 @@ use super::Controller;
 use super::backoff::{Class, after_failure};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
+use crate::planner::Mark;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::image::{
@@ -24,6 +25,7 @@ impl Controller {
         let state = self.world.images.entry(reference.to_owned()).or_default();
         // Who finds no room is planned again when one of them has ended.
         if state.work.is_some() || busy >= AT_ONCE {
+            self.marks.insert(Mark::ImageWaits);
             return;
         }
         let progress = ImageProgress::default();
@@ -85,6 +87,7 @@ impl Controller {
                 },
             ),
         };
+        self.marks.insert(Mark::ImageFailed);
         let jitter = self.jitter.draw();
         let gate = after_failure(self.image_gates.get(reference).copied(), class, now.mono, jitter);
         self.image_gates.insert(reference.to_owned(), gate);

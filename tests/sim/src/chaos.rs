@@ -1,16 +1,19 @@
 //! One seed from beginning to end: files and containers are meddled with while everything fails; then the faults stop, and
 //! within bounded time all must be as the files want it, and nothing more be done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chanop::container::config::Limits;
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::Request;
+use chanop::planner::Mark;
 use chanop::resource::ObjectRef;
 
 use crate::driver::{Luck, Sim};
 use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING, IMAGE_REMOTE, Maker, is_ours};
 use crate::host::name;
+use crate::settled::{is_sane, unsettled};
 use crate::tree::{Reading, Spec};
 
 /// A promise that was broken, and how it came to it.
@@ -35,6 +38,8 @@ pub struct Summary {
     pub calls: usize,
     /// Virtual time.
     pub time: Duration,
+    /// The branches of recovery that were taken.
+    pub marks: BTreeSet<Mark>,
 }
 
 const SETTLES_WITHIN: Duration = Duration::from_secs(3_600);
@@ -76,7 +81,8 @@ pub fn run(seed: u64) -> Result<Summary, Broken> {
         sim.check.fail(format!("L1: it did not stay so: {why}"));
     }
     stop_if_broken(seed, &mut sim)?;
-    Ok(Summary { inputs: sim.inputs, calls: sim.calls.len(), time: sim.now, log: sim.log })
+    let marks = sim.marks();
+    Ok(Summary { inputs: sim.inputs, calls: sim.calls.len(), time: sim.now, log: sim.log, marks })
 }
 
 fn stop_if_broken(seed: u64, sim: &mut Sim) -> Result<(), Broken> {
@@ -166,11 +172,6 @@ fn change(sim: &mut Sim, spec: &mut Spec) {
         14 => spec.image = IMAGE_CRASHES,
         _ => spec.keep_stopped = "0s",
     }
-}
-
-/// Does the container itself keep failing?
-fn is_sane(spec: &Spec) -> bool {
-    !matches!(spec.image, IMAGE_MISSING | IMAGE_BAD | IMAGE_CRASHES)
 }
 
 fn some_container(sim: &mut Sim) -> Option<ContainerId> {
@@ -447,73 +448,4 @@ fn heal(sim: &mut Sim) {
     if let Some(revision) = sim.view.specs.hold_revision.clone() {
         sim.request(Request::ConfirmPrune(revision));
     }
-}
-
-/// L1: what is not as the files want it.
-fn unsettled(sim: &Sim) -> Option<String> {
-    if sim.view.blocked.is_some() || sim.core().is_none() {
-        return Some(format!("the operator is blocked: {:?}", sim.view.blocked));
-    }
-    // A call that hangs since before the faults stopped is given up in its own time.
-    let sane = sim.tree.files.values().all(|file| is_sane(&file.spec));
-    if sane && sim.check.is_busy() {
-        return Some("a call is on its way".to_owned());
-    }
-    for channel in ["a", "b", "c", "d", "e"] {
-        if let Some(why) = channel_unsettled(sim, channel) {
-            return Some(format!("{channel}: {why}"));
-        }
-    }
-    None
-}
-
-fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
-    let shell = sim.shell(channel);
-    let Some(file) = sim.tree.files.get(channel) else {
-        let left = shell.map(|found| format!("{:?} is left though its file is gone", found.state));
-        let listed = sim
-            .channel(channel)
-            .map(|view| format!("still shown: {} ({})", view.status, view.message));
-        return left.or(listed);
-    };
-    let spec = &file.spec;
-    if spec.zone.is_some() || spec.suspend {
-        return shell
-            .filter(|found| found.is_live())
-            .map(|_| "it runs though it should not".to_owned());
-    }
-    if !spec.enabled {
-        return shell.map(|found| format!("{:?} is left though no shell is wanted", found.state));
-    }
-    if !is_sane(spec) {
-        return None;
-    }
-    let Some(found) = shell else { return Some("there is no shell".to_owned()) };
-    if found.state != ContainerState::Running {
-        return Some(format!("its shell is {:?}", found.state));
-    }
-    let memory = i64::from(spec.memory) << 20;
-    if found.config.limits.memory_bytes != memory || found.config.limits.pids == 7 {
-        return Some(format!("its limits are {:?}", found.config.limits));
-    }
-    if found.config.image != spec.image {
-        return Some(format!("its image is {}", found.config.image));
-    }
-    if !found.config.env.contains(&format!("VAR={}", spec.var)) {
-        return Some(format!("its environment is {:?}", found.config.env));
-    }
-    if found.networks.is_empty() {
-        return Some("it is on no network".to_owned());
-    }
-    if found.restart_policy != "no" {
-        return Some(format!("its restart policy is {}", found.restart_policy));
-    }
-    if !sim.is_ready(channel) {
-        let view = sim.channel(channel);
-        return Some(format!(
-            "it is not shown as ready: {:?}",
-            view.map(|v| (&v.status, &v.message))
-        ));
-    }
-    None
 }

@@ -279,6 +279,24 @@ fn what_docker_update_changed_while_the_operator_was_away_is_put_back() {
 }
 
 #[test]
+fn a_shell_that_is_made_anew_again_and_again_leaves_nothing_in_mind_and_costs_no_new_stream() {
+    let mut sim = converged(&["a"]);
+    let mut sizes = Vec::new();
+    for var in 1..60 {
+        sim.edit("a", |spec| spec.var = var % 3);
+        sim.run_for(20 * SECOND);
+        // What changes with time has the same length by then.
+        if var % 3 == 0 && var > 30 {
+            sizes.push(format!("{:?}", sim.core().expect("it lives")).len());
+        }
+    }
+    assert_eq!(sim.view.stats.event_gaps, 0, "{}", sim.log.join("\n"));
+    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
+    assert!(last <= first + 300, "{sizes:?}");
+    sound(&sim);
+}
+
+#[test]
 fn a_shell_that_keeps_ending_is_started_later_and_later() {
     let mut sim = Sim::new(1);
     sim.write("a", Spec { image: "img-crash:1", ..Spec::default() });
