@@ -19,7 +19,7 @@ OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p'
 # promtool is looked for in the tree's own tools first.
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: dist help build check test test-agent sim demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent sim mutants demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-agent: rust docker build ## the agent's CLI itself in containers; fetches i
 SEED ?= 1
 sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
 	SIM_SEED=$(SEED) $(CARGO) test --locked -p chanop-sim --test seeds one_seed_is_replayed -- --exact --nocapture
+
+mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; an hour
+	@scripts/mutants.sh
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
 	@BIN=$(OUT)/debug scripts/demo.sh
