@@ -36,6 +36,7 @@ caught_by() {
     part scenarios --test scenarios || { echo scenarios; return; }
     part exhaustive --test exhaustive each_single || { echo exhaustive; return; }
     SIM_SEED=$seeds part seeds --test seeds one_seed_is_replayed || { echo seeds; return; }
+    part pairs --test exhaustive each_crash || { echo pairs; return; }
 }
 
 survivors=()

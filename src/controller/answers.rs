@@ -3,7 +3,7 @@
 //! A definite answer is an observation as fresh as itself. After any other the channel must be read before anything else.
 
 use super::Controller;
-use super::backoff::{CRASH_RESET, Class, after_failure, crash_wait};
+use super::backoff::{CRASH_RESET, Class, Gate, after_failure, crash_wait};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
 use super::key::MustRead;
@@ -313,6 +313,12 @@ impl Controller {
                     // Nobody has the name: what was uncertain did not happen, or a removal has just ended.
                     (None, Call::InspectName(_)) => {
                         self.marks.insert(Mark::NameIsFree);
+                        // A name that was refused for long, and that nobody has: as slowly as one that somebody has.
+                        let stuck =
+                            |gate: &Gate| gate.class == Class::Spec && gate.until <= now.mono;
+                        if key.gate.as_ref().is_some_and(stuck) {
+                            self.close_gate(now, name, Class::Spec);
+                        }
                     }
                     (None, _) => {
                         self.trouble(now, name, Reason::CreateFailed, message, Class::Spec);
@@ -430,7 +436,10 @@ impl Controller {
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
         let jitter = self.jitter.draw();
         let key = self.keys.entry(name.clone()).or_default();
-        key.gate = Some(after_failure(key.gate, class, now.mono, jitter));
+        let gate = after_failure(key.gate, class, now.mono, jitter);
+        // A failure of another kind does not shorten the wait for the first.
+        let longer = |old: &Gate| old.class != class && old.until > gate.until;
+        key.gate = Some(key.gate.filter(longer).unwrap_or(gate));
     }
 
     fn trouble(

@@ -375,9 +375,10 @@ impl Controller {
             | "rename" | "update" | "destroy" | "restart" => true,
             // Somebody left: a change that waits for that may go ahead.
             "exec_die" => pending,
-            // Somebody came: what was read before does not know, and a stop must not be based on it.
+            // Somebody came: what was read before does not know, nor does a look on its way, and a stop must not be based on it.
             "exec_create" | "exec_start" => {
                 key.fresh = None;
+                key.last_event = seq;
                 false
             }
             _ => false,

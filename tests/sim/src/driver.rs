@@ -16,8 +16,9 @@ use chanop::controller::{Beginning, Controller};
 use chanop::planner::Mark;
 use chanop::resource::{Now, ResourceName};
 use chanop::world::Settings;
-use chanop::world::record::Write;
-use jiff::Timestamp;
+use chanop::world::facts::Facts;
+use chanop::world::record::{Loaded, Write};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::check::Check;
 use crate::engine::{Container, Engine, Event, wall};
@@ -47,6 +48,12 @@ pub struct Luck {
     pub event_lost: u64,
     /// An event is delivered twice.
     pub event_twice: u64,
+    /// An event comes late, after others.
+    pub event_late: u64,
+    /// A list is answered with the body of the one before.
+    pub stale_list: u64,
+    /// The event stream never opens.
+    pub unopened: u64,
     /// The operator crashes after an input.
     pub crash: u64,
     /// A commit fails.
@@ -55,6 +62,28 @@ pub struct Luck {
     pub doorbell_lost: u64,
     /// How slow everything may be, in milliseconds.
     pub slow: u64,
+}
+
+impl Luck {
+    /// How many kinds there are.
+    pub const COUNT: usize = 11;
+
+    /// One kind, by number.
+    pub const fn of(&mut self, number: usize) -> &mut u64 {
+        match number {
+            0 => &mut self.unknown,
+            1 => &mut self.zombie,
+            2 => &mut self.refused,
+            3 => &mut self.event_lost,
+            4 => &mut self.event_twice,
+            5 => &mut self.event_late,
+            6 => &mut self.stale_list,
+            7 => &mut self.unopened,
+            8 => &mut self.crash,
+            9 => &mut self.commit,
+            _ => &mut self.doorbell_lost,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,6 +101,7 @@ enum Happening {
     Restart,
     EngineUp,
     Leaves(ContainerId),
+    TakesOver { generation: u32 },
 }
 
 #[derive(Debug)]
@@ -125,7 +155,11 @@ pub struct Sim {
     pub settings: Settings,
     /// What the specs directory, instance and labels are.
     pub scope: String,
-    /// `--takeover`.
+    /// Does a person start an operator that gave up again, with `--takeover`?
+    pub supervised: bool,
+    /// How far the operator's clock is ahead of true time.
+    pub ahead: SignedDuration,
+    /// `--takeover`, until it was granted.
     pub takeover: bool,
     /// The promises.
     pub check: Check,
@@ -167,6 +201,7 @@ pub struct Sim {
     restarts_at: Option<Duration>,
     looking: Option<Duration>,
     here: (Duration, u32),
+    probed: Option<Facts>,
 }
 
 impl Sim {
@@ -181,6 +216,8 @@ impl Sim {
             host: Host::default(),
             settings: settings(),
             scope: "specs".to_owned(),
+            supervised: false,
+            ahead: SignedDuration::ZERO,
             takeover: false,
             check: Check::default(),
             luck: Luck { slow: 20, ..Luck::default() },
@@ -208,6 +245,7 @@ impl Sim {
             restarts_at: None,
             looking: None,
             here: (Duration::ZERO, 0),
+            probed: None,
         };
         sim.at(Duration::ZERO, Happening::Restart);
         sim
@@ -251,7 +289,9 @@ impl Sim {
 
     /// The core's time.
     pub fn core_now(&self) -> Now {
-        Now { mono: self.now.saturating_sub(self.born), wall: wall(self.now) }
+        let true_time = wall(self.now);
+        let wall = true_time.checked_add(self.ahead).unwrap_or(true_time);
+        Now { mono: self.now.saturating_sub(self.born), wall }
     }
 
     // Time.
@@ -360,6 +400,11 @@ impl Sim {
                 self.note("the engine is back");
                 self.engine.come_up();
             }
+            Happening::TakesOver { generation } if generation == self.generation => {
+                self.note("a person starts it again with --takeover");
+                self.takeover = true;
+                self.crash(Duration::from_secs(2));
+            }
             Happening::Leaves(stranger) => self.engine.remove_by_hand(&stranger),
             _ => {}
         }
@@ -435,10 +480,26 @@ impl Sim {
         self.at(at, Happening::Restart);
     }
 
+    /// SIGTERM: it begins nothing more.
+    pub fn shut_down(&mut self) {
+        self.note("the operator is told to end");
+        self.feed(Input::Shutdown);
+    }
+
+    /// The state directory is lost; what follows has another.
+    pub fn lose_store(&mut self) {
+        self.note("the state directory is lost");
+        let number = self.generation + 2;
+        self.store.durable =
+            Loaded { state_id: format!("state-{number}"), fresh: true, ..Loaded::default() };
+        self.check.store_lost();
+    }
+
     /// Asks the core; the answer will be in `replies`.
     pub fn request(&mut self, request: Request) -> u64 {
         let id = self.replies.len() as u64 + 1_000 + self.inputs;
         self.note(format!("a person asks: {request:?}"));
+        self.check.asked();
         if let Request::Suspend { target, .. } = &request {
             self.check.overridden(target.name.as_str());
         }
@@ -518,6 +579,9 @@ impl Sim {
                 self.note("core: follow events");
                 self.stream = Some(Stream { epoch, since, subscribed: false });
                 let opened = self.soon();
+                if self.rng.permille(self.luck.unopened) {
+                    return;
+                }
                 if self.engine.down {
                     self.at(opened, Happening::Ended { generation, epoch });
                     return;
@@ -532,7 +596,10 @@ impl Sim {
                 self.look_at(at);
             }
             Effect::WakeAt(at) => self.wake = Some((self.born + at).max(self.now)),
-            Effect::Publish(view) => self.view = view,
+            Effect::Publish(view) => {
+                self.check.published(&self.view, &view);
+                self.view = view;
+            }
             Effect::Reply { id, reply } => {
                 self.note(format!("core answers: {reply:?}"));
                 if self.replies.insert(id, reply).is_some() {
@@ -541,6 +608,9 @@ impl Sim {
             }
             Effect::Fatal(why) => {
                 self.note(format!("core gives up: {why}"));
+                if self.supervised {
+                    self.at(self.now + Duration::from_secs(1), Happening::TakesOver { generation });
+                }
                 self.fatal = Some(why);
             }
         }

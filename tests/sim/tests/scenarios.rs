@@ -424,6 +424,66 @@ fn a_name_in_a_strangers_hands_is_left_to_them() {
 }
 
 #[test]
+fn a_name_that_nobody_has_and_nobody_can_take_is_tried_more_and_more_slowly() {
+    let mut sim = Sim::new(1);
+    sim.luck.slow = 2;
+    let shell = ContainerName::parse("chanop_default_a").expect("a name");
+    sim.engine.phantoms.insert(shell, 900 * SECOND);
+    sim.write("a", Spec::default());
+    sim.run_for(70 * SECOND);
+    let since = sim.now;
+    sim.run_for(300 * SECOND);
+    let creates = sim.count(since, "create", Some("a"));
+    assert!((2..=9).contains(&creates), "{creates} creates in five minutes, after the first");
+    assert_eq!(status(&sim, "a"), Reason::Stuck.as_str());
+    assert!(sim.run_until(1_000 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
+
+#[test]
+fn a_shell_that_somebody_entered_after_the_look_is_not_stopped() {
+    // More than are stopped at once, so that some wait for a lane after they were looked at.
+    let names: Vec<String> = (0..24).map(|number| format!("c{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut sim = converged(&names);
+    sim.luck.slow = 50;
+    for channel in &names {
+        sim.tree.write(channel, Spec { var: 1, ..Spec::default() });
+    }
+    sim.files_changed();
+    let looked = |sim: &Sim| sim.calls.iter().filter(|call| call.word == "stop").count() == 16;
+    assert!(sim.run_until(5 * SECOND, looked));
+    sim.luck.slow = 1;
+    let ids: Vec<ContainerId> = names.iter().map(|channel| id(&sim, channel)).collect();
+    for shell in &ids {
+        sim.engine.enter(shell);
+    }
+    let entered = sim.now;
+    sim.run_for(Duration::from_millis(5));
+    sim.run_for(30 * SECOND);
+    let later = sim.count(entered + Duration::from_millis(5), "stop", None);
+    assert_eq!(later, 0, "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn a_list_that_lags_does_not_bring_what_ended_back_to_life() {
+    let mut sim = Sim::new(1);
+    sim.engine.lag = 8 * SECOND;
+    sim.write("a", Spec { image: "img-crash:1", ..Spec::default() });
+    assert!(sim.run_until(30 * SECOND, |sim| status(sim, "a") == "CrashLoopBackOff"));
+    sim.request(Request::Reconcile(None));
+    // The word of a person opens the gate; what is looked at is the list.
+    let listed = sim.now;
+    assert!(sim.run_until(5 * SECOND, |sim| sim.count(listed, "list", None) > 0));
+    sim.run_for(SECOND);
+    let shown = sim.channel("a").and_then(|view| view.container.as_ref().map(|it| it.state));
+    let is = sim.shell("a").map(|shell| shell.state);
+    assert_eq!(shown, is, "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
 fn a_renamed_shell_is_never_touched_and_a_new_one_is_made() {
     let mut sim = converged(&["a"]);
     let first = id(&sim, "a");

@@ -1,32 +1,36 @@
 //! Many seeds, each run twice.
 
-use chanop_sim::chaos;
+use chanop_sim::chaos::{self, Broken};
 
 /// How many seeds plain `cargo nextest run` tries, in each of four tests.
 const SEEDS: u64 = 400;
 
-fn fails(seed: u64) -> Option<String> {
+/// A seed runs twice: two logs that differ mean chance that no seed holds.
+fn fails(seed: u64) -> Option<Broken> {
     match (chaos::run(seed), chaos::run(seed)) {
         (Ok(first), Ok(second)) => {
-            let differs = first.log.iter().zip(&second.log).find(|(a, b)| a != b);
-            differs.map(|(a, b)| format!("seed {seed} differs from itself:\n  {a}\n  {b}"))
+            let differs = first.log.iter().zip(&second.log).find(|(a, b)| a != b)?;
+            let what = format!("it differs from itself:\n  {}\n  {}", differs.0, differs.1);
+            Some(Broken { seed, steps: 0, what, log: first.log })
         }
-        (Err(broken), _) | (_, Err(broken)) => {
-            let from = broken.log.len().saturating_sub(120);
-            Some(format!(
-                "seed {seed}: {}\n{}\n`make sim SEED={seed}` shows all of it",
-                broken.what,
-                broken.log.get(from..).unwrap_or_default().join("\n")
-            ))
-        }
+        (Err(broken), _) | (_, Err(broken)) => Some(broken),
     }
 }
 
 fn clean(range: std::ops::Range<u64>) {
-    let failing: Vec<String> = range.filter_map(fails).collect();
-    if let Some(first) = failing.first() {
-        panic!("{} seeds fail; the first:\n{first}", failing.len());
+    let mut failing: Vec<Broken> = range.filter_map(fails).collect();
+    if failing.is_empty() {
+        return;
     }
+    let count = failing.len();
+    let first = failing.swap_remove(0);
+    let (seed, least) = (first.seed, chaos::shrink(first));
+    let from = least.log.len().saturating_sub(120);
+    panic!(
+        "{count} seeds fail, seed {seed} first: {}\nthe least of it that still fails so:\n{}\n`make sim SEED={seed}` shows all of it",
+        least.what,
+        least.log.get(from..).unwrap_or_default().join("\n")
+    );
 }
 
 #[test]
@@ -68,8 +72,10 @@ fn one_seed_is_replayed() {
                 }
                 Ok(_) => {}
                 Err(broken) if from == to => {
-                    println!("{}", broken.log.join("\n"));
-                    panic!("seed {seed}: {}", broken.what);
+                    println!("{}\n{}", broken.log.join("\n"), broken.what);
+                    let least = chaos::shrink(broken);
+                    println!("\nthe least of it that still fails so:\n{}", least.log.join("\n"));
+                    panic!("seed {seed}: {}", least.what);
                 }
                 Err(broken) => {
                     let kind: String =

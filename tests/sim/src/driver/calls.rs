@@ -131,6 +131,10 @@ impl Sim {
         if self.rng.permille(self.luck.zombie) {
             return Fate::Zombie(self.rng.millis(1, 20_000));
         }
+        let is_look = matches!(call, Call::Inspect(_) | Call::InspectName(_));
+        if is_look && self.rng.permille(self.luck.refused / 4) {
+            return Fate::Refused(Reason::HostFailed);
+        }
         if call.mutates() && self.rng.permille(self.luck.refused) {
             let fate = match self.rng.below(8) {
                 0 => Fate::NoSpace,
@@ -182,7 +186,11 @@ impl Sim {
         };
         self.flying.insert(number, flight);
         let unknown = || Err(Failure::Unknown("timed out".to_owned()));
-        let done = self.soon();
+        let mut done = self.soon();
+        if is_image && self.luck.slow > 100 {
+            // Long enough for others to be asked for meanwhile.
+            done += self.rng.millis(0, 20_000);
+        }
         match fate {
             Fate::Fine | Fate::Gone | Fate::Already | Fate::Taken => {
                 self.at(done, Happening::Execute { call: number });
@@ -233,11 +241,19 @@ impl Sim {
         let (call, answers) = (flight.call.clone(), flight.answers);
         if let Call::Probe(wanted) = &call {
             let facts = self.host.probe(wanted);
+            if self.probed.as_ref() != Some(&facts) {
+                self.check.asked();
+                self.probed = Some(facts.clone());
+            }
             let at = self.soon();
             return self.later(at, number, Ok(Answer::Facts(facts)));
         }
         if !self.engine.down {
             self.just_before(number);
+        }
+        if matches!(call, Call::List) && self.rng.permille(self.luck.stale_list) {
+            self.note("engine: the list before the last");
+            self.engine.stale_once = true;
         }
         let answer = if self.engine.down {
             Err(Failure::Unknown("connection reset".to_owned()))
@@ -251,8 +267,13 @@ impl Sim {
         if call.mutates() && !answers {
             self.note(format!("engine: does {} all the same: {}", call.word(), answer.is_ok()));
         }
+        if let Ok(Answer::Anchor { .. }) = &answer {
+            self.takeover = false;
+        }
         if answers {
-            let at = self.soon();
+            // A long list takes its time to be told.
+            let more = if matches!(call, Call::List) { 4 * self.luck.slow } else { 0 };
+            let at = self.soon() + self.rng.millis(0, more);
             self.later(at, number, answer);
         } else if flight_is_over(&self.flying, number, self.generation) {
             self.flying.remove(&number);

@@ -45,7 +45,10 @@ impl Sim {
             let again = self.soon();
             self.at(again, Happening::Ring { generation, epoch, event: event.clone() });
         }
-        let at = self.soon();
+        let mut at = self.soon();
+        if self.rng.permille(self.luck.event_late) {
+            at += self.rng.millis(1, 5_000);
+        }
         self.at(at, Happening::Ring { generation, epoch, event });
     }
 
@@ -70,7 +73,9 @@ impl Sim {
             return;
         }
         self.note(format!("the engine goes down (live restore: {live_restore})"));
-        self.engine.go_down(live_restore);
+        // The engine invents the codes of what it no longer saw ending.
+        let code = self.rng.pick(&[255, 137, 143, 0]).copied().unwrap_or(255);
+        self.engine.go_down(live_restore, code);
         self.cut_stream();
         self.at(self.now + back_after, Happening::EngineUp);
     }
