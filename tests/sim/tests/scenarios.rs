@@ -136,6 +136,24 @@ fn a_held_removal_stays_held_over_a_restart() {
 }
 
 #[test]
+fn what_is_left_of_a_held_removal_stays_held_over_a_restart() {
+    let mut sim = converged(&["a", "b", "c", "d", "e"]);
+    for channel in ["a", "b", "c"] {
+        sim.delete(channel);
+    }
+    sim.run_for(30 * SECOND);
+    sim.write("c", Spec::default());
+    sim.run_for(5 * SECOND);
+    // Two of five would not be held for their number.
+    let since = sim.now;
+    sim.crash(SECOND);
+    sim.run_for(120 * SECOND);
+    assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+    assert_eq!(sim.view.specs.held.len(), 2);
+    sound(&sim);
+}
+
+#[test]
 fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
     let mut sim = converged(&["a", "b"]);
     let since = sim.now;
