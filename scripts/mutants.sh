@@ -39,6 +39,12 @@ caught_by() {
     part pairs --test exhaustive each_crash || { echo pairs; return; }
 }
 
+# What fails anyway catches nothing.
+if by=$(caught_by) && [[ -n "$by" ]]; then
+    echo "without any mutant, $by fails: $copy/$by.log" >&2
+    exit 2
+fi
+
 survivors=()
 printf '%-34s %s\n' mutant 'caught by'
 for name in "${names[@]}"; do
