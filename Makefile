@@ -12,6 +12,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Arguments for the tests: make test TESTS=names_that_could
 TESTS ?=
+# How many seeds of the simulator each of twenty parts tries.
+SEEDS ?= 1000
 TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
@@ -39,10 +41,12 @@ test: rust docker $(if $(shell command -v promtool),,$(TOOLS)/promtool) build ##
 	tidy() { if [[ -z "$$had" ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi; }
 	trap tidy EXIT
 	if command -v cargo-nextest >/dev/null; then
-		$(CARGO) nextest run --locked --workspace --no-fail-fast $(TESTS)
+		$(CARGO) nextest run --locked --workspace --exclude chanop-sim --no-fail-fast $(TESTS)
+		SIM_SEEDS=$(SEEDS) $(CARGO) nextest run --locked --cargo-profile sim -p chanop-sim --no-fail-fast $(TESTS)
 		$(CARGO) test --locked --workspace --doc
 	else
-		$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
+		$(CARGO) test --locked --workspace --exclude chanop-sim --no-fail-fast $(TESTS)
+		SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim -p chanop-sim --no-fail-fast $(TESTS)
 	fi
 
 # The image is taken away again unless it was there before: to keep it, make it by hand with the same name.

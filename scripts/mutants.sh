@@ -33,7 +33,7 @@ part() {
 # The first part of the suite that fails; nothing when none does.
 caught_by() {
     part planner --test planner || { echo planner; return; }
-    part scenarios --test scenarios || { echo scenarios; return; }
+    part scenarios --test scenarios --test files || { echo scenarios; return; }
     part exhaustive --test exhaustive each_single || { echo exhaustive; return; }
     SIM_SEED=$seeds part seeds --test seeds one_seed_is_replayed || { echo seeds; return; }
     part pairs --test exhaustive each_crash || { echo pairs; return; }

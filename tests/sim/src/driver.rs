@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chanop::container::ContainerId;
+use chanop::controller::Controller;
 use chanop::controller::effect::{Call, Effect};
 use chanop::controller::input::{Answer, Failure, Input, Seq, StreamEvent};
 use chanop::controller::request::{Reply, Request};
 use chanop::controller::view::{ChannelView, View};
-use chanop::controller::{Beginning, Controller};
 use chanop::planner::Mark;
 use chanop::resource::{Now, ResourceName};
 use chanop::world::Settings;
 use chanop::world::facts::Facts;
-use chanop::world::record::{Loaded, Write};
+use chanop::world::record::Write;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::check::Check;
@@ -29,6 +29,7 @@ use crate::tree::{Spec, Tree};
 
 mod calls;
 mod events;
+mod operator;
 
 pub use calls::{Counted, Fate, Planned};
 
@@ -408,91 +409,6 @@ impl Sim {
             Happening::Leaves(stranger) => self.engine.remove_by_hand(&stranger),
             _ => {}
         }
-    }
-
-    // The operator.
-
-    fn begin(&mut self) {
-        if self.core.is_some() {
-            return;
-        }
-        self.restarts_at = None;
-        let (loaded, sources) = self.store.load();
-        self.check.restarted(&loaded);
-        let beginning = Beginning {
-            settings: self.settings.clone(),
-            loaded,
-            sources,
-            scope: self.scope.clone(),
-            takeover: self.takeover,
-            seed: u64::from(self.generation) + 7,
-        };
-        self.born = self.now;
-        self.view = Arc::new(View { blocked: Some("it begins".to_owned()), ..View::default() });
-        self.core = Some(Controller::new(beginning));
-        self.note("the operator begins");
-        let generation = self.generation;
-        let first = self.now + self.rng.millis(1, 200 + self.luck.slow);
-        self.at(first, Happening::Periodic { generation });
-        self.feed(Input::Tick);
-    }
-
-    /// `kill -9`, and a new one after a while.
-    pub fn crash(&mut self, back_after: Duration) {
-        self.crash_where(back_after, |rng| rng.permille(500));
-    }
-
-    /// `kill -9`; `arrives` says of each request and commit on its way whether it is carried out.
-    fn crash_where(&mut self, back_after: Duration, mut arrives: impl FnMut(&mut Rng) -> bool) {
-        let Some(core) = self.core.take() else { return };
-        self.marks.extend(core.marks());
-        self.note("the operator is killed");
-        self.generation += 1;
-        self.wake = None;
-        self.stream = None;
-        // Its requests may be in the engine's socket still.
-        let flying: Vec<u64> = self.flying.keys().copied().collect();
-        for call in flying {
-            if !arrives(&mut self.rng) {
-                self.flying.remove(&call);
-            } else if let Some(flight) = self.flying.get_mut(&call) {
-                flight.answers = false;
-            }
-        }
-        // A commit on its way is durable or not.
-        let commits: Vec<(Duration, u64)> = self
-            .happenings
-            .iter()
-            .filter(|(_, happening)| matches!(happening, Happening::Durable { .. }))
-            .map(|(at, _)| *at)
-            .collect();
-        for at in commits {
-            if let Some(Happening::Durable { writes, fails, .. }) = self.happenings.remove(&at)
-                && arrives(&mut self.rng)
-                && !fails
-                && !self.store.failing
-            {
-                self.store.commit(writes);
-            }
-        }
-        let at = self.now + back_after;
-        self.restarts_at = Some(at);
-        self.at(at, Happening::Restart);
-    }
-
-    /// SIGTERM: it begins nothing more.
-    pub fn shut_down(&mut self) {
-        self.note("the operator is told to end");
-        self.feed(Input::Shutdown);
-    }
-
-    /// The state directory is lost; what follows has another.
-    pub fn lose_store(&mut self) {
-        self.note("the state directory is lost");
-        let number = self.generation + 2;
-        self.store.durable =
-            Loaded { state_id: format!("state-{number}"), fresh: true, ..Loaded::default() };
-        self.check.store_lost();
     }
 
     /// Asks the core; the answer will be in `replies`.

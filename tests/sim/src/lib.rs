@@ -4,10 +4,12 @@
 //! directory, [`store`] what outlives the process, [`host`] the file system's facts. [`driver`] carries out effects late,
 //! twice or not at all, crashes the operator, and lets people meddle; [`check`] holds the core to its promises, from the
 //! engine's own truth and the log of calls; [`settled`] says whether all is as the files
-//! want it; [`chaos`] is one seed from beginning to end.
+//! want it; [`chaos`] is one seed from beginning to end;
+//! [`bed`] is what the scenarios have in common.
 //!
 //! Nothing here reads a clock or draws an unseeded number: a seed is a trace.
 
+pub mod bed;
 pub mod chaos;
 pub mod check;
 pub mod driver;
