@@ -12,6 +12,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Arguments for the tests: make test TESTS=names_that_could
 TESTS ?=
+# How many seeds of the simulator each of twenty parts tries.
+SEEDS ?= 1000
 TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
@@ -21,7 +23,7 @@ export PATH := $(TOOLS):$(PATH)
 # The target that gets such a program; nothing when it is there.
 tool = $(if $(shell command -v $(1)),,$(TOOLS)/$(1))
 
-.PHONY: dist help build check test test-agent chaos sim bench demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent chaos sim mutants bench demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,10 +43,12 @@ test: rust docker $(call tool,promtool) $(call tool,docker-registry) build ## ev
 	tidy() { if [[ -z "$$had" ]]; then docker image rm chanop-demo:latest >/dev/null 2>&1 || true; fi; }
 	trap tidy EXIT
 	if command -v cargo-nextest >/dev/null; then
-		$(CARGO) nextest run --locked --workspace --no-fail-fast $(TESTS)
+		$(CARGO) nextest run --locked --workspace --exclude chanop-sim --no-fail-fast $(TESTS)
+		SIM_SEEDS=$(SEEDS) $(CARGO) nextest run --locked --cargo-profile sim -p chanop-sim --no-fail-fast $(TESTS)
 		$(CARGO) test --locked --workspace --doc
 	else
-		$(CARGO) test --locked --workspace --no-fail-fast $(TESTS)
+		$(CARGO) test --locked --workspace --exclude chanop-sim --no-fail-fast $(TESTS)
+		SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim -p chanop-sim --no-fail-fast $(TESTS)
 	fi
 
 # The image is taken away again unless it was there before: to keep it, make it by hand with the same name.
@@ -83,6 +87,9 @@ bench: rust docker ## times, calls and memory against their aims, in one table; 
 	$(CARGO) build --locked --release --bins
 	$(CARGO) build --locked --release -p chanop-bench
 	@$(OUT)/release/chanop-bench $(BENCH)
+
+mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; an hour
+	@scripts/mutants.sh
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
 	@BIN=$(OUT)/debug scripts/demo.sh

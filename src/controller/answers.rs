@@ -3,13 +3,14 @@
 //! A definite answer is an observation as fresh as itself. After any other the channel must be read before anything else.
 
 use super::Controller;
-use super::backoff::{CRASH_RESET, Class, after_failure, crash_wait};
+use super::backoff::{CRASH_RESET, Class, Gate, after_failure, crash_wait};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
 use super::key::MustRead;
 use super::session::ECHO_WITHIN;
 use crate::container::label::Ownership;
 use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
+use crate::planner::Mark;
 use crate::planner::difference::drift_fields;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, ResourceName};
@@ -60,7 +61,7 @@ impl Controller {
         cause: &str,
     ) {
         if call.mutates() {
-            self.expect_echo(now, name);
+            self.expect_echo(now, name, &call);
         }
         match (call, answer) {
             (Call::Create { name: container, target }, Answer::Created(id)) => {
@@ -133,9 +134,9 @@ impl Controller {
         }
     }
 
-    fn expect_echo(&mut self, now: Now, name: &ResourceName) {
+    fn expect_echo(&mut self, now: Now, name: &ResourceName, call: &Call) {
         let key = self.keys.entry(name.clone()).or_default();
-        if !key.echo.is_empty() {
+        if key.awaits(call) {
             key.echo_due = Some(now.mono + ECHO_WITHIN);
         }
     }
@@ -182,7 +183,9 @@ impl Controller {
         let key = self.keys.entry(name.clone()).or_default();
         let stale = key.last_event > sent;
         key.read_gate = None;
-        if !stale {
+        if stale {
+            self.marks.insert(Mark::StaleLook);
+        } else {
             key.must_read = None;
             key.fresh = Some((snapshot.id.clone(), now.mono));
         }
@@ -195,6 +198,7 @@ impl Controller {
         self.count_end(now, name, &snapshot);
         if let Noted::NotOurs(_) = self.world.observed.note(&instance, snapshot, sent, now.mono) {
             if conflict {
+                self.marks.insert(Mark::NameConflict);
                 let message = format!(
                     "container {our_name} is not chanop's: rename or remove it, then `chanop reconcile channel/{name}`"
                 );
@@ -232,6 +236,7 @@ impl Controller {
             fields.into_iter().filter(|field| tried.contains(field)).collect();
         let twice = std::mem::replace(&mut key.drift_again, !again.is_empty());
         if twice && !again.is_empty() {
+            self.marks.insert(Mark::UnreadableDrift);
             self.world.unreadable_drift.insert(name.clone(), again);
         }
     }
@@ -286,6 +291,7 @@ impl Controller {
         let no_image = matches!(failure, Failure::Refused(Reason::ImageMissing, _));
         // The plan says how it is brought.
         if no_image && matches!(call, Call::Create { .. }) && self.image_is_missing(name) {
+            self.marks.insert(Mark::ImageMissing);
             return;
         }
         let key = self.keys.entry(name.clone()).or_default();
@@ -304,9 +310,20 @@ impl Controller {
                 key.read_gate = None;
                 key.fresh = None;
                 match (&id, call) {
-                    (Some(id), _) => self.gone(id),
+                    (Some(id), _) => {
+                        self.marks.insert(Mark::Vanished);
+                        self.gone(id);
+                    }
                     // Nobody has the name: what was uncertain did not happen, or a removal has just ended.
-                    (None, Call::InspectName(_)) => {}
+                    (None, Call::InspectName(_)) => {
+                        self.marks.insert(Mark::NameIsFree);
+                        // A name that was refused for long, and that nobody has: as slowly as one that somebody has.
+                        let stuck =
+                            |gate: &Gate| gate.class == Class::Spec && gate.until <= now.mono;
+                        if key.gate.as_ref().is_some_and(stuck) {
+                            self.close_gate(now, name, Class::Spec);
+                        }
+                    }
                     (None, _) => {
                         self.trouble(now, name, Reason::CreateFailed, message, Class::Spec);
                         self.network_in_doubt(now, name);
@@ -314,6 +331,7 @@ impl Controller {
                 }
             }
             Failure::NameTaken(message) => {
+                self.marks.insert(Mark::NameTaken);
                 key.must_read = Some(MustRead::Name);
                 // Who has it is known from the last time, and is waited for more and more slowly.
                 if key.gate.is_none_or(|gate| gate.class != Class::Spec) {
@@ -328,16 +346,19 @@ impl Controller {
             | Failure::NoSpace(message)
                 if !call.mutates() =>
             {
+                self.marks.insert(Mark::LookRefused);
                 key.must_read = Some(must_read);
                 self.close_read_gate(now, name);
                 self.trouble(now, name, Reason::Stuck, message, Class::Engine);
             }
             Failure::Conflict(message) => {
+                self.marks.insert(Mark::Conflict);
                 key.must_read = Some(must_read);
                 self.close_gate(now, name, Class::Conflict);
                 self.patience(now, name, &message);
             }
             Failure::Refused(reason, message) => {
+                self.marks.insert(Mark::Refused);
                 // A start that failed leaves its error on the container.
                 if id.is_some() {
                     key.must_read = Some(must_read);
@@ -351,17 +372,21 @@ impl Controller {
                 }
             }
             Failure::Failed(reason, message) => {
+                self.marks.insert(Mark::Failed);
                 key.must_read = Some(must_read);
                 self.trouble(now, name, reason, message, Class::Spec);
             }
             Failure::NoSpace(message) => {
+                self.marks.insert(Mark::NoSpace);
                 key.must_read = Some(must_read);
                 self.trouble(now, name, Reason::NoSpace, message, Class::Space);
             }
             Failure::Unknown(message) => {
                 if call.mutates() {
+                    self.marks.insert(Mark::UnknownChange);
                     self.stats.unknown_outcomes.add(call.word());
                 } else {
+                    self.marks.insert(Mark::UnknownLook);
                     self.close_read_gate(now, name);
                 }
                 let key = self.keys.entry(name.clone()).or_default();
@@ -370,6 +395,11 @@ impl Controller {
                 self.count_engine_failure(now, name, &Failure::Unknown(message));
             }
             Failure::Unreachable(message) => {
+                self.marks.insert(Mark::Unreachable);
+                if self.is_made_here(call) {
+                    self.marks.insert(Mark::StartUnsent);
+                }
+                let key = self.keys.entry(name.clone()).or_default();
                 if !call.mutates() {
                     key.must_read = Some(must_read);
                     self.close_read_gate(now, name);
@@ -378,6 +408,11 @@ impl Controller {
                 self.count_engine_failure(now, name, &Failure::Unreachable(message));
             }
         }
+    }
+
+    /// Is it the start of what this process made just before?
+    fn is_made_here(&self, call: &Call) -> bool {
+        matches!(call, Call::Start { id, .. } if self.world.observed.get(id).is_some_and(|seen| seen.made_here))
     }
 
     /// The instance's network may have been taken away by hand: made again, if so.
@@ -390,6 +425,7 @@ impl Controller {
             .and_then(|desired| desired.target.as_ref())
             .is_some_and(|target| target.own_network);
         if own && self.network_retry_at.is_none() {
+            self.marks.insert(Mark::NetworkInDoubt);
             self.network_retry_at = Some(now.mono);
         }
     }
@@ -404,7 +440,10 @@ impl Controller {
     fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
         let jitter = self.jitter.draw();
         let key = self.keys.entry(name.clone()).or_default();
-        key.gate = Some(after_failure(key.gate, class, now.mono, jitter));
+        let gate = after_failure(key.gate, class, now.mono, jitter);
+        // A failure of another kind does not shorten the wait for the first.
+        let longer = |old: &Gate| old.class != class && old.until > gate.until;
+        key.gate = Some(key.gate.filter(longer).unwrap_or(gate));
     }
 
     fn trouble(
@@ -431,6 +470,7 @@ impl Controller {
             .and_then(|key| key.gate)
             .is_some_and(|gate| now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE);
         if lasts {
+            self.marks.insert(Mark::ConflictLasts);
             self.trouble(now, name, Reason::Stuck, message.to_owned(), Class::Spec);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::request::{EnsuredShell, PlanReport, Reply, Request};
 use super::{Controller, Ensuring};
-use crate::planner::report;
+use crate::planner::{Mark, report};
 use crate::resource::condition::Reason;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::Verdict;
@@ -57,7 +57,12 @@ impl Controller {
         let waiting = std::mem::take(&mut self.ensuring);
         for waiter in waiting {
             match self.ensure_answer(now, &waiter) {
-                Some(reply) => self.reply(waiter.id, reply),
+                Some(reply) => {
+                    if !matches!(reply, Reply::Ensured(_)) {
+                        self.marks.insert(Mark::EnsureInVain);
+                    }
+                    self.reply(waiter.id, reply);
+                }
                 None => self.ensuring.push(waiter),
             }
         }

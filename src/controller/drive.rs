@@ -13,7 +13,7 @@ use super::lanes::timeout_of;
 use super::{Controller, Sent};
 use crate::container::{ContainerId, ContainerState};
 use crate::planner::action::{WaitClock, Want};
-use crate::planner::{Action, Step, Wake, plan_channel};
+use crate::planner::{Action, Mark, Step, Wake, plan_channel};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Target;
@@ -83,6 +83,7 @@ impl Controller {
         }
         let step = plan_channel(&self.world, name, now);
         self.note_step(now, name, &step);
+        self.marks.extend(step.mark);
         let blocked = self.blocked().is_some();
         self.stats.reconciles.add(match &step {
             Step { want: Some(_), .. } if blocked => "blocked",
@@ -97,10 +98,12 @@ impl Controller {
         let must_read = self.keys.get(name).and_then(|key| key.must_read.clone());
         if let (Some(_), Some(gate)) = (&must_read, read_gate.filter(|gate| gate.until > now.mono))
         {
+            self.marks.insert(Mark::ReadWaits);
             self.wake_at(name, gate.until);
             return;
         }
         if let Some(what) = must_read {
+            self.marks.insert(Mark::ReadFirst);
             let call = match what {
                 MustRead::Id(id) => Call::Inspect(id),
                 MustRead::Name => Call::InspectName(crate::container::ContainerName::shell(
@@ -216,6 +219,7 @@ impl Controller {
             return;
         }
         if let Some(gate) = key.gate.filter(|gate| gate.until > now.mono) {
+            self.marks.insert(Mark::GateClosed);
             self.wake_at(name, gate.until);
             return;
         }
@@ -232,6 +236,7 @@ impl Controller {
             let made_here = matches!(want.action, Action::Start(_))
                 && self.world.observed.get(id).is_some_and(|seen| seen.made_here);
             if !made_here && fresh.as_ref() != Some(id) {
+                self.marks.insert(Mark::LooksFirst);
                 let call = Call::Inspect(id.clone());
                 self.dispatch(name, call, format!("looks before it is to {}", want.action.verb()));
                 return;
@@ -320,6 +325,7 @@ impl Controller {
     }
 
     fn wait_for_lane(&mut self, name: &ResourceName, call: &Call) {
+        self.marks.insert(Mark::LaneFull);
         let key = self.keys.entry(name.clone()).or_default();
         key.waits_since.get_or_insert(self.now.mono);
         let turn = key.turn;

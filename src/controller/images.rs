@@ -6,6 +6,7 @@ use super::Controller;
 use super::backoff::{Class, after_failure};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
+use crate::planner::Mark;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ResourceName};
 use crate::world::image::{
@@ -52,6 +53,7 @@ impl Controller {
         let busy = self.world.images.values().filter(of_kind).count();
         let state = self.world.images.entry(image.clone()).or_default();
         if state.work.is_some() || busy >= at_once(kind) {
+            self.marks.insert(Mark::ImageWaits);
             return false;
         }
         state.work = Some(ImageWork { kind, progress: ImageProgress::default() });
@@ -118,6 +120,7 @@ impl Controller {
             (_, ImageSource::Registry(_)) => (Class::Engine, Reason::ImagePullBackOff),
             (_, ImageSource::Build(_)) => (Class::Engine, Reason::ImageBuildFailed),
         };
+        self.marks.insert(Mark::ImageFailed);
         let jitter = self.jitter.draw();
         let gate = after_failure(self.image_gates.get(image).copied(), class, now.mono, jitter);
         self.image_gates.insert(image.clone(), gate);

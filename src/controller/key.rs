@@ -94,7 +94,18 @@ impl KeyState {
         let predicted =
             |(of, word): &&Echo| *word == action && of.as_ref().is_none_or(|of| of == id);
         let Some(echo) = self.echo.iter().find(predicted).cloned() else { return false };
-        self.echo.remove(&echo)
+        self.echo.remove(&echo);
+        // Who is gone says no more: a remove of what had ended predicts an end in vain.
+        if action == "destroy" {
+            self.echo.retain(|(of, _)| of.as_ref() != Some(id));
+        }
+        true
+    }
+
+    /// Is an event of this call still to come?
+    pub fn awaits(&self, call: &Call) -> bool {
+        let (id, words) = echoes_of(call);
+        words.iter().any(|word| self.echo.contains(&(id.clone(), *word)))
     }
 }
 

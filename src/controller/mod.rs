@@ -46,6 +46,7 @@ use self::scan::Sources;
 use self::session::Session;
 use self::stats::Stats;
 use self::view::{ChannelView, View};
+use crate::planner::Mark;
 use crate::resource::effective::Build;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
@@ -154,6 +155,8 @@ pub struct Controller {
     published_at: Option<Duration>,
     shutting_down: bool,
     jitter: Jitter,
+    /// The branches of recovery that were taken.
+    marks: BTreeSet<Mark>,
     out: Vec<Effect>,
 }
 
@@ -229,6 +232,7 @@ impl Controller {
             published_at: None,
             shutting_down: false,
             jitter: Jitter::new(seed),
+            marks: BTreeSet::new(),
             out: Vec::new(),
         }
     }
@@ -236,6 +240,11 @@ impl Controller {
     /// What is known, for tests and for the plan.
     pub const fn world(&self) -> &World {
         &self.world
+    }
+
+    /// The branches of recovery that were taken, for tests.
+    pub const fn marks(&self) -> &BTreeSet<Mark> {
+        &self.marks
     }
 
     /// Takes what happened, answers what to do.
@@ -287,6 +296,7 @@ impl Controller {
             .map(|(object, _)| object.clone())
             .collect();
         for object in expired {
+            self.marks.insert(Mark::OverrideEnds);
             self.world.overrides.remove(&object);
             self.unsaved.push(Write::Override(object.clone(), None));
             self.enqueue(&object.name);
@@ -300,6 +310,7 @@ impl Controller {
         let first = !self.sources.scanned();
         let outcome = self.sources.absorb(scan, self.world.settings.prune_delay);
         self.unsaved.extend(outcome.writes);
+        self.mark_sources();
         self.keep_place();
         self.rescan_at = outcome.rescan_at.map(|at| at.max(now.mono));
         for (object, file) in &outcome.gone {
@@ -316,6 +327,15 @@ impl Controller {
         self.probe();
         self.read_contexts();
         self.view_dirty = true;
+    }
+
+    fn mark_sources(&mut self) {
+        let of = [
+            (Mark::Frozen, self.sources.unavailable().is_some()),
+            (Mark::LastGood, !self.sources.invalid().is_empty()),
+            (Mark::RemovalHeld, self.sources.held().next().is_some()),
+        ];
+        self.marks.extend(of.into_iter().filter(|(_, so)| *so).map(|(mark, _)| mark));
     }
 
     /// Under which path, in which directory nothing was missing: what is missing elsewhere later is held.
@@ -462,10 +482,12 @@ impl Controller {
         match result {
             Ok(()) => {
                 if self.store_error.take().is_some() {
+                    self.marks.insert(Mark::StoreIsBack);
                     self.enqueue_all();
                 }
             }
             Err(error) => {
+                self.marks.insert(Mark::CommitFailed);
                 self.store_error = Some(error);
                 self.store_retry_at = Some(now.mono + STORE_RETRY);
                 let later = std::mem::replace(&mut self.unsaved, writes);

@@ -13,6 +13,7 @@ use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
 use super::key::MustRead;
 use super::stats::event_word;
 use crate::container::{ContainerId, ContainerState, Snapshot};
+use crate::planner::Mark;
 use crate::resource::{Now, ResourceName};
 use crate::world::facts::Facts;
 use crate::world::record::{Write, meta_key};
@@ -116,6 +117,7 @@ impl Controller {
                 self.session = Session::Asking { seq };
             }
             Session::Opening { until, .. } if until <= now.mono => {
+                self.marks.insert(Mark::NotOpened);
                 self.go_down(now, "the event stream did not open");
             }
             Session::Live(live) => self.stay_live(now, live),
@@ -135,6 +137,7 @@ impl Controller {
         let many = dirty > LIST_RATHER_THAN.max(self.world.observed.len() / 10);
         if live.list.is_none() && (live.list_at <= now.mono || many) {
             let (why, cause) = if many {
+                self.marks.insert(Mark::ListRather);
                 ("many_changes", "much has changed")
             } else {
                 ("periodic", "looks at everything")
@@ -156,6 +159,7 @@ impl Controller {
     pub(super) fn go_down(&mut self, now: Now, error: &str) {
         self.outages = self.outages.saturating_add(1);
         if std::mem::take(&mut self.was_live) {
+            self.marks.insert(Mark::WentDown);
             self.record(now, "operator", true, "EngineUnavailable", error);
             self.enqueue_all();
         }
@@ -178,6 +182,9 @@ impl Controller {
         self.engine_failures.insert(name.clone());
         let unreachable = matches!(failure, Failure::Unreachable(_));
         if self.session.is_live() && (unreachable || self.engine_failures.len() >= BREAKER_AT) {
+            if !unreachable {
+                self.marks.insert(Mark::Breaker);
+            }
             self.go_down(now, failure.message());
         }
     }
@@ -212,6 +219,7 @@ impl Controller {
                 }
             }
             (Call::Network, Err(failure)) => {
+                self.marks.insert(Mark::NetworkFailed);
                 self.record(now, "operator", true, "NetworkFailed", failure.message());
                 self.network_retry_at = Some(now.mono + Duration::from_secs(5));
             }
@@ -275,6 +283,7 @@ impl Controller {
         }
         let anchors = matches!(call, Call::Anchor { .. });
         if let (true, Failure::Refused(_, message)) = (anchors, failure) {
+            self.marks.insert(Mark::AnchorRefused);
             self.out.push(Effect::Fatal(message.clone()));
         }
         self.go_down(now, failure.message());
@@ -289,6 +298,7 @@ impl Controller {
         if facts.id != self.engine.id {
             self.unsaved.push(Write::Meta(meta_key::ENGINE_ID.to_owned(), facts.id.clone()));
             if !self.engine.id.is_empty() {
+                self.marks.insert(Mark::EngineChanged);
                 let message = "another engine answers: containers are made anew on it";
                 self.record(now, "operator", true, "EngineChanged", message);
                 self.forget_images();
@@ -315,6 +325,7 @@ impl Controller {
             _ => return,
         };
         if state_id != self.state_id {
+            self.marks.insert(Mark::AnchorTaken);
             self.out.push(Effect::Fatal(format!(
                 "another operator owns instance `{}` on this engine (its state directory has ID {state_id}, ours {}): \
                  use --instance for a second one, or --takeover if the other is gone for good",
@@ -368,6 +379,7 @@ impl Controller {
             }
             StreamEvent::Container(doorbell) => self.ring(now, doorbell),
             StreamEvent::Ended(error) => {
+                self.marks.insert(Mark::StreamEnded);
                 self.stats.event_gaps += 1;
                 if matches!(self.session, Session::Live(_)) {
                     // The engine may be well and only this stream gone: open another, and list again.
@@ -393,9 +405,10 @@ impl Controller {
             | "rename" | "update" | "destroy" | "restart" => true,
             // Somebody left: a change that waits for that may go ahead.
             "exec_die" => pending,
-            // Somebody came: what was read before does not know, and a stop must not be based on it.
+            // Somebody came: what was read before does not know, nor does a look on its way, and a stop must not be based on it.
             "exec_create" | "exec_start" => {
                 key.fresh = None;
+                key.last_event = seq;
                 false
             }
             _ => false,
@@ -430,6 +443,7 @@ impl Controller {
         }
         key.echo_due = None;
         key.echo.clear();
+        self.marks.insert(Mark::EchoMissed);
         if self.session.is_live() {
             self.stats.event_gaps += 1;
             self.open_stream(now);
@@ -487,8 +501,9 @@ impl Controller {
         if self.blocked().is_some() {
             return;
         }
+        let mut later = BTreeSet::new();
         while self.auditing.is_none() {
-            let Some(name) = self.to_audit.pop_first() else { return };
+            let Some(name) = self.to_audit.pop_first() else { break };
             let running = self
                 .world
                 .observed
@@ -497,12 +512,22 @@ impl Controller {
                 .map(|seen| seen.snapshot.id.clone());
             let Some(id) = running else { continue };
             let key = self.keys.entry(name.clone()).or_default();
-            if key.in_flight.is_none() && key.must_read.is_none() {
+            // Another container's doorbell, or a call, is no look at this one.
+            let looks = key.must_read == Some(MustRead::Id(id.clone()))
+                || key.in_flight.as_ref().is_some_and(|it| it.call == Call::Inspect(id.clone()));
+            if looks {
+                continue;
+            }
+            if key.in_flight.is_some() || key.must_read.is_some() {
+                later.insert(name);
+            } else {
+                self.marks.insert(Mark::Audited);
                 key.must_read = Some(MustRead::Id(id));
                 self.auditing = Some(name.clone());
                 self.enqueue(&name);
             }
         }
+        self.to_audit.append(&mut later);
     }
 
     /// A person wants everything to be looked at: now rather than within the minute.
@@ -532,12 +557,14 @@ impl Controller {
                     .and_then(|text| ResourceName::parse(text).ok()),
             };
             if owner.as_ref().is_some_and(|name| self.is_stale_for(name, seq)) {
+                self.marks.insert(Mark::StaleList);
                 self.stats.stale_reads += 1;
                 continue;
             }
             let mut doubt = false;
             if let Some(old) = old {
                 if old.as_of > seq {
+                    self.marks.insert(Mark::ListIsOlder);
                     self.stats.stale_reads += 1;
                     continue;
                 }
@@ -562,6 +589,7 @@ impl Controller {
             };
             if let Some(name) = name {
                 if doubt {
+                    self.marks.insert(Mark::ListInDoubt);
                     self.keys.entry(name.clone()).or_default().must_read = Some(MustRead::Id(id));
                 }
                 changed.insert(name);
@@ -576,6 +604,7 @@ impl Controller {
             .filter(|(_, name)| !self.is_stale_for(name, seq))
             .collect();
         for (id, name) in absent {
+            self.marks.insert(Mark::MissingFromList);
             self.world.observed.forget(&id);
             self.unsaved.push(Write::Applied(id.clone(), None));
             self.world.applied.remove(&id);
@@ -587,6 +616,7 @@ impl Controller {
             if let Some(MustRead::Id(id)) = &key.must_read {
                 let live = self.world.observed.get(id).is_some_and(|seen| seen.state().is_live());
                 if key.last_event < seq && !live && key.last_write < seq {
+                    self.marks.insert(Mark::ListSettles);
                     key.must_read = None;
                     changed.insert(name.clone());
                 }

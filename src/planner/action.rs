@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::mark::Mark;
 use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName};
 use crate::resource::condition::{ConditionStatus, Reason};
@@ -157,4 +158,6 @@ pub struct Step {
     pub wake: Wake,
     /// Is the container to be made anew, when `want` or `pending` speaks of its stop or removal?
     pub recreate: bool,
+    /// The branch of recovery that it comes from, if it is one.
+    pub mark: Option<Mark>,
 }

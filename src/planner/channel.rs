@@ -12,6 +12,7 @@ use super::action::{Action, Pending, Status, Step, WaitClock, Wake, Want};
 use super::difference::{describe, describe_limits, differences};
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
+use super::mark::Mark;
 use crate::container::config::{FieldDrift, Limits};
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
@@ -45,7 +46,11 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
         Intent::Keep { desired, target } => context.keep(desired, target),
         Intent::Stopped { reason, message, farewell } => context.stopped(reason, message, farewell),
         Intent::Disabled { farewell } => context.disabled(farewell),
-        Intent::HandsOff { reason, message } => Step::rest(ConditionStatus::False, reason, message),
+        Intent::HandsOff { reason, message } => {
+            let step = Step::rest(ConditionStatus::False, reason, message);
+            let unread = reason == Reason::SourceInvalid;
+            if unread { step.marked(Mark::MayBeClaimed) } else { step }
+        }
         Intent::Gone { row } => context.gone(row),
         Intent::Stray => context.stray(),
         Intent::Unknown => Step::rest(
@@ -67,6 +72,7 @@ impl Step {
             pending: None,
             wake: Wake::OnChange,
             recreate: false,
+            mark: None,
         }
     }
 
@@ -74,11 +80,17 @@ impl Step {
         let cause = cause.into();
         let status = Status { ready: ConditionStatus::False, reason, message: cause.clone() };
         let want = Some(Want { action, cause });
-        Self { want, status, pending: None, wake: Wake::OnChange, recreate: false }
+        Self { want, status, pending: None, wake: Wake::OnChange, recreate: false, mark: None }
     }
 
     fn wake_after(mut self, after: Duration) -> Self {
         self.wake = Wake::After(after);
+        self
+    }
+
+    /// A step that recovers from something; the branch nearest to the decision counts.
+    fn marked(mut self, mark: Mark) -> Self {
+        self.mark.get_or_insert(mark);
         self
     }
 
@@ -120,7 +132,8 @@ impl Context<'_> {
                 Action::Remove { id, force: false },
                 "the spec changed before it was started",
             )
-            .recreating(),
+            .recreating()
+            .marked(Mark::ChangedBeforeStart),
             ContainerState::Created if seen.made_here => {
                 Step::act(Reason::Starting, Action::Start(id), "made, not started yet")
             }
@@ -130,6 +143,7 @@ impl Context<'_> {
                     let cause = format!("start failed: {}", details.error);
                     Step::act(Reason::StartFailed, Action::Remove { id, force: false }, cause)
                         .recreating()
+                        .marked(Mark::StartLeftError)
                 }
                 // Files are copied in between its making and its start: one that another process made, or whose making
                 // was not heard of, may lack them. It never ran, so nothing is lost.
@@ -138,7 +152,8 @@ impl Context<'_> {
                     Action::Remove { id, force: false },
                     "made, but perhaps not completely",
                 )
-                .recreating(),
+                .recreating()
+                .marked(Mark::PerhapsIncomplete),
             },
             ContainerState::Exited if !same => self.replaced(target, seen),
             ContainerState::Exited if self.is_unstartable(seen) => Step::act(
@@ -146,13 +161,15 @@ impl Context<'_> {
                 Action::Remove { id, force: false },
                 "it is bound to a network that is gone",
             )
-            .recreating(),
+            .recreating()
+            .marked(Mark::Unstartable),
             ContainerState::Exited if self.difference(target, seen, same).is_some() => Step::act(
                 Reason::Removing,
                 Action::Remove { id, force: false },
                 "stopped, and not what its file wants",
             )
-            .recreating(),
+            .recreating()
+            .marked(Mark::EndedChangedByHand),
             ContainerState::Exited => self.exited(seen),
             ContainerState::Restarting => self.restarting(seen, target),
             ContainerState::Removing => self.removing(seen),
@@ -161,7 +178,8 @@ impl Context<'_> {
                 Action::Remove { id, force: true },
                 "the engine holds it half removed",
             )
-            .recreating(),
+            .recreating()
+            .marked(Mark::Dead),
             ContainerState::Unknown => Step::act(
                 Reason::Waiting,
                 Action::Inspect(id),
@@ -183,7 +201,7 @@ impl Context<'_> {
             ImageStep::UnderWay { reason, message } => {
                 Step::rest(ConditionStatus::False, reason, message)
             }
-            ImageStep::Failed { .. } => self.exited(seen),
+            ImageStep::Failed { .. } => self.exited(seen).marked(Mark::OldOneServes),
         }
     }
 
@@ -197,7 +215,8 @@ impl Context<'_> {
                 Reason::Stopping,
                 Action::Update { id, limits: target.config.limits },
                 cause,
-            ),
+            )
+            .marked(Mark::Restarting),
             // The engine's last restart by the old policy is on its way.
             Some(_) => self.look_now_and_then(seen, Reason::Stopping, cause),
         }
@@ -205,6 +224,7 @@ impl Context<'_> {
 
     fn removing(&self, seen: &Seen) -> Step {
         self.look_now_and_then(seen, Reason::Removing, "the engine is removing it")
+            .marked(Mark::Removing)
     }
 
     /// What the engine does by itself is looked at every two seconds: its event may be lost.
@@ -277,6 +297,7 @@ impl Context<'_> {
                     ),
                 )
                 .wake_after(wait)
+                .marked(Mark::CrashLoop)
             }
             _ => {
                 let trouble = self.world.troubles.get(self.name);
@@ -284,7 +305,9 @@ impl Context<'_> {
                 if let Some(failed) = failed.filter(|failed| failed.count >= STARTS_TRIED) {
                     let cause = format!("start failed {} times: {}", failed.count, failed.message);
                     let remove = Action::Remove { id, force: false };
-                    return Step::act(Reason::StartFailed, remove, cause).recreating();
+                    return Step::act(Reason::StartFailed, remove, cause)
+                        .recreating()
+                        .marked(Mark::StartedInVain);
                 }
                 let step =
                     Step::act(Reason::Starting, Action::Start(id), format!("it ended{exit}"));
@@ -307,11 +330,17 @@ impl Context<'_> {
                 return Step::act(Reason::Running, Action::Inspect(id), "looks at what differs")
                     .ready();
             }
-            return self.outdated(desired, target, seen, &cause);
+            let step = self.outdated(desired, target, seen, &cause);
+            return if same { step.marked(Mark::ChangedByHand) } else { step };
         }
         let limits = target.config.limits;
         if let Some(cause) = self.in_place(seen, limits) {
-            return Step::act(Reason::Running, Action::Update { id, limits }, cause).ready();
+            let step = Step::act(Reason::Running, Action::Update { id, limits }, cause).ready();
+            return if self.is_as_applied(seen, limits) {
+                step.marked(Mark::PutBack)
+            } else {
+                step
+            };
         }
         if desired.removal_held {
             return Step::rest(
@@ -357,6 +386,11 @@ impl Context<'_> {
         }
         let applied = self.world.applied.get(&seen.snapshot.id)?;
         (*applied != want).then(|| describe_limits(*applied, want))
+    }
+
+    /// Were the limits given to it already, so that somebody else has changed them since?
+    fn is_as_applied(&self, seen: &Seen, want: Limits) -> bool {
+        self.world.applied.get(&seen.snapshot.id) == Some(&want)
     }
 
     fn outdated(
@@ -411,7 +445,8 @@ impl Context<'_> {
                 (rest().ready_as(Reason::Running), reason, message)
             }
             ImageStep::Failed { reason, message, after } => {
-                (rest().wake_after(after).ready_as(Reason::Running), reason, message)
+                let step = rest().wake_after(after).ready_as(Reason::Running);
+                (step.marked(Mark::SuccessorWaits), reason, message)
             }
         };
         let cause = cause.to_owned();
@@ -434,7 +469,11 @@ impl Context<'_> {
         let since = self.row.and_then(|row| row.pending_since).unwrap_or(self.now.wall);
         let forced_at = add(since, farewell.max_wait_seconds);
         if !farewell.when_idle || forced_at.is_some_and(|at| at <= self.now.wall) {
-            return Step::act(Reason::Stopping, stop, cause);
+            let inside =
+                seen.snapshot.details.as_ref().is_some_and(|details| !details.exec_ids.is_empty());
+            let step = Step::act(Reason::Stopping, stop, cause);
+            let over = farewell.when_idle && inside;
+            return if over { step.marked(Mark::WaitIsOver) } else { step };
         }
         let Some(details) = &seen.snapshot.details else {
             return Step::act(reason, Action::Inspect(id), "looks whether somebody is in it");
@@ -456,7 +495,7 @@ impl Context<'_> {
             let mut step =
                 Step::act(reason, Action::Inspect(id), "looks whether somebody is still in it");
             step.pending = Some(pending);
-            return step.ready_as(reason);
+            return step.ready_as(reason).marked(Mark::StillInside);
         }
         let mut step = Step::rest(
             ConditionStatus::False,
@@ -546,9 +585,9 @@ impl Context<'_> {
                 reason: Reason::UpdatePending,
                 clock: WaitClock::Off,
             });
-            return step.wake_after(grace.saturating_sub(age));
+            return step.wake_after(grace.saturating_sub(age)).marked(Mark::StrayWaits);
         }
-        self.take_away(seen, STRAY_FAREWELL, cause, Reason::Deleting)
+        self.take_away(seen, STRAY_FAREWELL, cause, Reason::Deleting).marked(Mark::StrayGoes)
     }
 
     /// Stop, then remove.
@@ -560,7 +599,8 @@ impl Context<'_> {
                 ConditionStatus::False,
                 Reason::Paused,
                 format!("{cause}; paused by a person, left alone until it is unpaused"),
-            ),
+            )
+            .marked(Mark::PausedFarewell),
             ContainerState::Restarting => {
                 Step::act(reason, Action::Stop { id, grace_seconds: farewell.grace_seconds }, cause)
             }

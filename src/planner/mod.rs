@@ -11,8 +11,10 @@ pub mod channel;
 pub mod difference;
 mod image;
 pub mod intent;
+pub mod mark;
 pub mod report;
 pub mod template;
 
 pub use action::{Action, Pending, Status, Step, Wake};
 pub use channel::plan_channel;
+pub use mark::Mark;

@@ -1,23 +1,36 @@
 //! One seed from beginning to end: files and containers are meddled with while everything fails; then the faults stop, and
 //! within bounded time all must be as the files want it, and nothing more be done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chanop::container::config::Limits;
-use chanop::container::{ContainerId, ContainerName, ContainerState};
+use chanop::container::ContainerId;
 use chanop::controller::request::Request;
+use chanop::planner::Mark;
 use chanop::resource::ObjectRef;
+use jiff::SignedDuration;
 
+use crate::check::HUSH;
 use crate::driver::{Luck, Sim};
-use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING, IMAGE_REMOTE, Maker, is_ours};
+use crate::engine::{Maker, is_ours};
 use crate::host::name;
-use crate::tree::{Reading, Spec};
+use crate::rng::Rng;
+use crate::settled::{CHANNELS, is_sane, unsettled};
+use crate::tree::Spec;
+
+mod hands;
+mod shrink;
+
+use self::hands::{meddle, random_spec};
+pub use self::shrink::shrink;
 
 /// A promise that was broken, and how it came to it.
 #[derive(Debug, Clone)]
 pub struct Broken {
     /// The seed.
     pub seed: u64,
+    /// How many steps it had.
+    pub steps: u64,
     /// The promise.
     pub what: String,
     /// The trace.
@@ -35,54 +48,147 @@ pub struct Summary {
     pub calls: usize,
     /// Virtual time.
     pub time: Duration,
+    /// The branches of recovery that were taken.
+    pub marks: BTreeSet<Mark>,
 }
 
 const SETTLES_WITHIN: Duration = Duration::from_secs(3_600);
 const REST: Duration = Duration::from_secs(150);
 
+/// A seed, and what of it is left out: the search for the shortest trace takes away what is not needed.
+#[derive(Debug, Clone, Default)]
+pub struct Case {
+    /// The seed.
+    pub seed: u64,
+    /// Steps at which nobody does anything.
+    pub skipped: BTreeSet<u64>,
+    /// Faults that do not happen, by number.
+    pub calm: BTreeSet<usize>,
+}
+
 /// Runs a seed.
 pub fn run(seed: u64) -> Result<Summary, Broken> {
-    let mut sim = Sim::new(seed);
-    let channels = begin(&mut sim);
+    run_case(&Case { seed, ..Case::default() })
+}
+
+/// Runs a seed, or what is left of it.
+pub fn run_case(case: &Case) -> Result<Summary, Broken> {
+    let mut sim = Sim::new(case.seed);
+    let done = live(&mut sim, case);
+    match sim.check.broken.take() {
+        None => {
+            let (marks, time) = (sim.marks(), sim.now);
+            Ok(Summary { inputs: sim.inputs, calls: sim.calls.len(), time, marks, log: sim.log })
+        }
+        Some(what) => Err(Broken { seed: case.seed, steps: done, what, log: sim.log }),
+    }
+}
+
+/// The whole of it, until a promise is broken. Answers how many steps there are.
+fn live(sim: &mut Sim, case: &Case) -> u64 {
+    let channels = begin(sim, case);
     let steps = 5 + sim.rng.below(40);
-    for _ in 0..steps {
+    for step in 0..steps {
+        // Each step has chance of its own, so that leaving one out does not change the others.
+        let luck = std::mem::replace(&mut sim.rng, Rng::new(case.seed ^ (step + 1) << 40));
         let pause = if sim.rng.permille(300) { 20_000 } else { 2_000 };
         let pause = sim.rng.millis(1, pause);
+        let hands = std::mem::replace(&mut sim.rng, luck);
         sim.run_for(pause);
-        meddle(&mut sim, &channels);
-        stop_if_broken(seed, &mut sim)?;
+        if sim.check.broken.is_some() {
+            return steps;
+        }
+        if !case.skipped.contains(&step) {
+            let luck = std::mem::replace(&mut sim.rng, hands);
+            meddle(sim, &channels);
+            sim.rng = luck;
+        }
     }
-    heal(&mut sim);
+    heal(sim);
     let settled =
         sim.run_until(SETTLES_WITHIN, |sim| sim.check.broken.is_some() || unsettled(sim).is_none());
-    stop_if_broken(seed, &mut sim)?;
     if !settled {
-        let why = unsettled(&sim).unwrap_or_default();
+        let why = unsettled(sim).unwrap_or_default();
         sim.check
             .fail(format!("L1: {why}, {} s after the faults stopped", SETTLES_WITHIN.as_secs()));
-        stop_if_broken(seed, &mut sim)?;
     }
+    if sim.check.broken.is_none() {
+        stays(sim);
+    }
+    steps
+}
+
+/// What must hold once all is as it should be.
+fn stays(sim: &mut Sim) {
     // What keeps failing by the files' own will goes on forever.
     let rests = sim.tree.files.values().all(|file| is_sane(&file.spec));
     sim.note("all is as it should be");
     sim.run_for(Duration::from_secs(30));
-    let (since, commits) = (sim.now, sim.store.commits);
+    let (since, commits, size) = (sim.now, sim.store.commits, size_of_core(sim));
     sim.run_for(REST);
-    stop_if_broken(seed, &mut sim)?;
     if rests {
-        at_rest(&mut sim, since, commits);
+        at_rest(sim, since, commits);
+        let grown = size_of_core(sim);
+        if grown > size + 512 {
+            sim.check.fail(format!("B5: the core grows at rest, from {size} to {grown} letters"));
+        }
     }
-    if let Some(why) = unsettled(&sim) {
+    if let Some(why) = unsettled(sim) {
         sim.check.fail(format!("L1: it did not stay so: {why}"));
     }
-    stop_if_broken(seed, &mut sim)?;
-    Ok(Summary { inputs: sim.inputs, calls: sim.calls.len(), time: sim.now, log: sim.log })
+    same_as_from_scratch(sim);
+    if !rests {
+        others_go_on(sim);
+    }
+    let since = sim.now;
+    sim.shut_down();
+    sim.run_for(Duration::from_secs(15));
+    if let Some(call) = sim.calls.iter().find(|call| call.at > since).cloned() {
+        sim.check.fail(format!("L7: after SIGTERM: {call:?}"));
+    }
 }
 
-fn stop_if_broken(seed: u64, sim: &mut Sim) -> Result<(), Broken> {
-    match sim.check.broken.take() {
-        None => Ok(()),
-        Some(what) => Err(Broken { seed, what, log: std::mem::take(&mut sim.log) }),
+/// B5: what a leak would make grow.
+fn size_of_core(sim: &Sim) -> usize {
+    sim.core().map_or(0, |core| format!("{core:?}").len())
+}
+
+/// L4 and S23: neither history nor events have a say in what is in the end.
+fn same_as_from_scratch(sim: &mut Sim) {
+    let mut fresh = Sim::new(1);
+    fresh.tree.files = sim.tree.files.clone();
+    let odd = |channel: &str| sim.tree.files.get(channel).is_none_or(|it| !is_sane(&it.spec));
+    fresh.run_until(SETTLES_WITHIN, |fresh| unsettled(fresh).is_none());
+    let shells = |sim: &Sim| -> Vec<String> {
+        let live = CHANNELS.iter().filter(|channel| !odd(channel));
+        let live = live.filter_map(|channel| sim.shell(channel)).filter(|it| it.is_live());
+        live.map(|it| format!("{}: {:?} on {:?}", it.name, it.config, it.networks)).collect()
+    };
+    let (have, want) = (shells(sim), shells(&fresh));
+    if let Some((have, want)) = have.iter().zip(&want).find(|(have, want)| have != want) {
+        sim.check.fail(format!("L4: the same files from scratch give {want}, not {have}"));
+    } else if have.len() != want.len() {
+        sim.check.fail("L4: the same files from scratch give others");
+    }
+}
+
+/// L8: a channel that cannot be helped holds up no other.
+fn others_go_on(sim: &mut Sim) {
+    let usable =
+        |spec: &Spec| is_sane(spec) && spec.enabled && !spec.suspend && spec.zone.is_none();
+    let found = sim.tree.files.iter().find(|(_, file)| usable(&file.spec));
+    let Some((channel, var)) = found.map(|(name, file)| (name.clone(), file.spec.var)) else {
+        return;
+    };
+    let var = 10 + var;
+    sim.edit(&channel, |spec| spec.var = var);
+    let wanted = format!("VAR={HUSH}{var}");
+    let done = sim.run_until(Duration::from_secs(60), |sim| {
+        let new = sim.shell(&channel).is_some_and(|shell| shell.config.env.contains(&wanted));
+        new && sim.is_ready(&channel)
+    });
+    if !done {
+        sim.check.fail(format!("L8: {channel} waits a minute for what is only another's trouble"));
     }
 }
 
@@ -113,7 +219,7 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     }
 }
 
-fn begin(sim: &mut Sim) -> Vec<String> {
+fn begin(sim: &mut Sim, case: &Case) -> Vec<String> {
     let often =
         |sim: &mut Sim, most: u64| if sim.rng.permille(500) { sim.rng.below(most) } else { 0 };
     sim.luck = Luck {
@@ -122,17 +228,27 @@ fn begin(sim: &mut Sim) -> Vec<String> {
         refused: often(sim, 100),
         event_lost: often(sim, 300),
         event_twice: often(sim, 200),
+        event_late: often(sim, 200),
+        stale_list: often(sim, 100),
+        unopened: often(sim, 100),
         crash: often(sim, 15),
         commit: often(sim, 200),
         doorbell_lost: often(sim, 500),
         slow: 2 + sim.rng.below(400),
     };
+    for luck in &case.calm {
+        *sim.luck.of(*luck) = 0;
+    }
+    sim.supervised = true;
+    sim.engine.odd = sim.rng.permille(40);
     if sim.rng.permille(500) {
         sim.engine.lag = sim.rng.millis(0, 1_000);
     }
-    let count = 1 + sim.rng.below(5);
+    // Now and then more than are looked at one by one.
+    let many = sim.rng.permille(40);
+    let count = if many { CHANNELS.len() as u64 } else { 1 + sim.rng.below(5) };
     let channels: Vec<String> =
-        ["a", "b", "c", "d", "e"].iter().take(count as usize).map(|&c| c.to_owned()).collect();
+        CHANNELS.iter().take(count as usize).map(|&c| c.to_owned()).collect();
     for channel in &channels {
         if sim.rng.permille(800) {
             let spec = random_spec(sim);
@@ -140,257 +256,6 @@ fn begin(sim: &mut Sim) -> Vec<String> {
         }
     }
     channels
-}
-
-fn random_spec(sim: &mut Sim) -> Spec {
-    let mut spec = Spec::default();
-    for _ in 0..sim.rng.below(3) {
-        change(sim, &mut spec);
-    }
-    spec
-}
-
-fn change(sim: &mut Sim, spec: &mut Spec) {
-    match sim.rng.below(18) {
-        16 | 17 => spec.image = IMAGE_REMOTE,
-        0 | 1 => spec.memory = 64 + 64 * sim.rng.below(3) as u32,
-        2..=4 => spec.var = sim.rng.below(4) as u32,
-        5 | 6 => spec.image = if spec.image == "img-a:1" { "img-b:1" } else { "img-a:1" },
-        7 => spec.suspend = !spec.suspend,
-        8 => spec.enabled = !spec.enabled,
-        9 => spec.strategy = "Recreate",
-        10 => spec.strategy = "WhenIdle",
-        11 => spec.zone = if spec.zone.is_some() { None } else { Some("far") },
-        12 => spec.image = IMAGE_MISSING,
-        13 => spec.image = IMAGE_BAD,
-        14 => spec.image = IMAGE_CRASHES,
-        _ => spec.keep_stopped = "0s",
-    }
-}
-
-/// Does the container itself keep failing?
-fn is_sane(spec: &Spec) -> bool {
-    !matches!(spec.image, IMAGE_MISSING | IMAGE_BAD | IMAGE_CRASHES)
-}
-
-fn some_container(sim: &mut Sim) -> Option<ContainerId> {
-    let ids: Vec<ContainerId> = sim.engine.containers.keys().cloned().collect();
-    sim.rng.pick(&ids).cloned()
-}
-
-fn meddle(sim: &mut Sim, channels: &[String]) {
-    let Some(channel) = sim.rng.pick(channels).cloned() else { return };
-    match sim.rng.below(42) {
-        40 => {
-            sim.engine.registry_down = !sim.engine.registry_down;
-            let down = sim.engine.registry_down;
-            sim.note(format!("the registry is down: {down}"));
-        }
-        41 => {
-            let images: Vec<String> = sim.engine.images.iter().cloned().collect();
-            if let Some(image) = sim.rng.pick(&images).cloned() {
-                sim.engine.images.remove(&image);
-                sim.note(format!("by hand: docker image rm {image}"));
-            }
-        }
-        0..=5 => {
-            let mut spec =
-                sim.tree.files.get(&channel).map_or_else(Spec::default, |f| f.spec.clone());
-            change(sim, &mut spec);
-            sim.write(&channel, spec);
-        }
-        6 | 7 => sim.delete(&channel),
-        8 => {
-            let how = sim.rng.next();
-            sim.note(format!("file of {channel}: torn"));
-            sim.tree.tear(&channel, how);
-            sim.files_changed();
-        }
-        9 => {
-            sim.note(format!("file of {channel}: whole again"));
-            sim.tree.mend(&channel);
-            sim.files_changed();
-        }
-        10 => {
-            let reading =
-                if sim.rng.permille(500) { Reading::Unreadable } else { Reading::Unstable };
-            sim.note(format!("file of {channel}: {reading:?}"));
-            if let Some(file) = sim.tree.files.get_mut(&channel) {
-                file.reading = reading;
-            }
-            sim.files_changed();
-        }
-        11 => {
-            sim.note("the spec directory: moved away, or back");
-            sim.tree.away = if sim.tree.away.is_some() { None } else { Some("moved away") };
-            sim.files_changed();
-        }
-        12 => {
-            sim.note("the folder `team`: closed, or opened");
-            if !sim.tree.closed.remove("team") {
-                sim.tree.closed.insert("team".to_owned());
-            }
-            sim.files_changed();
-        }
-        13 => {
-            sim.note("the spec directory: another, without files");
-            sim.tree.inode += 1;
-            sim.tree.files.clear();
-            sim.files_changed();
-        }
-        14 => {
-            sim.note("all files: deleted");
-            sim.tree.files.clear();
-            sim.files_changed();
-        }
-        15 => {
-            let back = sim.rng.millis(1, 20_000);
-            sim.crash(back);
-        }
-        16 => {
-            let (live, back) = (sim.rng.permille(500), sim.rng.millis(100, 20_000));
-            sim.restart_engine(live, back);
-        }
-        17 => sim.cut_stream(),
-        18 => {
-            sim.deaf = !sim.deaf;
-            let deaf = sim.deaf;
-            sim.note(format!("the event stream is deaf: {deaf}"));
-        }
-        19 => {
-            let path = format!("/home/u/{channel}");
-            sim.note(format!("{path}: unmounted, or mounted"));
-            if !sim.host.missing.remove(&path) {
-                sim.host.missing.insert(path);
-            }
-            sim.files_changed();
-        }
-        20 => {
-            let until = sim.now + sim.rng.millis(1, 30_000);
-            let shell = ContainerName::shell(&sim.settings.instance, &name(&channel));
-            if sim.engine.named(&shell).is_none() {
-                sim.note(format!("the name of {channel}: taken by nobody"));
-                sim.engine.phantoms.insert(shell, until);
-            }
-        }
-        21 => foreign(sim, &channel),
-        22 => {
-            sim.engine.noise(300);
-            sim.note("much else happens on the engine");
-        }
-        23 => {
-            sim.store.failing = !sim.store.failing;
-            let failing = sim.store.failing;
-            sim.note(format!("the store fails: {failing}"));
-        }
-        24 => {
-            sim.engine.full = !sim.engine.full;
-            let full = sim.engine.full;
-            sim.note(format!("the engine's disk is full: {full}"));
-        }
-        25 => ask(sim, &channel),
-        _ => by_hand(sim),
-    }
-}
-
-fn ask(sim: &mut Sim, channel: &str) {
-    let target = ObjectRef::channel(name(channel));
-    let request = match sim.rng.below(7) {
-        0 => Request::Ensure(name(channel)),
-        1 => Request::Suspend { target, duration: None, reason: "test".to_owned() },
-        2 => Request::Suspend {
-            target,
-            duration: Some(Duration::from_secs(20)),
-            reason: String::new(),
-        },
-        3 => Request::Resume(target),
-        4 => Request::Reconcile(Some(target)),
-        5 => Request::Reconcile(None),
-        _ => Request::Plan,
-    };
-    sim.request(request);
-}
-
-/// A person's container: with our labels under another name, or on our name.
-fn foreign(sim: &mut Sim, channel: &str) {
-    let shell = ContainerName::shell(&sim.settings.instance, &name(channel));
-    let labels = sim.engine.named(&shell).map(|found| found.config.labels.clone());
-    let (wanted, labels) = match (sim.rng.below(2), labels) {
-        (0, Some(labels)) => (format!("copy-of-{channel}"), labels),
-        _ => (shell.to_string(), std::collections::BTreeMap::new()),
-    };
-    let Ok(wanted) = ContainerName::parse(&wanted) else { return };
-    if let Some(id) = sim.engine.create_by_hand(&wanted, labels) {
-        sim.note(format!("by hand: docker run --name {wanted} ({})", id.short()));
-    }
-}
-
-fn by_hand(sim: &mut Sim) {
-    let Some(id) = some_container(sim) else { return };
-    let Some(found) = sim.engine.containers.get(&id) else { return };
-    let who = format!("{} ({})", found.name, id.short());
-    let what = match sim.rng.below(15) {
-        0 | 1 => {
-            sim.engine.kill(&id, 137);
-            "kill"
-        }
-        2 => {
-            sim.engine.stop_by_hand(&id);
-            "stop"
-        }
-        3 | 4 => {
-            sim.engine.remove_by_hand(&id);
-            "rm -f"
-        }
-        5 => {
-            sim.engine.pause(&id);
-            "pause"
-        }
-        6 => {
-            sim.engine.unpause(&id);
-            "unpause"
-        }
-        7 => {
-            let number = sim.rng.below(1_000);
-            if let Ok(to) = ContainerName::parse(&format!("renamed-{number}")) {
-                sim.engine.rename(&id, &to);
-            }
-            "rename"
-        }
-        8 => {
-            let limits = Limits { nano_cpus: 0, memory_bytes: 1 << 30, pids: 7 };
-            sim.engine.update_by_hand(&id, Some(limits), None);
-            "update --memory"
-        }
-        9 => {
-            sim.engine.update_by_hand(&id, None, Some("always"));
-            "update --restart=always"
-        }
-        10 => {
-            sim.engine.enter(&id);
-            "exec -it"
-        }
-        11 => {
-            sim.engine.leave(&id);
-            "exit"
-        }
-        12 => {
-            let until = sim.now + sim.rng.millis(1, 10_000);
-            sim.engine.remove_slowly(&id, until);
-            "rm, slowly"
-        }
-        13 => {
-            sim.disconnect_by_hand(&id);
-            "network disconnect"
-        }
-        _ => {
-            if sim.engine.containers.get(&id).is_none_or(|c| c.state != ContainerState::Running) {
-                sim.engine.leave_dead(&id);
-            }
-            "left dead"
-        }
-    };
-    sim.note(format!("by hand: {what} {who}"));
 }
 
 /// The faults stop, people tidy up.
@@ -405,6 +270,12 @@ fn heal(sim: &mut Sim) {
     sim.engine.full = false;
     sim.engine.registry_down = false;
     sim.engine.lag = Duration::ZERO;
+    sim.ahead = SignedDuration::ZERO;
+    sim.engine.ahead = SignedDuration::ZERO;
+    // Who took the anchor is gone for good, and a person says so now rather than when it is missed.
+    if sim.engine.anchor.as_ref() != Some(&sim.store.durable.state_id) {
+        sim.crash(Duration::from_secs(1));
+    }
     sim.host.missing.clear();
     sim.tree.heal();
     if sim.rng.permille(500) {
@@ -441,79 +312,10 @@ fn heal(sim: &mut Sim) {
             && sim.view.specs.scanned_at.is_some()
     });
     sim.run_for(Duration::from_secs(60));
-    for channel in ["a", "b", "c", "d", "e"] {
+    for channel in CHANNELS {
         sim.request(Request::Resume(ObjectRef::channel(name(channel))));
     }
     if let Some(revision) = sim.view.specs.hold_revision.clone() {
         sim.request(Request::ConfirmPrune(revision));
     }
-}
-
-/// L1: what is not as the files want it.
-fn unsettled(sim: &Sim) -> Option<String> {
-    if sim.view.blocked.is_some() || sim.core().is_none() {
-        return Some(format!("the operator is blocked: {:?}", sim.view.blocked));
-    }
-    // A call that hangs since before the faults stopped is given up in its own time.
-    let sane = sim.tree.files.values().all(|file| is_sane(&file.spec));
-    if sane && sim.check.is_busy() {
-        return Some("a call is on its way".to_owned());
-    }
-    for channel in ["a", "b", "c", "d", "e"] {
-        if let Some(why) = channel_unsettled(sim, channel) {
-            return Some(format!("{channel}: {why}"));
-        }
-    }
-    None
-}
-
-fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
-    let shell = sim.shell(channel);
-    let Some(file) = sim.tree.files.get(channel) else {
-        let left = shell.map(|found| format!("{:?} is left though its file is gone", found.state));
-        let listed = sim
-            .channel(channel)
-            .map(|view| format!("still shown: {} ({})", view.status, view.message));
-        return left.or(listed);
-    };
-    let spec = &file.spec;
-    if spec.zone.is_some() || spec.suspend {
-        return shell
-            .filter(|found| found.is_live())
-            .map(|_| "it runs though it should not".to_owned());
-    }
-    if !spec.enabled {
-        return shell.map(|found| format!("{:?} is left though no shell is wanted", found.state));
-    }
-    if !is_sane(spec) {
-        return None;
-    }
-    let Some(found) = shell else { return Some("there is no shell".to_owned()) };
-    if found.state != ContainerState::Running {
-        return Some(format!("its shell is {:?}", found.state));
-    }
-    let memory = i64::from(spec.memory) << 20;
-    if found.config.limits.memory_bytes != memory || found.config.limits.pids == 7 {
-        return Some(format!("its limits are {:?}", found.config.limits));
-    }
-    if found.config.image != spec.image {
-        return Some(format!("its image is {}", found.config.image));
-    }
-    if !found.config.env.contains(&format!("VAR={}", spec.var)) {
-        return Some(format!("its environment is {:?}", found.config.env));
-    }
-    if found.networks.is_empty() {
-        return Some("it is on no network".to_owned());
-    }
-    if found.restart_policy != "no" {
-        return Some(format!("its restart policy is {}", found.restart_policy));
-    }
-    if !sim.is_ready(channel) {
-        let view = sim.channel(channel);
-        return Some(format!(
-            "it is not shown as ready: {:?}",
-            view.map(|v| (&v.status, &v.message))
-        ));
-    }
-    None
 }

@@ -3,20 +3,22 @@
 //! Whatever the core asks for becomes a happening in the future; the order of what falls on one instant is the order of
 //! asking. A crash takes the core and every answer on its way; what the engine was asked, it may still do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chanop::container::ContainerId;
+use chanop::controller::Controller;
 use chanop::controller::effect::{Call, Effect};
 use chanop::controller::input::{Answer, Failure, Input, Seq, StreamEvent};
 use chanop::controller::request::{Reply, Request};
 use chanop::controller::view::{ChannelView, View};
-use chanop::controller::{Beginning, Controller};
-use chanop::resource::condition::Reason;
+use chanop::planner::Mark;
 use chanop::resource::{Now, ResourceName};
 use chanop::world::Settings;
+use chanop::world::facts::Facts;
 use chanop::world::record::Write;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::check::Check;
 use crate::engine::{Container, Engine, Event, wall};
@@ -25,31 +27,14 @@ use crate::rng::Rng;
 use crate::store::Store;
 use crate::tree::{Spec, Tree};
 
-/// What becomes of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It is done and answered.
-    Fine,
-    /// It never arrives; nobody knows.
-    Lost,
-    /// It is done, and its answer is lost.
-    AnswerLost,
-    /// Given up now, done after so long.
-    Zombie(Duration),
-    /// Nothing is heard until its time is up; it is never done.
-    Hangs,
-    /// The engine cannot be reached.
-    Unreachable,
-    /// The engine refuses.
-    Refused(Reason),
-    /// Its disk is full.
-    NoSpace,
-    /// Its state does not allow it.
-    Conflict,
-}
+mod calls;
+mod events;
+mod operator;
 
-/// As the executor is told in production.
-const STALLED_AFTER: Duration = Duration::from_mins(2);
+pub use calls::{Counted, Fate, Planned};
+
+/// After a crash that a plan names.
+const BACK_AFTER: Duration = Duration::from_millis(500);
 
 /// How often what goes wrong, in thousandths.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +49,12 @@ pub struct Luck {
     pub event_lost: u64,
     /// An event is delivered twice.
     pub event_twice: u64,
+    /// An event comes late, after others.
+    pub event_late: u64,
+    /// A list is answered with the body of the one before.
+    pub stale_list: u64,
+    /// The event stream never opens.
+    pub unopened: u64,
     /// The operator crashes after an input.
     pub crash: u64,
     /// A commit fails.
@@ -72,6 +63,28 @@ pub struct Luck {
     pub doorbell_lost: u64,
     /// How slow everything may be, in milliseconds.
     pub slow: u64,
+}
+
+impl Luck {
+    /// How many kinds there are.
+    pub const COUNT: usize = 11;
+
+    /// One kind, by number.
+    pub const fn of(&mut self, number: usize) -> &mut u64 {
+        match number {
+            0 => &mut self.unknown,
+            1 => &mut self.zombie,
+            2 => &mut self.refused,
+            3 => &mut self.event_lost,
+            4 => &mut self.event_twice,
+            5 => &mut self.event_late,
+            6 => &mut self.stale_list,
+            7 => &mut self.unopened,
+            8 => &mut self.crash,
+            9 => &mut self.commit,
+            _ => &mut self.doorbell_lost,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +101,8 @@ enum Happening {
     Periodic { generation: u32 },
     Restart,
     EngineUp,
+    Leaves(ContainerId),
+    TakesOver { generation: u32 },
 }
 
 #[derive(Debug)]
@@ -98,6 +113,8 @@ struct OnItsWay {
     call: Call,
     sent: Duration,
     answers: bool,
+    /// What others do just before it arrives.
+    fate: Fate,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -139,12 +156,20 @@ pub struct Sim {
     pub settings: Settings,
     /// What the specs directory, instance and labels are.
     pub scope: String,
-    /// `--takeover`.
+    /// Does a person start an operator that gave up again, with `--takeover`?
+    pub supervised: bool,
+    /// How far the operator's clock is ahead of true time.
+    pub ahead: SignedDuration,
+    /// `--takeover`, until it was granted.
     pub takeover: bool,
     /// The promises.
     pub check: Check,
     /// How it goes.
     pub luck: Luck,
+    /// What goes wrong in this case, and when.
+    pub planned: Planned,
+    /// What a plan can name.
+    pub counted: Counted,
     /// The fates of the next calls of a word.
     pub fates: VecDeque<(&'static str, Fate)>,
     /// The event stream is open and says nothing.
@@ -166,6 +191,7 @@ pub struct Sim {
     /// What it took, and the longest of its inputs.
     pub core_took: (Duration, Duration),
     core: Option<Controller>,
+    marks: BTreeSet<Mark>,
     born: Duration,
     generation: u32,
     happenings: BTreeMap<(Duration, u64), Happening>,
@@ -176,6 +202,7 @@ pub struct Sim {
     restarts_at: Option<Duration>,
     looking: Option<Duration>,
     here: (Duration, u32),
+    probed: Option<Facts>,
 }
 
 impl Sim {
@@ -190,9 +217,13 @@ impl Sim {
             host: Host::default(),
             settings: settings(),
             scope: "specs".to_owned(),
+            supervised: false,
+            ahead: SignedDuration::ZERO,
             takeover: false,
             check: Check::default(),
             luck: Luck { slow: 20, ..Luck::default() },
+            planned: Planned::default(),
+            counted: Counted::default(),
             fates: VecDeque::new(),
             deaf: false,
             view: Arc::default(),
@@ -204,6 +235,7 @@ impl Sim {
             clock: None,
             core_took: (Duration::ZERO, Duration::ZERO),
             core: None,
+            marks: BTreeSet::new(),
             born: Duration::ZERO,
             generation: 0,
             happenings: BTreeMap::new(),
@@ -214,6 +246,7 @@ impl Sim {
             restarts_at: None,
             looking: None,
             here: (Duration::ZERO, 0),
+            probed: None,
         };
         sim.at(Duration::ZERO, Happening::Restart);
         sim
@@ -244,6 +277,12 @@ impl Sim {
         self.now + self.rng.millis(1, slow)
     }
 
+    /// The branches of recovery that all cores took.
+    pub fn marks(&self) -> BTreeSet<Mark> {
+        let living = self.core.iter().flat_map(|core| core.marks());
+        self.marks.iter().chain(living).copied().collect()
+    }
+
     /// The core, while it lives.
     pub const fn core(&self) -> Option<&Controller> {
         self.core.as_ref()
@@ -251,7 +290,9 @@ impl Sim {
 
     /// The core's time.
     pub fn core_now(&self) -> Now {
-        Now { mono: self.now.saturating_sub(self.born), wall: wall(self.now) }
+        let true_time = wall(self.now);
+        let wall = true_time.checked_add(self.ahead).unwrap_or(true_time);
+        Now { mono: self.now.saturating_sub(self.born), wall }
     }
 
     // Time.
@@ -360,81 +401,21 @@ impl Sim {
                 self.note("the engine is back");
                 self.engine.come_up();
             }
+            Happening::TakesOver { generation } if generation == self.generation => {
+                self.note("a person starts it again with --takeover");
+                self.takeover = true;
+                self.crash(Duration::from_secs(2));
+            }
+            Happening::Leaves(stranger) => self.engine.remove_by_hand(&stranger),
             _ => {}
         }
-    }
-
-    // The operator.
-
-    fn begin(&mut self) {
-        if self.core.is_some() {
-            return;
-        }
-        self.restarts_at = None;
-        let (loaded, sources) = self.store.load();
-        self.check.restarted(&loaded);
-        let beginning = Beginning {
-            settings: self.settings.clone(),
-            loaded,
-            sources,
-            scope: self.scope.clone(),
-            takeover: self.takeover,
-            seed: u64::from(self.generation) + 7,
-        };
-        self.born = self.now;
-        self.view = Arc::new(View { blocked: Some("it begins".to_owned()), ..View::default() });
-        self.core = Some(Controller::new(beginning));
-        self.note("the operator begins");
-        let generation = self.generation;
-        let first = self.now + self.rng.millis(1, 200 + self.luck.slow);
-        self.at(first, Happening::Periodic { generation });
-        self.feed(Input::Tick);
-    }
-
-    /// `kill -9`, and a new one after a while.
-    pub fn crash(&mut self, back_after: Duration) {
-        if self.core.take().is_none() {
-            return;
-        }
-        self.note("the operator is killed");
-        self.generation += 1;
-        self.wake = None;
-        self.stream = None;
-        // Its requests may be in the engine's socket still.
-        let flying: Vec<u64> = self.flying.keys().copied().collect();
-        for call in flying {
-            let chance = self.rng.permille(500);
-            if chance {
-                self.flying.remove(&call);
-            } else if let Some(flight) = self.flying.get_mut(&call) {
-                flight.answers = false;
-            }
-        }
-        // A commit on its way is durable or not.
-        let commits: Vec<(Duration, u64)> = self
-            .happenings
-            .iter()
-            .filter(|(_, happening)| matches!(happening, Happening::Durable { .. }))
-            .map(|(at, _)| *at)
-            .collect();
-        for at in commits {
-            if let Some(Happening::Durable { writes, fails, .. }) = self.happenings.remove(&at)
-                && self.rng.permille(500)
-                && !fails
-                && !self.store.failing
-            {
-                self.store.commit(writes);
-            }
-        }
-        let at = self.now + back_after;
-        self.restarts_at = Some(at);
-        self.at(at, Happening::Restart);
     }
 
     /// Asks the core; the answer will be in `replies`.
     pub fn request(&mut self, request: Request) -> u64 {
         let id = self.replies.len() as u64 + 1_000 + self.inputs;
         self.note(format!("a person asks: {request:?}"));
+        self.check.asked();
         if let Request::Suspend { target, .. } = &request {
             self.check.overridden(target.name.as_str());
         }
@@ -463,7 +444,14 @@ impl Sim {
         self.watch_for_storms();
         let published = effects.iter().any(|effect| matches!(effect, Effect::Publish(_)));
         for effect in effects {
+            let acts = !matches!(effect, Effect::WakeAt(_) | Effect::Publish(_));
             self.carry_out(effect);
+            self.counted.effects += u64::from(acts);
+            let count = self.counted.effects;
+            let crash = self.planned.crash.take_if(|(after, _)| acts && *after == count);
+            if let Some((_, arrives)) = crash {
+                return self.crash_where(BACK_AFTER, |_| arrives);
+            }
         }
         if let Some(core) = self.core.as_ref().filter(|_| published && self.view.blocked.is_none())
         {
@@ -507,6 +495,9 @@ impl Sim {
                 self.note("core: follow events");
                 self.stream = Some(Stream { epoch, since, subscribed: false });
                 let opened = self.soon();
+                if self.rng.permille(self.luck.unopened) {
+                    return;
+                }
                 if self.engine.down {
                     self.at(opened, Happening::Ended { generation, epoch });
                     return;
@@ -521,7 +512,10 @@ impl Sim {
                 self.look_at(at);
             }
             Effect::WakeAt(at) => self.wake = Some((self.born + at).max(self.now)),
-            Effect::Publish(view) => self.view = view,
+            Effect::Publish(view) => {
+                self.check.published(&self.view, &view);
+                self.view = view;
+            }
             Effect::Reply { id, reply } => {
                 self.note(format!("core answers: {reply:?}"));
                 if self.replies.insert(id, reply).is_some() {
@@ -530,233 +524,12 @@ impl Sim {
             }
             Effect::Fatal(why) => {
                 self.note(format!("core gives up: {why}"));
+                if self.supervised {
+                    self.at(self.now + Duration::from_secs(1), Happening::TakesOver { generation });
+                }
                 self.fatal = Some(why);
             }
         }
-    }
-
-    // Calls.
-
-    fn roll(&mut self, call: &Call) -> Fate {
-        if let Some(at) = self.fates.iter().position(|(word, _)| *word == call.word()) {
-            return self.fates.remove(at).map_or(Fate::Fine, |(_, fate)| fate);
-        }
-        if matches!(call, Call::Probe(_)) {
-            return Fate::Fine;
-        }
-        if self.engine.down {
-            return Fate::Unreachable;
-        }
-        if self.rng.permille(self.luck.unknown) {
-            return match self.rng.below(4) {
-                0 => Fate::Lost,
-                1 | 2 => Fate::AnswerLost,
-                _ => Fate::Hangs,
-            };
-        }
-        if self.rng.permille(self.luck.zombie) {
-            return Fate::Zombie(self.rng.millis(1, 20_000));
-        }
-        if call.mutates() && self.rng.permille(self.luck.refused) {
-            return match self.rng.below(4) {
-                0 => Fate::NoSpace,
-                1 => Fate::Conflict,
-                2 => Fate::Refused(Reason::HostFailed),
-                _ => Fate::Unreachable,
-            };
-        }
-        Fate::Fine
-    }
-
-    fn send(
-        &mut self,
-        seq: Seq,
-        channel: Option<ResourceName>,
-        call: Call,
-        timeout: Duration,
-        cause: &str,
-    ) {
-        self.counter += 1;
-        let number = self.counter;
-        let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
-        let fate = self.roll(&call);
-        let is_image = matches!(call, Call::BringImage(_));
-        if !matches!(call, Call::Ping | Call::Probe(_)) {
-            self.note(format!("core: {}{target} ({cause}) [{fate:?}]", call.word()));
-        }
-        self.calls.push(Logged {
-            at: self.now,
-            channel: channel.as_ref().map(ToString::to_string),
-            word: call.word(),
-            mutates: call.mutates(),
-        });
-        self.check.sent(number, self.now, channel.as_ref(), &call, &self.engine, &self.settings);
-        let generation = self.generation;
-        let flight = OnItsWay {
-            generation,
-            seq,
-            channel,
-            call,
-            sent: self.now,
-            answers: fate == Fate::Fine,
-        };
-        self.flying.insert(number, flight);
-        let unknown = || Err(Failure::Unknown("timed out".to_owned()));
-        let done = self.soon();
-        match fate {
-            Fate::Fine => self.at(done, Happening::Execute { call: number }),
-            Fate::Lost => self.later(done, number, unknown()),
-            Fate::AnswerLost => {
-                self.at(done, Happening::Execute { call: number });
-                let answered = done + self.rng.millis(0, 50);
-                self.later(answered, number, unknown());
-            }
-            Fate::Zombie(after) => {
-                self.at(done + after, Happening::Execute { call: number });
-                self.later(done, number, unknown());
-            }
-            // The executor gives up what does not advance.
-            Fate::Hangs if is_image => self.later(self.now + STALLED_AFTER, number, unknown()),
-            Fate::Hangs => self.later(self.now + timeout, number, unknown()),
-            Fate::Unreachable => {
-                self.later(
-                    done,
-                    number,
-                    Err(Failure::Unreachable("connection refused".to_owned())),
-                );
-            }
-            Fate::Refused(reason) => {
-                self.later(done, number, Err(Failure::Refused(reason, "refused".to_owned())));
-            }
-            Fate::NoSpace => {
-                self.later(done, number, Err(Failure::NoSpace("no space left".to_owned())));
-            }
-            Fate::Conflict => {
-                self.later(done, number, Err(Failure::Conflict("conflict".to_owned())));
-            }
-        }
-    }
-
-    fn later(&mut self, at: Duration, call: u64, answer: Result<Answer, Failure>) {
-        let generation = self.generation;
-        self.at(at, Happening::Answer { generation, call, answer });
-    }
-
-    fn execute(&mut self, number: u64) {
-        let Some(flight) = self.flying.get(&number) else { return };
-        let (call, answers) = (flight.call.clone(), flight.answers);
-        if let Call::Probe(wanted) = &call {
-            let facts = self.host.probe(wanted);
-            let at = self.soon();
-            return self.later(at, number, Ok(Answer::Facts(facts)));
-        }
-        let answer = if self.engine.down {
-            Err(Failure::Unknown("connection reset".to_owned()))
-        } else {
-            self.engine.execute(&self.settings.instance, &call)
-        };
-        if let Ok(Answer::Created(id)) = &answer {
-            self.check.created(number, id);
-        }
-        self.check.executed(&self.engine);
-        if call.mutates() && !answers {
-            self.note(format!("engine: does {} all the same: {}", call.word(), answer.is_ok()));
-        }
-        if answers {
-            let at = self.soon();
-            self.later(at, number, answer);
-        } else if flight_is_over(&self.flying, number, self.generation) {
-            self.flying.remove(&number);
-        }
-    }
-
-    fn answer(&mut self, number: u64, answer: Result<Answer, Failure>) {
-        let Some(flight) = self.flying.get(&number) else { return };
-        if flight.generation != self.generation {
-            return;
-        }
-        let (seq, channel, call) = (flight.seq, flight.channel.clone(), flight.call.clone());
-        let (sent, answers) = (flight.sent, flight.answers);
-        if let Err(failure) = &answer {
-            let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
-            self.note(format!("answer: {}{target}: {failure:?}", call.word()));
-        }
-        self.check.answered(
-            number,
-            self.now,
-            sent,
-            channel.as_ref(),
-            &call,
-            &answer,
-            &self.settings,
-        );
-        // A zombie is still to be done.
-        if answers {
-            self.flying.remove(&number);
-        }
-        self.feed(Input::Answered { seq, answer });
-    }
-
-    // Events.
-
-    fn subscribe(&mut self, epoch: Seq) {
-        let Some(stream) = self.stream.as_mut().filter(|stream| stream.epoch == epoch) else {
-            return;
-        };
-        stream.subscribed = true;
-        let since = stream.since;
-        let replay: Vec<Event> =
-            self.engine.ring.iter().filter(|event| event.at >= since).cloned().collect();
-        for event in replay {
-            self.deliver(epoch, event);
-        }
-    }
-
-    fn spread_news(&mut self) {
-        let news = std::mem::take(&mut self.engine.news);
-        let Some(stream) = self.stream.filter(|stream| stream.subscribed) else { return };
-        for event in news {
-            self.deliver(stream.epoch, event);
-        }
-    }
-
-    fn deliver(&mut self, epoch: Seq, event: Event) {
-        if self.deaf || event.doorbell.is_none() || self.rng.permille(self.luck.event_lost) {
-            return;
-        }
-        let generation = self.generation;
-        if self.rng.permille(self.luck.event_twice) {
-            let again = self.soon();
-            self.at(again, Happening::Ring { generation, epoch, event: event.clone() });
-        }
-        let at = self.soon();
-        self.at(at, Happening::Ring { generation, epoch, event });
-    }
-
-    /// `docker network disconnect`.
-    pub fn disconnect_by_hand(&mut self, id: &chanop::container::ContainerId) {
-        self.engine.disconnect(id);
-        self.check.tampered.insert(id.clone());
-    }
-
-    /// The event stream breaks.
-    pub fn cut_stream(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.note("the event stream breaks");
-            let generation = self.generation;
-            self.at(self.now, Happening::Ended { generation, epoch: stream.epoch });
-        }
-    }
-
-    /// The daemon goes, and comes back.
-    pub fn restart_engine(&mut self, live_restore: bool, back_after: Duration) {
-        if self.engine.down {
-            return;
-        }
-        self.note(format!("the engine goes down (live restore: {live_restore})"));
-        self.engine.go_down(live_restore);
-        self.cut_stream();
-        self.at(self.now + back_after, Happening::EngineUp);
     }
 
     // The spec directory.
@@ -843,8 +616,4 @@ impl Sim {
     pub fn mutations(&self, since: Duration) -> usize {
         self.calls.iter().filter(|call| call.at >= since && call.mutates).count()
     }
-}
-
-fn flight_is_over(flying: &BTreeMap<u64, OnItsWay>, number: u64, generation: u32) -> bool {
-    flying.get(&number).is_some_and(|flight| flight.generation != generation)
 }

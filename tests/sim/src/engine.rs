@@ -2,23 +2,25 @@
 //!
 //! Kept: names are an atomic test-and-set, and may be reserved by nobody (a phantom); a start of an exited container runs it
 //! again; a failed start leaves `created` with an error; a list lags behind exits, an inspect does not; the ring of events
-//! has 256 places for everything that happens, and is gone with the daemon; stop and kill of a paused container conflict.
+//! has 256 places for everything that happens, and is gone with the daemon; a stop ends even what is paused. How it answers each
+//! call in each state is held against the table of the contract (`tests/contract.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use chanop::container::config::{ContainerConfig, Limits, NetworkMode};
+use chanop::container::config::{ContainerConfig, NetworkMode};
 use chanop::container::label;
-use chanop::container::label::Ownership;
 use chanop::container::snapshot::Details;
-use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
+use chanop::container::{ContainerId, ContainerName, ContainerState, Snapshot};
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::executor::refuse_to_inherit;
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
 use chanop::world::image::{ImageSource, WantedImage};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+mod hands;
 
 /// An image that the engine has.
 pub const IMAGES: [&str; 4] = ["img-a:1", "img-b:1", "img-bad:1", "img-crash:1"];
@@ -30,6 +32,8 @@ pub const IMAGE_MISSING: &str = "img-missing:1";
 pub const IMAGE_BAD: &str = "img-bad:1";
 /// An image whose process ends by itself soon.
 pub const IMAGE_CRASHES: &str = "img-crash:1";
+/// The engine's own pause before it restarts what ended.
+const RESTARTS_AFTER: Duration = Duration::from_secs(1);
 /// How long the ring of events is.
 const RING: usize = 256;
 
@@ -73,6 +77,8 @@ pub struct Container {
     pub starts: u32,
     /// By whom.
     pub maker: Maker,
+    /// Which of the instance's networks it is bound to.
+    bound_to: u32,
     /// Until then a list still says that it runs.
     lags_until: Duration,
 }
@@ -83,7 +89,11 @@ impl Container {
         self.state.is_live()
     }
 
-    fn snapshot(&self, details: bool) -> Snapshot {
+    fn snapshot(&self, details: bool, odd: bool) -> Snapshot {
+        let mut config = self.config.clone();
+        if odd {
+            "localhost".clone_into(&mut config.hostname);
+        }
         Snapshot {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -103,7 +113,7 @@ impl Container {
                     restart_count: 0,
                     restart_policy: self.restart_policy.clone(),
                     limits: self.config.limits,
-                    config: self.config.clone(),
+                    config,
                     exec_ids: self.execs.clone(),
                 })
             }),
@@ -153,6 +163,18 @@ pub struct Engine {
     pub removals: Vec<(Duration, ContainerId)>,
     /// How long a list lags.
     pub lag: Duration,
+    /// How far its clock is ahead of true time.
+    pub ahead: SignedDuration,
+    /// It reports every container's host name otherwise than it was asked for.
+    pub odd: bool,
+    /// The next list is answered with the body of the one before.
+    pub stale_once: bool,
+    /// The body of the list before the last.
+    pub earlier_list: Vec<Snapshot>,
+    /// How often the instance's network was made: a container is bound to the one that it was made with.
+    pub networks_made: u32,
+    /// Which of them will come up again by themselves, and when.
+    restarts: Vec<(Duration, ContainerId)>,
     made: u64,
     at: Duration,
 }
@@ -175,6 +197,12 @@ impl Engine {
         Self { id, images, registry, ..Self::default() }
     }
 
+    /// What its clock says.
+    pub fn clock(&self) -> Timestamp {
+        let at = wall(self.at);
+        at.checked_add(self.ahead).unwrap_or(at)
+    }
+
     /// Time passes: processes end, removals complete.
     pub fn pass(&mut self, now: Duration) {
         self.at = now;
@@ -187,12 +215,15 @@ impl Engine {
                 self.tell_labels(&id, "destroy", None, Some(gone.config.labels));
             }
         }
+        for id in take_due(&mut self.restarts, now) {
+            self.come_up_again(&id);
+        }
         self.phantoms.retain(|_, until| *until > now);
     }
 
     /// When something will happen by itself.
     pub fn next_time(&self) -> Option<Duration> {
-        self.ends.iter().chain(&self.removals).map(|(at, _)| *at).min()
+        self.ends.iter().chain(&self.removals).chain(&self.restarts).map(|(at, _)| *at).min()
     }
 
     fn new_id(&mut self) -> Option<ContainerId> {
@@ -206,7 +237,7 @@ impl Engine {
     }
 
     fn push(&mut self, doorbell: Option<Doorbell>) {
-        let event = Event { at: wall(self.at), doorbell };
+        let event = Event { at: self.clock(), doorbell };
         self.ring.push_back(event.clone());
         while self.ring.len() > RING {
             self.ring.pop_front();
@@ -238,7 +269,7 @@ impl Engine {
             channel: labels.and_then(|labels| labels.get(label::CHANNEL).cloned()),
             action: action.to_owned(),
             exit_code,
-            time_nano: i64::try_from(wall(self.at).as_nanosecond()).unwrap_or_default(),
+            time_nano: i64::try_from(self.clock().as_nanosecond()).unwrap_or_default(),
         };
         self.push(Some(doorbell));
     }
@@ -277,26 +308,33 @@ impl Engine {
                 Ok(Answer::Anchor { state_id: holder.clone() })
             }
             Call::Network => {
+                self.networks_made += u32::from(!self.network);
                 self.network = true;
                 Ok(Answer::NetworkReady)
             }
-            Call::List => Ok(Answer::Listed(self.list(instance))),
+            Call::List => {
+                let now = self.list(instance);
+                let earlier = std::mem::replace(&mut self.earlier_list, now.clone());
+                let stale = std::mem::take(&mut self.stale_once);
+                Ok(Answer::Listed(if stale { earlier } else { now }))
+            }
             Call::Inspect(id) => {
                 let found = self.containers.get(id).ok_or_else(|| lost(id))?;
-                Ok(Answer::Inspected(Box::new(found.snapshot(true))))
+                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd))))
             }
             Call::InspectName(name) => {
                 let nobody = || Failure::NotFound(format!("no such container: {name}"));
                 let found = self.named(name).ok_or_else(nobody)?;
-                Ok(Answer::Inspected(Box::new(found.snapshot(true))))
+                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd))))
             }
             Call::Create { name, target } => self.create(name, &target.config, Maker::Operator),
             Call::Start { id, .. } => self.start(id),
             Call::Stop { id, .. } => {
                 let state = self.containers.get(id).ok_or_else(|| lost(id))?.state;
                 match state {
-                    ContainerState::Paused => Err(Failure::Conflict("it is paused".to_owned())),
-                    ContainerState::Running | ContainerState::Restarting => {
+                    ContainerState::Running
+                    | ContainerState::Paused
+                    | ContainerState::Restarting => {
                         self.tell(id, "kill", None);
                         self.end(id, 143);
                         self.tell(id, "stop", None);
@@ -361,7 +399,7 @@ impl Engine {
             .values()
             .filter(|c| label(c).as_deref() == Some(instance.as_str()))
             .map(|c| {
-                let mut snapshot = c.snapshot(false);
+                let mut snapshot = c.snapshot(false, self.odd);
                 if c.state == ContainerState::Exited && self.at < c.lags_until {
                     snapshot.state = ContainerState::Running;
                 }
@@ -395,7 +433,7 @@ impl Engine {
             name: name.clone(),
             config: config.clone(),
             state: ContainerState::Created,
-            created: wall(self.at),
+            created: self.clock(),
             started_at: None,
             finished_at: None,
             exit_code: 0,
@@ -405,6 +443,7 @@ impl Engine {
             execs: Vec::new(),
             starts: 0,
             maker,
+            bound_to: self.networks_made,
             lags_until: Duration::ZERO,
         };
         self.containers.insert(id.clone(), container);
@@ -413,9 +452,9 @@ impl Engine {
     }
 
     fn start(&mut self, id: &ContainerId) -> Result<Answer, Failure> {
-        let at = wall(self.at);
+        let at = self.clock();
         let lost = || Failure::NotFound(format!("no such container: {}", id.short()));
-        let network = self.network;
+        let network = self.network.then_some(self.networks_made);
         let found = self.containers.get_mut(id).ok_or_else(lost)?;
         match found.state {
             ContainerState::Running | ContainerState::Restarting => return Ok(Answer::Done),
@@ -425,7 +464,13 @@ impl Engine {
             _ => {}
         }
         let needs_network = matches!(found.config.network, NetworkMode::Named(_));
-        if found.config.image == IMAGE_BAD || (needs_network && !network) {
+        if needs_network && network != Some(found.bound_to) {
+            let message = "network chanop_default not found".to_owned();
+            found.error.clone_from(&message);
+            found.exit_code = 128;
+            return Err(Failure::Refused(Reason::NetworkMissing, message));
+        }
+        if found.config.image == IMAGE_BAD {
             found.error = "exec: not found".to_owned();
             found.exit_code = 127;
             let message = found.error.clone();
@@ -445,10 +490,10 @@ impl Engine {
     }
 
     fn end(&mut self, id: &ContainerId, code: i64) {
-        let (at, lag) = (self.at, self.lag);
+        let (at, lag, clock) = (self.at, self.lag, self.clock());
         let Some(found) = self.containers.get_mut(id).filter(|c| c.is_live()) else { return };
         found.state = ContainerState::Exited;
-        found.finished_at = Some(wall(at));
+        found.finished_at = Some(clock);
         found.exit_code = code;
         found.execs.clear();
         found.lags_until = at + lag;
@@ -456,12 +501,30 @@ impl Engine {
         self.tell(id, "die", Some(code));
         if again && code != 143 {
             if let Some(found) = self.containers.get_mut(id) {
-                found.state = ContainerState::Running;
-                found.started_at = Some(wall(at));
-                found.starts += 1;
+                found.state = ContainerState::Restarting;
             }
-            self.tell(id, "start", None);
+            self.restarts.push((at + RESTARTS_AFTER, id.clone()));
         }
+    }
+
+    /// Is it bound to a network that is gone?
+    pub fn is_unstartable(&self, container: &Container) -> bool {
+        matches!(container.config.network, NetworkMode::Named(_))
+            && !(self.network && container.bound_to == self.networks_made)
+    }
+
+    /// A restart policy does its work.
+    fn come_up_again(&mut self, id: &ContainerId) {
+        let clock = self.clock();
+        let Some(found) =
+            self.containers.get_mut(id).filter(|found| found.state == ContainerState::Restarting)
+        else {
+            return;
+        };
+        found.state = ContainerState::Running;
+        found.started_at = Some(clock);
+        found.starts += 1;
+        self.tell(id, "start", None);
     }
 
     fn remove(&mut self, id: &ContainerId, force: bool) -> Result<Answer, Failure> {
@@ -480,185 +543,6 @@ impl Engine {
         self.tell_labels(id, "destroy", None, labels);
         Ok(Answer::Done)
     }
-
-    // What people do.
-
-    /// `docker kill`, or the process ends by itself.
-    pub fn kill(&mut self, id: &ContainerId, code: i64) {
-        if self.containers.get(id).is_some_and(|c| c.state == ContainerState::Running) {
-            self.tell(id, "kill", None);
-            self.end(id, code);
-        }
-    }
-
-    /// `docker stop`.
-    pub fn stop_by_hand(&mut self, id: &ContainerId) {
-        if self.containers.get(id).is_some_and(|c| c.state == ContainerState::Running) {
-            self.tell(id, "kill", None);
-            self.end(id, 143);
-            self.tell(id, "stop", None);
-        }
-    }
-
-    /// `docker start`.
-    pub fn start_by_hand(&mut self, id: &ContainerId) {
-        let _refused = self.start(id);
-    }
-
-    /// `docker rm -f`.
-    pub fn remove_by_hand(&mut self, id: &ContainerId) {
-        let _refused = self.remove(id, true);
-    }
-
-    /// A removal that takes its time.
-    pub fn remove_slowly(&mut self, id: &ContainerId, until: Duration) {
-        if let Some(found) = self.containers.get_mut(id) {
-            if found.is_live() {
-                found.state = ContainerState::Exited;
-            }
-            found.state = ContainerState::Removing;
-            self.removals.push((until, id.clone()));
-            self.tell(id, "die", Some(137));
-        }
-    }
-
-    /// The engine fails half-way through a removal.
-    pub fn leave_dead(&mut self, id: &ContainerId) {
-        if let Some(found) = self.containers.get_mut(id) {
-            found.state = ContainerState::Dead;
-            self.tell(id, "die", Some(137));
-        }
-    }
-
-    /// `docker pause`.
-    pub fn pause(&mut self, id: &ContainerId) {
-        if let Some(found) =
-            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)
-        {
-            found.state = ContainerState::Paused;
-            self.tell(id, "pause", None);
-        }
-    }
-
-    /// `docker unpause`.
-    pub fn unpause(&mut self, id: &ContainerId) {
-        if let Some(found) =
-            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Paused)
-        {
-            found.state = ContainerState::Running;
-            self.tell(id, "unpause", None);
-        }
-    }
-
-    /// `docker rename`.
-    pub fn rename(&mut self, id: &ContainerId, name: &ContainerName) {
-        if self.named(name).is_some() {
-            return;
-        }
-        if let Some(found) = self.containers.get_mut(id) {
-            found.name = name.clone();
-            self.tell(id, "rename", None);
-        }
-    }
-
-    /// `docker update`: limits, and perhaps a restart policy.
-    pub fn update_by_hand(
-        &mut self,
-        id: &ContainerId,
-        limits: Option<Limits>,
-        policy: Option<&str>,
-    ) {
-        if let Some(found) = self.containers.get_mut(id) {
-            if let Some(limits) = limits {
-                found.config.limits = limits;
-            }
-            if let Some(policy) = policy {
-                policy.clone_into(&mut found.restart_policy);
-            }
-            self.tell(id, "update", None);
-        }
-    }
-
-    /// `docker network disconnect`: an event of the network's, which nobody is told of.
-    pub fn disconnect(&mut self, id: &ContainerId) {
-        if let Some(found) = self.containers.get_mut(id) {
-            found.networks.clear();
-            self.push(None);
-        }
-    }
-
-    /// `docker exec -it`: somebody is in it.
-    pub fn enter(&mut self, id: &ContainerId) {
-        if let Some(found) =
-            self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)
-        {
-            let session = format!("exec{}", found.execs.len());
-            found.execs.push(session);
-            self.tell(id, "exec_start: sh", None);
-        }
-    }
-
-    /// Everybody leaves.
-    pub fn leave(&mut self, id: &ContainerId) {
-        if let Some(found) = self.containers.get_mut(id)
-            && !found.execs.is_empty()
-        {
-            found.execs.clear();
-            self.tell(id, "exec_die", Some(0));
-        }
-    }
-
-    /// A person's own container, with whatever labels.
-    pub fn create_by_hand(
-        &mut self,
-        name: &ContainerName,
-        labels: BTreeMap<String, String>,
-    ) -> Option<ContainerId> {
-        let config =
-            ContainerConfig { image: "img-a:1".to_owned(), labels, ..ContainerConfig::default() };
-        match self.create(name, &config, Maker::Person) {
-            Ok(Answer::Created(id)) => {
-                self.start_by_hand(&id);
-                Some(id)
-            }
-            _ => None,
-        }
-    }
-
-    /// The daemon ends.
-    pub fn go_down(&mut self, live_restore: bool) {
-        self.down = true;
-        self.ring.clear();
-        self.phantoms.clear();
-        if !live_restore {
-            let live: Vec<ContainerId> =
-                self.containers.values().filter(|c| c.is_live()).map(|c| c.id.clone()).collect();
-            for id in live {
-                if let Some(found) = self.containers.get_mut(&id) {
-                    found.state = ContainerState::Exited;
-                    found.exit_code = 255;
-                    found.finished_at = Some(wall(self.at));
-                    found.execs.clear();
-                }
-            }
-        }
-        self.ring.clear();
-        self.news.clear();
-    }
-
-    /// The daemon is back.
-    pub fn come_up(&mut self) {
-        self.down = false;
-        let again: Vec<ContainerId> = self
-            .containers
-            .values()
-            .filter(|c| c.restart_policy == "always" && !c.is_live())
-            .map(|c| c.id.clone())
-            .collect();
-        for id in again {
-            self.start_by_hand(&id);
-        }
-    }
 }
 
 /// What a container is connected to when it is made.
@@ -670,10 +554,20 @@ fn networks_of(mode: &NetworkMode) -> BTreeSet<String> {
     }])
 }
 
-/// Label and name together.
+/// Label and name together: told here in words of its own, since the core's rule is what is to be judged.
 pub fn is_ours(instance: &ResourceName, container: &Container) -> bool {
-    let ownership = Identity::of(instance, &container.config.labels, &container.name);
-    matches!(ownership, Ownership::Ours(_))
+    spells(instance, &container.config.labels, &container.name)
+}
+
+/// Do these labels spell this name?
+pub fn spells(
+    instance: &ResourceName,
+    labels: &BTreeMap<String, String>,
+    name: &ContainerName,
+) -> bool {
+    let Some(channel) = labels.get("dev.chanop.channel") else { return false };
+    labels.get("dev.chanop.instance").map(String::as_str) == Some(instance.as_str())
+        && name.as_str() == format!("chanop_{instance}_{channel}")
 }
 
 fn take_due(list: &mut Vec<(Duration, ContainerId)>, now: Duration) -> Vec<ContainerId> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::check::HUSH;
 use chanop::resource::Now;
 use chanop::world::scan::{FileState, ParsedFile, Place, RawScan, Revision, Root, Watch};
 
@@ -63,7 +64,7 @@ impl Spec {
         format!(
             "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: {name}}}\nspec:\n{selector}  suspend: {}\n  \
              workspace: {{path: /home/u/{name}}}\n  image: {{ref: \"{}\", pullPolicy: {}}}\n  \
-             env: [{{name: VAR, value: \"{}\"}}]\n  resources: {{limits: {{memory: {}Mi}}}}\n  \
+             env: [{{name: VAR, value: \"{HUSH}{}\"}}]\n  resources: {{limits: {{memory: {}Mi}}}}\n  \
              shell: {{enabled: {}}}\n  updateStrategy: {{type: {}, maxWait: {}}}\n  deletion: {{keepStopped: {}}}\n",
             self.suspend,
             self.image,

@@ -5,40 +5,13 @@ use std::time::Duration;
 use chanop::container::config::Limits;
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::request::{Reply, Request};
-use chanop::resource::ObjectRef;
 use chanop::resource::condition::{ConditionType, Reason};
 use chanop::world::record::Loaded;
+use chanop_sim::bed::{SECOND, TWELVE, converged, id, sound, status, target};
 use chanop_sim::driver::Fate;
 use chanop_sim::engine::IMAGE_REMOTE;
 use chanop_sim::host::name;
-use chanop_sim::tree::Reading;
 use chanop_sim::{Sim, Spec};
-
-const SECOND: Duration = Duration::from_secs(1);
-const TWELVE: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-
-fn converged(channels: &[&str]) -> Sim {
-    let mut sim = Sim::with_channels(1, channels);
-    assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
-    sim.run_for(15 * SECOND);
-    sim
-}
-
-fn id(sim: &Sim, channel: &str) -> ContainerId {
-    sim.shell(channel).expect("a shell").id.clone()
-}
-
-fn status(sim: &Sim, channel: &str) -> String {
-    sim.channel(channel).map_or_else(String::new, |view| view.status.clone())
-}
-
-fn sound(sim: &Sim) {
-    assert_eq!(sim.check.broken, None, "{}", sim.log.join("\n"));
-}
-
-fn target(channel: &str) -> ObjectRef {
-    ObjectRef::channel(name(channel))
-}
 
 #[test]
 fn twelve_channels_cost_a_create_and_a_start_each() {
@@ -60,129 +33,6 @@ fn at_rest_there_are_pings_and_lists_whatever_the_number_of_channels() {
     assert!((18..=21).contains(&sim.count(since, "ping", None)));
     assert!((4..=7).contains(&sim.count(since, "list", None)));
     assert_eq!(sim.store.commits, commits);
-}
-
-#[test]
-fn two_of_twelve_are_stopped_kept_and_removed() {
-    let mut sim = converged(&TWELVE);
-    let gone = sim.now;
-    sim.delete("a");
-    sim.delete("b");
-    sim.run_for(9 * SECOND);
-    assert_eq!(sim.mutations(gone), 0, "absence is not believed at once");
-    assert!(sim.run_until(10 * SECOND, |sim| {
-        ["a", "b"].iter().all(|c| sim.shell(c).is_some_and(|s| s.state == ContainerState::Exited))
-    }));
-    sim.run_for(25 * SECOND);
-    assert!(sim.shell("a").is_some(), "kept for keepStopped");
-    assert!(sim.run_until(20 * SECOND, |sim| sim.shell("a").is_none() && sim.shell("b").is_none()));
-    sim.run_for(SECOND);
-    assert!(sim.channel("a").is_none());
-    assert!(sim.all_ready());
-    sound(&sim);
-}
-
-#[test]
-fn the_return_of_the_file_starts_the_same_container_again() {
-    let mut sim = converged(&["a", "b", "c"]);
-    let first = id(&sim, "a");
-    sim.delete("a");
-    assert!(sim.run_until(30 * SECOND, |sim| {
-        sim.shell("a").is_some_and(|shell| shell.state == ContainerState::Exited)
-    }));
-    sim.write("a", Spec::default());
-    assert!(sim.run_until(10 * SECOND, |sim| sim.is_ready("a")));
-    assert_eq!(id(&sim, "a"), first);
-    sound(&sim);
-}
-
-#[test]
-fn a_mass_removal_is_held_until_a_person_confirms_the_revision_that_was_shown() {
-    let mut sim = converged(&TWELVE);
-    sim.tree.revision = Some("4f1c2aa".to_owned());
-    let since = sim.now;
-    for channel in &TWELVE[..8] {
-        sim.delete(channel);
-    }
-    sim.run_for(300 * SECOND);
-    assert_eq!(sim.mutations(since), 0);
-    assert_eq!(sim.view.specs.held.len(), 8);
-    assert_eq!(status(&sim, "a"), "PruneHeld");
-    sim.engine.kill(&id(&sim, "a"), 137);
-    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.is_live())), "healed");
-    let wrong = sim.request(Request::ConfirmPrune("abcdef0".to_owned()));
-    assert!(matches!(sim.replies.get(&wrong), Some(Reply::Refused(_))));
-    let shown = sim.view.specs.hold_revision.clone().unwrap();
-    assert!(shown.starts_with("4f1c2aa-"), "{shown}");
-    let right = sim.request(Request::ConfirmPrune(shown));
-    assert!(matches!(sim.replies.get(&right), Some(Reply::Accepted(_))));
-    assert!(sim.run_until(120 * SECOND, |sim| TWELVE[..8].iter().all(|c| sim.shell(c).is_none())));
-    assert!(sim.all_ready());
-    sound(&sim);
-}
-
-#[test]
-fn a_held_removal_stays_held_over_a_restart() {
-    let mut sim = converged(&["a", "b", "c", "d"]);
-    for channel in ["a", "b", "c"] {
-        sim.delete(channel);
-    }
-    sim.run_for(30 * SECOND);
-    let since = sim.now;
-    sim.crash(SECOND);
-    sim.run_for(120 * SECOND);
-    assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
-    assert_eq!(sim.view.specs.held.len(), 3);
-}
-
-#[test]
-fn a_broken_file_keeps_its_last_good_content_over_a_restart() {
-    let mut sim = converged(&["a", "b"]);
-    let since = sim.now;
-    sim.tree.tear("a", 1);
-    sim.files_changed();
-    sim.run_for(60 * SECOND);
-    sim.crash(SECOND);
-    sim.run_for(120 * SECOND);
-    assert_eq!(sim.mutations(since), 0);
-    assert!(sim.view.specs.invalid.contains_key("a.yaml"), "{:?}", sim.view.specs.invalid);
-    sim.engine.remove_by_hand(&id(&sim, "a"));
-    assert!(
-        sim.run_until(5 * SECOND, |sim| sim.is_ready("a")),
-        "healed from the last good content"
-    );
-    sound(&sim);
-}
-
-#[test]
-fn while_the_directory_is_away_nothing_is_stopped_and_healing_goes_on() {
-    let mut sim = converged(&["a", "b"]);
-    let since = sim.now;
-    sim.tree.away = Some("moved away");
-    sim.files_changed();
-    sim.run_for(60 * SECOND);
-    assert_eq!(sim.mutations(since), 0);
-    sim.engine.remove_by_hand(&id(&sim, "a"));
-    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
-    sim.crash(SECOND);
-    sim.run_for(60 * SECOND);
-    sim.engine.remove_by_hand(&id(&sim, "b"));
-    assert!(
-        sim.run_until(5 * SECOND, |sim| sim.shell("b").is_some_and(|s| s.is_live())),
-        "also after a restart: {}",
-        sim.log.join("\n")
-    );
-    sound(&sim);
-}
-
-#[test]
-fn an_unreadable_file_stops_nothing() {
-    let mut sim = converged(&["a"]);
-    let since = sim.now;
-    sim.tree.files.get_mut("a").expect("a file").reading = Reading::Unreadable;
-    sim.files_changed();
-    sim.run_for(120 * SECOND);
-    assert_eq!(sim.mutations(since), 0);
 }
 
 #[test]
@@ -275,6 +125,24 @@ fn what_docker_update_changed_while_the_operator_was_away_is_put_back() {
     assert!(
         sim.run_until(10 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.restart_policy == "no"))
     );
+    sound(&sim);
+}
+
+#[test]
+fn a_shell_that_is_made_anew_again_and_again_leaves_nothing_in_mind_and_costs_no_new_stream() {
+    let mut sim = converged(&["a"]);
+    let mut sizes = Vec::new();
+    for var in 1..60 {
+        sim.edit("a", |spec| spec.var = var % 3);
+        sim.run_for(20 * SECOND);
+        // What changes with time has the same length by then.
+        if var % 3 == 0 && var > 30 {
+            sizes.push(format!("{:?}", sim.core().expect("it lives")).len());
+        }
+    }
+    assert_eq!(sim.view.stats.event_gaps, 0, "{}", sim.log.join("\n"));
+    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
+    assert!(last <= first + 300, "{sizes:?}");
     sound(&sim);
 }
 
@@ -402,6 +270,66 @@ fn a_name_in_a_strangers_hands_is_left_to_them() {
     sim.engine.remove_by_hand(&stranger);
     sim.request(Request::Reconcile(Some(target("a"))));
     assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
+
+#[test]
+fn a_name_that_nobody_has_and_nobody_can_take_is_tried_more_and_more_slowly() {
+    let mut sim = Sim::new(1);
+    sim.luck.slow = 2;
+    let shell = ContainerName::parse("chanop_default_a").expect("a name");
+    sim.engine.phantoms.insert(shell, 900 * SECOND);
+    sim.write("a", Spec::default());
+    sim.run_for(70 * SECOND);
+    let since = sim.now;
+    sim.run_for(300 * SECOND);
+    let creates = sim.count(since, "create", Some("a"));
+    assert!((2..=9).contains(&creates), "{creates} creates in five minutes, after the first");
+    assert_eq!(status(&sim, "a"), Reason::Stuck.as_str());
+    assert!(sim.run_until(1_000 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
+
+#[test]
+fn a_shell_that_somebody_entered_after_the_look_is_not_stopped() {
+    // More than are stopped at once, so that some wait for a lane after they were looked at.
+    let names: Vec<String> = (0..24).map(|number| format!("c{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut sim = converged(&names);
+    sim.luck.slow = 50;
+    for channel in &names {
+        sim.tree.write(channel, Spec { var: 1, ..Spec::default() });
+    }
+    sim.files_changed();
+    let looked = |sim: &Sim| sim.calls.iter().filter(|call| call.word == "stop").count() == 16;
+    assert!(sim.run_until(5 * SECOND, looked));
+    sim.luck.slow = 1;
+    let ids: Vec<ContainerId> = names.iter().map(|channel| id(&sim, channel)).collect();
+    for shell in &ids {
+        sim.engine.enter(shell);
+    }
+    let entered = sim.now;
+    sim.run_for(Duration::from_millis(5));
+    sim.run_for(30 * SECOND);
+    let later = sim.count(entered + Duration::from_millis(5), "stop", None);
+    assert_eq!(later, 0, "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn a_list_that_lags_does_not_bring_what_ended_back_to_life() {
+    let mut sim = Sim::new(1);
+    sim.engine.lag = 8 * SECOND;
+    sim.write("a", Spec { image: "img-crash:1", ..Spec::default() });
+    assert!(sim.run_until(30 * SECOND, |sim| status(sim, "a") == "CrashLoopBackOff"));
+    sim.request(Request::Reconcile(None));
+    // The word of a person opens the gate; what is looked at is the list.
+    let listed = sim.now;
+    assert!(sim.run_until(5 * SECOND, |sim| sim.count(listed, "list", None) > 0));
+    sim.run_for(SECOND);
+    let shown = sim.channel("a").and_then(|view| view.container.as_ref().map(|it| it.state));
+    let is = sim.shell("a").map(|shell| shell.state);
+    assert_eq!(shown, is, "{}", sim.log.join("\n"));
     sound(&sim);
 }
 
@@ -554,22 +482,6 @@ fn ensure_of_a_channel_whose_file_goes_meanwhile_is_answered() {
 }
 
 #[test]
-fn while_the_store_cannot_be_written_nothing_is_changed() {
-    let mut sim = converged(&["a"]);
-    sim.store.failing = true;
-    sim.edit("a", |spec| spec.var = 7);
-    sim.run_for(SECOND);
-    let since = sim.now;
-    sim.engine.kill(&id(&sim, "a"), 137);
-    sim.run_for(60 * SECOND);
-    assert_eq!(sim.mutations(since), 0);
-    assert!(sim.view.blocked.as_deref().is_some_and(|why| why.contains("store")));
-    sim.store.failing = false;
-    assert!(sim.run_until(15 * SECOND, Sim::all_ready));
-    sound(&sim);
-}
-
-#[test]
 fn another_operators_anchor_ends_this_one_and_takeover_takes_it() {
     let mut sim = Sim::with_channels(1, &["a"]);
     sim.engine.anchor = Some("state-2".to_owned());
@@ -581,18 +493,6 @@ fn another_operators_anchor_ends_this_one_and_takeover_takes_it() {
     sim.takeover = true;
     assert!(sim.run_until(10 * SECOND, Sim::all_ready));
     assert_eq!(sim.fatal, None);
-}
-
-#[test]
-fn a_workspace_that_vanishes_holds_the_channel_and_what_runs_stays() {
-    let mut sim = converged(&["a"]);
-    let since = sim.now;
-    sim.host.missing.insert("/home/u/a".to_owned());
-    sim.run_for(60 * SECOND);
-    assert_eq!(status(&sim, "a"), Reason::WorkspaceMissing.as_str());
-    assert_eq!(sim.mutations(since), 0);
-    sim.host.missing.clear();
-    assert!(sim.run_until(60 * SECOND, |sim| sim.is_ready("a")));
 }
 
 #[test]
