@@ -68,7 +68,7 @@ fn f28_stale_list() {
 fn f24_events_dropped_and_late() {
     let mut bed = Bed::new();
     // The net is a list of every 48 to 72 seconds.
-    bed.ground.patience = Duration::from_secs(120);
+    bed.ground.patience = Duration::from_mins(2);
     for channel in ["a", "b"] {
         bed.write(channel, "");
     }

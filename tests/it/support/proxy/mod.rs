@@ -173,7 +173,9 @@ impl Proxy {
     /// Breaks every connection that serves such a request now; how many those were.
     pub(crate) fn cut(&self, method: &str, pattern: &str) -> usize {
         let hit = self.serving(method, pattern);
-        hit.iter().for_each(|wire| wire.cut.cancel());
+        for wire in &hit {
+            wire.cut.cancel();
+        }
         hit.len()
     }
 
