@@ -391,6 +391,12 @@ impl Controller {
         for name in &changed {
             self.note_desired(now, name, old.channels.get(name));
         }
+        if old.unread != self.world.desired.unread {
+            let desired = &self.world.desired.channels;
+            let unexplained =
+                self.world.observed.channels().filter(|it| !desired.contains_key(*it));
+            changed.extend(unexplained.cloned());
+        }
         if global {
             changed.extend(self.keys.keys().cloned());
             changed.extend(self.world.observed.channels().cloned());

@@ -205,6 +205,7 @@ impl Sources {
         // What nobody may mount lies elsewhere now.
         let moved = self.pinned.as_ref().is_none_or(|pinned| pinned.real != place.real);
         let mut outcome = Outcome { changed: moved, ..Outcome::default() };
+        let unread_before = self.unread();
         let invalid_before = std::mem::take(&mut self.invalid);
         self.read_files(&scan);
         self.drop_absent(&scan);
@@ -220,6 +221,8 @@ impl Sources {
         self.pinned = Some(place);
         self.complete = true;
         self.last = Some(scan);
+        // Of a container that no file explains, a directory that can be read again may say that none does.
+        outcome.changed |= unread_before != self.unread();
         outcome
     }
 

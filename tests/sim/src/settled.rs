@@ -22,7 +22,9 @@ pub fn unsettled(sim: &Sim) -> Option<String> {
     }
     // A call that hangs since before the faults stopped is given up in its own time.
     let sane = sim.tree.files.values().all(|file| is_sane(&file.spec));
-    if sane && sim.check.is_busy() {
+    let brings =
+        sim.core().is_some_and(|core| core.world().images.values().any(|it| it.work.is_some()));
+    if sane && (sim.check.is_busy() || brings) {
         return Some("a call is on its way".to_owned());
     }
     for channel in CHANNELS {

@@ -139,6 +139,27 @@ fn while_the_directory_is_away_nothing_is_stopped_and_healing_goes_on() {
 }
 
 #[test]
+fn a_container_without_a_record_goes_once_the_folder_of_its_file_can_be_read_and_holds_none() {
+    let mut sim = converged(&["a", "b"]);
+    sim.tree.closed.insert("team".to_owned());
+    sim.files_changed();
+    sim.run_for(5 * SECOND);
+    sim.crash(SECOND);
+    sim.lose_store();
+    sim.takeover = true;
+    sim.run_for(120 * SECOND);
+    assert_eq!(status(&sim, "b"), Reason::SourceInvalid.as_str(), "its file is team/b.yaml");
+    sim.delete("b");
+    sim.run_for(120 * SECOND);
+    assert!(sim.shell("b").is_some_and(|shell| shell.is_live()), "nobody knows that it is gone");
+    sim.tree.closed.clear();
+    sim.files_changed();
+    assert!(sim.run_until(60 * SECOND, |sim| sim.shell("b").is_none()), "{}", sim.log.join("\n"));
+    assert!(sim.is_ready("a"));
+    sound(&sim);
+}
+
+#[test]
 fn an_unreadable_file_stops_nothing() {
     let mut sim = converged(&["a"]);
     let since = sim.now;
