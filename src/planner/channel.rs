@@ -59,7 +59,7 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
             "the spec directory has not been read yet".to_owned(),
         ),
         Intent::Nothing => {
-            Step::rest(ConditionStatus::True, Reason::UpToDate, "nothing is left".to_owned())
+            Step::rest(ConditionStatus::Unknown, Reason::UpToDate, "nothing is left".to_owned())
         }
     }
 }
@@ -568,7 +568,7 @@ impl Context<'_> {
         let cause = "no file and no record wants it";
         let Some(seen) = self.seen else {
             return Step::rest(
-                ConditionStatus::True,
+                ConditionStatus::Unknown,
                 Reason::UpToDate,
                 "nothing is left".to_owned(),
             );
