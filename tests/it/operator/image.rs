@@ -42,7 +42,7 @@ async fn a_registry_that_asks_is_told_what_dockers_config_file_says_and_a_refusa
     ground.start();
     let why = ground.until_reason("a", "Ready", "ImagePullBackOff");
     assert!(why.contains("the registry refuses access"), "{why}");
-    assert!(why.contains("tried again in"), "{why}");
+    assert!(why.contains("tried again at"), "{why}");
     // People log in while the operator runs.
     let login = STANDARD.encode(format!("{NAME}:{PASSWORD}"));
     let config =
@@ -131,7 +131,7 @@ fn an_image_is_built_from_the_spec_directory_and_anew_when_its_content_changes()
         ground.shell(&name)["Config"]["Image"].as_str().unwrap_or_default().to_owned()
     };
     let first = image(&ground);
-    assert!(first.starts_with(&format!("chanop-build/{name}:")), "{first}");
+    assert!(first.starts_with(&format!("chanop-build/{0}.{name}:", ground.instance)), "{first}");
 
     // Broken: what runs stays, and the build's own words say why.
     dockerfile(&ground, "RUN echo it breaks here; exit 7\n");
@@ -150,7 +150,7 @@ fn an_image_is_built_from_the_spec_directory_and_anew_when_its_content_changes()
     std::fs::write(ground.path("specs/agent/word"), "third\n").unwrap();
     let second = image(&ground);
     ground.until("the third is used", |ground| image(ground) != second && is_ready(ground, &name));
-    let builds = format!("chanop-build/{name}");
+    let builds = format!("chanop-build/{0}.{name}", ground.instance);
     let tags = ground.docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", &builds]);
     assert!(!tags.contains(&first) && tags.contains(&image(&ground)), "{tags}");
 }
