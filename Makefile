@@ -13,7 +13,7 @@ CARGO ?= cargo
 # Arguments for the tests: make test TESTS=names_that_could
 TESTS ?=
 # How many seeds of the simulator each of twenty parts tries.
-SEEDS ?= 1000
+SEEDS ?= 100
 TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
