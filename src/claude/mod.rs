@@ -21,3 +21,5 @@ pub mod prompt;
 pub mod shell;
 #[cfg(test)]
 mod tests;
+
+pub use outcome::RunOutcome;

@@ -58,6 +58,9 @@ pub struct OperatorArgs {
     /// How long a file must be missing before its channel counts as gone
     #[arg(long, value_name = "DURATION", value_parser = super::suspend::duration, help_heading = "What to keep")]
     pub prune_delay: Option<std::time::Duration>,
+    /// How many runs may go on at once on this host, whatever channels allow
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
+    pub max_runs: Option<u32>,
     /// Take an instance over from an operator whose state directory was lost
     #[arg(long, help_heading = "What to keep")]
     pub takeover: bool,
@@ -127,6 +130,7 @@ fn settings(args: &OperatorArgs, context: &Context) -> Result<Settings, Failure>
         listen: if args.no_listen { None } else { args.listen.or(default_listen) },
         token_file: args.token_file.clone(),
         prune_delay: args.prune_delay.unwrap_or(Settings::DEFAULT_PRUNE_DELAY),
+        max_runs: args.max_runs.unwrap_or(Settings::DEFAULT_MAX_RUNS),
         log_format: match args.log_format {
             LogFormatArg::Text => LogFormat::Text,
             LogFormatArg::Json => LogFormat::Json,

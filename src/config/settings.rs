@@ -33,6 +33,8 @@ pub struct Settings {
     pub host_labels: BTreeMap<String, String>,
     /// `--prune-delay`: how long a file must be missing before its channel counts as gone.
     pub prune_delay: Duration,
+    /// `--max-runs`: so many runs at once on this host, whatever channels allow.
+    pub max_runs: u32,
     /// `--policy`: the administrator's file; `None`: the built-in one.
     pub policy: Option<PathBuf>,
     /// `--docker-host`: the engine; `None`: as the docker CLI would choose.
@@ -52,6 +54,8 @@ impl Settings {
     pub const DEFAULT_LISTEN: &str = "127.0.0.1:9841";
     /// `--prune-delay`: longer than an editor, `git checkout` or a volume's swap leaves a file away.
     pub const DEFAULT_PRUNE_DELAY: Duration = Duration::from_secs(10);
+    /// `--max-runs`: an agent waits for its model most of the time, so that a small host has room for this many.
+    pub const DEFAULT_MAX_RUNS: u32 = 16;
 }
 
 /// How log lines look.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::resource::ResourceName;
 
@@ -31,9 +31,23 @@ fn is_object_name(text: &str) -> bool {
 }
 
 /// The full, 64-digit ID of a container: the only way to name one in a call that changes it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ContainerId(String);
+
+impl TryFrom<String> for ContainerId {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
 
 impl ContainerId {
     /// 64 lower-case hexadecimal digits and nothing else: a prefix could mean a stranger's container.

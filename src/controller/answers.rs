@@ -25,7 +25,7 @@ impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
         let Some(sent) = self.calls.remove(&seq) else { return };
         self.lanes.give_back(&sent.call);
-        let Some(name) = sent.channel else {
+        let Some(ObjectRef { name, .. }) = sent.subject else {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;
         };

@@ -25,6 +25,9 @@ impl Controller {
             Request::Resume(target) => self.ask_resume(id, &target),
             Request::Reconcile(target) => self.ask_reconcile(now, id, target),
             Request::ConfirmPrune(revision) => self.ask_prune(now, id, &revision),
+            Request::SubmitRun { .. } | Request::CancelRun { .. } | Request::ReleaseRun(_) => {
+                self.reply(id, Reply::Refused("runs are not carried out yet".to_owned()));
+            }
             Request::Plan => {
                 let engine = self.session.is_live().then(|| self.engine.version.clone());
                 let revision = self.view.specs.revision.clone().unwrap_or_default();

@@ -57,8 +57,8 @@ impl Controller {
                 self.step(now, &name);
             }
             // Whoever waited longest for a lane that has room is planned again: the world may have changed since.
-            let Some(name) = self.lanes.admissible(now.mono) else { break };
-            self.step(now, &name);
+            let Some(object) = self.lanes.admissible(now.mono) else { break };
+            self.step(now, &object.name);
         }
     }
 
@@ -306,7 +306,7 @@ impl Controller {
             self.wait_for_lane(name, &call);
             return;
         }
-        self.lanes.leave(name);
+        self.lanes.leave(&ObjectRef::channel(name.clone()));
         let key = self.keys.entry(name.clone()).or_default();
         let since = key.waits_since.take();
         if call.mutates() {
@@ -314,7 +314,8 @@ impl Controller {
             self.stats.retries += u64::from(key.gate.is_some());
         }
         let waited = since.map_or(Duration::ZERO, |since| self.now.mono.saturating_sub(since));
-        let seq = self.send_taken(Some(name.clone()), call.clone(), cause, waited);
+        let seq =
+            self.send_taken(Some(ObjectRef::channel(name.clone())), call.clone(), cause, waited);
         let key = self.keys.entry(name.clone()).or_default();
         if call.mutates() {
             key.fresh = None;
@@ -329,19 +330,19 @@ impl Controller {
         let key = self.keys.entry(name.clone()).or_default();
         key.waits_since.get_or_insert(self.now.mono);
         let turn = key.turn;
-        self.lanes.wait(call, turn, name.clone());
+        self.lanes.wait(call, turn, ObjectRef::channel(name.clone()));
     }
 
     /// Sends a call that concerns no channel.
-    pub(super) fn send(&mut self, channel: Option<ResourceName>, call: Call, cause: String) -> Seq {
+    pub(super) fn send(&mut self, subject: Option<ObjectRef>, call: Call, cause: String) -> Seq {
         // The lane of these has no bound: the session has one of each at most.
         self.lanes.take(&call);
-        self.send_taken(channel, call, cause, Duration::ZERO)
+        self.send_taken(subject, call, cause, Duration::ZERO)
     }
 
     fn send_taken(
         &mut self,
-        channel: Option<ResourceName>,
+        subject: Option<ObjectRef>,
         call: Call,
         cause: String,
         waited: Duration,
@@ -349,9 +350,9 @@ impl Controller {
         let seq = self.next_seq();
         let timeout = timeout_of(&call);
         let at = self.now.wall;
-        let sent = Sent { channel: channel.clone(), call: call.clone(), cause: cause.clone(), at };
+        let sent = Sent { subject: subject.clone(), call: call.clone(), cause: cause.clone(), at };
         self.calls.insert(seq, sent);
-        self.out.push(Effect::Call { seq, channel, call, timeout, cause, waited });
+        self.out.push(Effect::Call { seq, subject, call, timeout, cause, waited });
         seq
     }
 

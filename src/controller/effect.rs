@@ -2,7 +2,7 @@
 //!
 //! `Call` and `Commit` get exactly one answer each. The others are declarative: the newest counts, and none is answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use super::request::Reply;
 use super::view::View;
 use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName};
-use crate::resource::ResourceName;
 use crate::resource::effective::Build;
+use crate::resource::text::RelativePath;
+use crate::resource::{ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
 use crate::world::image::{ImageSource, WantedImage};
 use crate::world::record::Write;
+use crate::world::run::{RunId, RunTarget};
 
 /// Something to be done.
 #[derive(Debug, Clone)]
@@ -27,8 +29,8 @@ pub enum Effect {
     Call {
         /// To answer by.
         seq: Seq,
-        /// For which channel, for logs; `None`: for all.
-        channel: Option<ResourceName>,
+        /// For which channel or run, for logs; `None`: for all.
+        subject: Option<ObjectRef>,
         /// What.
         call: Call,
         /// After so long it is given up, and its outcome is unknown.
@@ -52,6 +54,8 @@ pub enum Effect {
         /// From when on.
         since: Timestamp,
     },
+    /// Follow the output of these containers, and of no others. Each is told of once, when it has ended.
+    FollowRuns(Arc<BTreeMap<ContainerId, FollowRun>>),
     /// Look at the spec directory now.
     Scan,
     /// Wake the core at this time, and not at any earlier one asked for.
@@ -67,6 +71,19 @@ pub enum Effect {
     },
     /// The operator cannot go on: the reason, and what to do.
     Fatal(String),
+}
+
+/// Whose output is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowRun {
+    /// The run.
+    pub run: RunId,
+    /// Its channel.
+    pub channel: ResourceName,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// It has ended: what its output still has is soon there, or never.
+    pub ended: bool,
 }
 
 /// A call.
@@ -100,6 +117,15 @@ pub enum Call {
         /// What from.
         target: Arc<Target>,
     },
+    /// Prepare the host for a run's attempt, make its container, and copy its files in.
+    CreateRun {
+        /// Its name.
+        name: ContainerName,
+        /// What from.
+        target: Arc<RunTarget>,
+    },
+    /// Read the prompt of a run, beneath the spec directory.
+    ReadPrompt(RelativePath),
     /// Prepare the host again (its memory may have been emptied by a reboot), then start it.
     Start {
         /// Which.
@@ -148,7 +174,8 @@ impl Call {
             Self::Network => "network",
             Self::List => "list",
             Self::Inspect(_) | Self::InspectName(_) => "inspect",
-            Self::Create { .. } => "create",
+            Self::Create { .. } | Self::CreateRun { .. } => "create",
+            Self::ReadPrompt(_) => "prompt",
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
@@ -166,6 +193,7 @@ impl Call {
         matches!(
             self,
             Self::Create { .. }
+                | Self::CreateRun { .. }
                 | Self::Start { .. }
                 | Self::Stop { .. }
                 | Self::Remove { .. }

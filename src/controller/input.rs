@@ -8,6 +8,7 @@ use crate::resource::condition::Reason;
 use crate::resource::effective::Build;
 use crate::world::facts::{BuildFact, Facts};
 use crate::world::image::ImageProgress;
+use crate::world::run::{Followed, RunProgress};
 use crate::world::scan::RawScan;
 
 /// Ties an answer to the effect that asked for it.
@@ -38,6 +39,20 @@ pub enum Input {
         seq: Seq,
         /// Why not.
         result: Result<(), String>,
+    },
+    /// The output of a run's container is so far.
+    RunProgressed {
+        /// Which.
+        id: ContainerId,
+        /// How far.
+        progress: RunProgress,
+    },
+    /// The output of a run's container is all there, or all that there will be. Once.
+    RunFollowed {
+        /// Which.
+        id: ContainerId,
+        /// All of it.
+        followed: Box<Followed>,
     },
     /// The event stream says something.
     Stream {
@@ -105,6 +120,8 @@ pub enum Answer {
     Inspected(Box<Snapshot>),
     /// A container was made.
     Created(ContainerId),
+    /// A run's prompt.
+    Prompt(String),
     /// What was asked is so.
     Done,
     /// The image is there.

@@ -86,6 +86,7 @@ impl Drafts {
             Some((channel.meta.name.clone(), judged))
         });
         let desired = Desired {
+            runs: BTreeMap::new(),
             channels: judged.collect(),
             classes: classes.values().map(|(class, _)| class.meta.name.clone()).collect(),
             unread: sources.unread(),

@@ -112,7 +112,7 @@ impl KeyState {
 /// The container that a call is about, and the events that it predicts.
 fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
     match call {
-        Call::Create { .. } => (None, &["create"]),
+        Call::Create { .. } | Call::CreateRun { .. } => (None, &["create"]),
         Call::Start { id, .. } => (Some(id.clone()), &["start"]),
         Call::Stop { id, .. } => (Some(id.clone()), &["kill", "die", "stop"]),
         Call::Remove { id, .. } => (Some(id.clone()), &["kill", "die", "destroy"]),
@@ -127,6 +127,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::LookForImage(_)
         | Call::BringImage(_)
         | Call::Contexts(_)
+        | Call::ReadPrompt(_)
         | Call::Probe(_) => (None, &[]),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::effect::Call;
-use crate::resource::ResourceName;
+use crate::resource::ObjectRef;
 
 /// A class of calls that share slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ impl Lane {
     pub const fn of(call: &Call) -> Self {
         match call {
             Call::Inspect(_) | Call::InspectName(_) => Self::Inspect,
-            Call::Create { .. } => Self::Create,
+            Call::Create { .. } | Call::CreateRun { .. } => Self::Create,
             Call::Start { .. } | Call::Update { .. } => Self::Start,
             Call::Stop { .. } => Self::Stop,
             Call::Remove { .. } => Self::Remove,
@@ -43,6 +43,7 @@ impl Lane {
             | Call::LookForImage(_)
             | Call::BringImage(_)
             | Call::Contexts(_)
+            | Call::ReadPrompt(_)
             | Call::Probe(_) => Self::Single,
         }
     }
@@ -58,12 +59,15 @@ pub const fn timeout_of(call: &Call) -> Duration {
         | Call::Anchor { .. }
         | Call::Network
         | Call::LookForImage(_)
+        | Call::ReadPrompt(_)
         | Call::Probe(_) => Duration::from_secs(30),
         // A gigabyte on a slow disk.
         Call::Contexts(_) => Duration::from_mins(10),
-        Call::Create { .. } | Call::Start { .. } | Call::Remove { .. } | Call::Update { .. } => {
-            Duration::from_mins(2)
-        }
+        Call::Create { .. }
+        | Call::CreateRun { .. }
+        | Call::Start { .. }
+        | Call::Remove { .. }
+        | Call::Update { .. } => Duration::from_mins(2),
         // One without progress is given up long before; this is for one that crawls.
         Call::BringImage(_) => Duration::from_hours(6),
         Call::Stop { grace_seconds, .. } => Duration::from_secs(*grace_seconds as u64 + 30),
@@ -75,9 +79,9 @@ pub const fn timeout_of(call: &Call) -> Duration {
 pub struct Lanes {
     limits: BTreeMap<Lane, usize>,
     used: BTreeMap<Lane, usize>,
-    waiting: BTreeMap<Lane, BTreeSet<(u64, ResourceName)>>,
+    waiting: BTreeMap<Lane, BTreeSet<(u64, ObjectRef)>>,
     /// Each waits once.
-    places: BTreeMap<ResourceName, (Lane, u64)>,
+    places: BTreeMap<ObjectRef, (Lane, u64)>,
     /// After an outage, how many creates may be on their way: doubled by each success, so that a fault that hits all costs
     /// few doomed calls.
     slow_start: usize,
@@ -141,8 +145,8 @@ impl Lanes {
         }
     }
 
-    /// Puts a channel into the queue of the lane; one that waits for it already keeps its place.
-    pub fn wait(&mut self, call: &Call, turn: u64, name: ResourceName) {
+    /// Puts a channel or run into the queue of the lane; one that waits for it already keeps its place.
+    pub fn wait(&mut self, call: &Call, turn: u64, name: ObjectRef) {
         let lane = Lane::of(call);
         if self.places.get(&name).is_some_and(|(waits_for, _)| *waits_for == lane) {
             return;
@@ -152,8 +156,8 @@ impl Lanes {
         self.waiting.entry(lane).or_default().insert((turn, name));
     }
 
-    /// Takes a channel out of the queue that it waits in.
-    pub fn leave(&mut self, name: &ResourceName) {
+    /// Takes it out of the queue that it waits in.
+    pub fn leave(&mut self, name: &ObjectRef) {
         if let Some((lane, turn)) = self.places.remove(name)
             && let Some(queue) = self.waiting.get_mut(&lane)
         {
@@ -162,7 +166,7 @@ impl Lanes {
     }
 
     /// Takes out whoever waited longest for a lane that has room, and for a token where the lane's calls need one.
-    pub fn admissible(&mut self, now: Duration) -> Option<ResourceName> {
+    pub fn admissible(&mut self, now: Duration) -> Option<ObjectRef> {
         self.refill(now);
         let may_go =
             |lane: Lane| self.has_slot(lane) && (lane == Lane::Inspect || self.tokens >= 1.0);
@@ -175,7 +179,7 @@ impl Lanes {
 
     /// When there will be a token, if that is what somebody who has room lacks.
     pub fn next_token(&self) -> Option<Duration> {
-        let somebody = |(lane, queue): (&Lane, &BTreeSet<(u64, ResourceName)>)| {
+        let somebody = |(lane, queue): (&Lane, &BTreeSet<(u64, ObjectRef)>)| {
             !queue.is_empty() && *lane != Lane::Inspect && self.has_slot(*lane)
         };
         let lacking = self.tokens < 1.0 && self.waiting.iter().any(somebody);
@@ -229,6 +233,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::ResourceName;
 
     #[test]
     fn who_lacks_a_token_waits_in_line_and_not_each_with_a_timer() {
@@ -237,11 +242,18 @@ mod tests {
         let call = Call::Remove { id, force: false };
         while lanes.take_token(Duration::ZERO) {}
         for (turn, waiter) in ["b", "a"].iter().enumerate() {
-            lanes.wait(&call, turn as u64, ResourceName::parse(waiter).unwrap());
+            lanes.wait(
+                &call,
+                turn as u64,
+                ObjectRef::channel(ResourceName::parse(waiter).unwrap()),
+            );
         }
         assert_eq!(lanes.admissible(Duration::ZERO), None);
         let then = lanes.next_token().unwrap();
-        assert_eq!(lanes.admissible(then).map(|name| name.to_string()), Some("b".to_owned()));
+        assert_eq!(
+            lanes.admissible(then).map(|name| name.to_string()),
+            Some("channel/b".to_owned())
+        );
         assert!(lanes.take_token(then));
         assert_eq!(lanes.admissible(then), None);
     }

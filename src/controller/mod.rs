@@ -82,7 +82,7 @@ pub struct Beginning {
 /// A call on its way.
 #[derive(Debug)]
 struct Sent {
-    channel: Option<ResourceName>,
+    subject: Option<ObjectRef>,
     call: Call,
     cause: String,
     at: Timestamp,
@@ -256,6 +256,7 @@ impl Controller {
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
             Input::Progressed { seq, progress } => self.on_progress(seq, progress),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
+            Input::RunProgressed { .. } | Input::RunFollowed { .. } => {}
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
             Input::Requested { id, request } => self.asked(now, id, request),
             Input::Tick => {}

@@ -83,7 +83,7 @@ impl Controller {
             .values()
             .filter(|channel| channel.status == Reason::PolicyViolation.as_str())
             .count();
-        let oldest = self.calls.values().find(|sent| sent.channel.is_some());
+        let oldest = self.calls.values().find(|sent| sent.subject.is_some());
         self.view.stats = Stats {
             queue_depth: self.lanes.depth(),
             in_flight: self.lanes.in_flight(),

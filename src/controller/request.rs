@@ -2,16 +2,18 @@
 //!
 //! The core holds no way back to the asker: a request has an ID, and the wiring remembers who asked.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::container::ContainerId;
 use crate::planner::report::{Line, Report, Sign};
-use crate::resource::{ObjectRef, ResourceName};
+use crate::resource::{ObjectRef, ResourceName, RunSpec};
 
 /// Something asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// A running shell, made if need be. Answered when it runs, or when it is clear that it will not.
     Ensure(ResourceName),
@@ -32,6 +34,24 @@ pub enum Request {
     ConfirmPrune(String),
     /// What would be done, and why.
     Plan,
+    /// A run that is no file. Answered once it is on the disk.
+    SubmitRun {
+        /// Its name: the asker's key, so that asking twice runs once.
+        name: ResourceName,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+        /// What is asked.
+        spec: Arc<RunSpec>,
+    },
+    /// End a run.
+    CancelRun {
+        /// Which.
+        name: ResourceName,
+        /// Why, in the person's words.
+        why: String,
+    },
+    /// Let a run go that is held since it was first seen with a new store; `None`: all of them.
+    ReleaseRun(Option<ResourceName>),
 }
 
 /// The answer.
@@ -43,6 +63,10 @@ pub enum Reply {
     Accepted(String),
     /// The plan.
     Planned(PlanReport),
+    /// The run is admitted, and on the disk.
+    Submitted(ResourceName),
+    /// There is a run of this name already.
+    Exists(ResourceName),
     /// There is no such object.
     NotFound(String),
     /// It cannot be done as things are; the sentence says why and what to do.

@@ -16,6 +16,7 @@ use crate::resource::effective::Effective;
 use crate::resource::{ResourceName, SourceRef};
 use crate::world::image::ImageWork;
 use crate::world::record::{EventRecord, Override};
+use crate::world::run::{Phase, RunProgress, RunRecord, TotalKey};
 
 /// Everything, at one instant.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,10 @@ pub struct View {
     pub engine: EngineView,
     /// Channels by name, those on their way out among them.
     pub channels: BTreeMap<ResourceName, Arc<ChannelView>>,
+    /// Runs, the newest record of each name; those whose file is not admitted yet among them.
+    pub runs: BTreeMap<ResourceName, Arc<RunView>>,
+    /// What is counted of runs, for the metrics: it outlives the process and the records.
+    pub totals: Arc<BTreeMap<TotalKey, f64>>,
     /// Labelled with our instance, but not ours by name: never touched.
     pub impostors: Vec<ContainerName>,
     /// The newest events, oldest first.
@@ -144,6 +149,44 @@ pub struct ContainerView {
     pub image_digest: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunView {
+    /// Its name.
+    pub name: ResourceName,
+    /// Its channel.
+    pub channel: ResourceName,
+    /// Its file, while it is there.
+    pub source: Option<SourceRef>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// What is kept of it; `None` while it is not admitted.
+    pub record: Option<Arc<RunRecord>>,
+    /// What became of it, or how far it is.
+    pub phase: Phase,
+    /// One word: why it is not further, or the outcome's class.
+    pub reason: String,
+    /// In a sentence.
+    pub message: String,
+    /// How many runs of the channel are before it, while it waits for its turn.
+    pub ahead: Option<usize>,
+    /// The container of its last attempt, while there is one.
+    pub container: Option<ContainerId>,
+    /// When the process of the open attempt began.
+    pub running_since: Option<Timestamp>,
+    /// How far the open attempt is.
+    pub progress: Option<RunProgress>,
+    /// What is wrong with its file, which does not change what was admitted.
+    pub source_trouble: Option<String>,
+}
+
+impl RunView {
+    /// The number of its last attempt.
+    pub fn attempt(&self) -> Option<u32> {
+        self.record.as_ref()?.attempts.last().map(|attempt| attempt.number)
+    }
 }
 
 /// A change that waits.

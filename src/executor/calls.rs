@@ -62,6 +62,9 @@ pub(super) async fn carry_out<E: Engine>(
             inspected(engine, snapshot).await.map_err(failed)
         }
         Call::Create { name, target } => create(means, call, name, target).await,
+        Call::CreateRun { .. } | Call::ReadPrompt(_) => {
+            Err(Failure::Refused(Reason::CreateFailed, "runs are not carried out yet".to_owned()))
+        }
         Call::Start { id, target } => {
             if let Some(target) = target {
                 // Its image's name may mean another one by now, or nothing.

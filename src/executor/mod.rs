@@ -23,7 +23,7 @@ use crate::controller::input::{Answer, Failure, Input, Seq};
 use crate::docker::Engine;
 use crate::docker::image::CredentialSources;
 use crate::host::Host;
-use crate::resource::ResourceName;
+use crate::resource::{ObjectRef, ResourceName};
 use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
@@ -87,19 +87,19 @@ impl<E: Engine> Executor<E> {
     pub fn call(
         &mut self,
         seq: Seq,
-        channel: Option<ResourceName>,
+        subject: Option<ObjectRef>,
         call: Call,
         timeout: Duration,
         cause: String,
         waited: Duration,
     ) {
-        if channel.is_some() {
+        if subject.is_some() {
             (self.means.observer)("queue", "ok", waited.as_secs_f64());
         }
         let means = self.means.clone();
         let is_long = matches!(call, Call::BringImage(_));
         let task = self.on_their_way.spawn(async move {
-            let answer = carry_out(&means, seq, channel, &call, timeout, &cause).await;
+            let answer = carry_out(&means, seq, subject, &call, timeout, &cause).await;
             Input::Answered { seq, answer }
         });
         self.long.retain(|task| !task.is_finished());
@@ -154,7 +154,7 @@ impl<E: Engine> Executor<E> {
 async fn carry_out<E: Engine>(
     means: &Means<E>,
     seq: Seq,
-    channel: Option<ResourceName>,
+    subject: Option<ObjectRef>,
     call: &Call,
     timeout: Duration,
     cause: &str,
@@ -167,7 +167,7 @@ async fn carry_out<E: Engine>(
     });
     let code = answer.as_ref().err().map_or("ok", failure::word);
     (means.observer)(call.word(), code, took.as_secs_f64());
-    let subject = channel.map_or_else(|| "engine".to_owned(), |name| format!("channel/{name}"));
+    let subject = subject.map_or_else(|| "engine".to_owned(), |object| object.to_string());
     let milliseconds = took.as_millis();
     let verb = call.word();
     match &answer {

@@ -453,7 +453,8 @@ fn answer(reply: Reply) -> Result<Response, Refusal> {
         Reply::Accepted(message) => Ok(Json(Status::success(message)).into_response()),
         Reply::NotFound(message) => Err(Refusal::not_found(message)),
         Reply::Refused(message) => Err(Refusal::conflict(message)),
-        Reply::Ensured(_) | Reply::Planned(_) => {
+        Reply::Exists(name) => Err(Refusal::conflict(format!("there is a run `{name}` already"))),
+        Reply::Ensured(_) | Reply::Planned(_) | Reply::Submitted(_) => {
             Ok(Json(Status::success("done".to_owned())).into_response())
         }
     }

@@ -299,6 +299,8 @@ mod tests {
             agent_cli: agent_cli.map(str::to_owned),
             prune_delay: Duration::from_secs(10),
             stray_grace: Duration::from_mins(1),
+            max_runs: 8,
+            process: uuid::Uuid::nil(),
         };
         shell_container(
             &channel.meta.name,

@@ -130,6 +130,11 @@ impl ObjectRef {
     pub const fn channel(name: ResourceName) -> Self {
         Self { kind: Kind::Channel, name }
     }
+
+    /// The run of this name.
+    pub const fn run(name: ResourceName) -> Self {
+        Self { kind: Kind::Run, name }
+    }
 }
 
 impl fmt::Display for ObjectRef {

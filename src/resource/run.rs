@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::channel::{argument_length, budget, exactly_one};
@@ -224,7 +224,7 @@ pub struct PromptFrom {
 fields!(PromptFrom { file = "file" required });
 
 /// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Message {
     /// Who said it.
@@ -235,7 +235,7 @@ pub struct Message {
 fields!(Message { role = "role" required, content = "content" required });
 
 /// Who said it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The person.
@@ -326,6 +326,27 @@ impl Serialize for Session {
             Self::Latest => serializer.serialize_str("Latest"),
             Self::Id(id) => serde_json::json!({ "id": id.to_string() }).serialize(serializer),
             Self::Key(key) => serde_json::json!({ "key": key }).serialize(serializer),
+        }
+    }
+}
+
+/// As it was written by [`Serialize`]; files are decoded with their places instead.
+impl<'de> Deserialize<'de> for Session {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, rename_all = "lowercase")]
+        enum Written {
+            Word(String),
+            Map { id: Option<uuid::Uuid>, key: Option<String> },
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(word) if word == "Fresh" => Ok(Self::Fresh),
+            Written::Word(word) if word == "Latest" => Ok(Self::Latest),
+            Written::Map { id: Some(id), key: None } => Ok(Self::Id(id)),
+            Written::Map { id: None, key: Some(key) } => Ok(Self::Key(key)),
+            Written::Word(_) | Written::Map { .. } => {
+                Err(serde::de::Error::custom("neither Fresh, Latest, an id nor a key"))
+            }
         }
     }
 }

@@ -108,8 +108,8 @@ impl<E: Engine> CoreLoop<E> {
 
     fn carry_out(&mut self, standing: &mut Standing, effect: Effect) {
         match effect {
-            Effect::Call { seq, channel, call, timeout, cause, waited } => {
-                self.executor.call(seq, channel, call, timeout, cause, waited);
+            Effect::Call { seq, subject, call, timeout, cause, waited } => {
+                self.executor.call(seq, subject, call, timeout, cause, waited);
             }
             Effect::Commit { seq, writes } => self.executor.commit(seq, writes),
             Effect::Follow { epoch, since } => {
@@ -118,6 +118,7 @@ impl<E: Engine> CoreLoop<E> {
                 let mailbox = self.inputs_in.clone();
                 standing.follower.spawn(follow(engine, instance, epoch, since, mailbox));
             }
+            Effect::FollowRuns(_) => {}
             // One look that is asked for and not yet begun answers any number of askers.
             Effect::Scan => drop(self.rescan.try_send(())),
             Effect::WakeAt(at) => standing.wake_at = Some(at),

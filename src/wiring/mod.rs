@@ -396,6 +396,8 @@ fn core_settings(
         agent_cli: settings.agent_cli.as_deref().map(as_real),
         prune_delay: settings.prune_delay,
         stray_grace: STRAY_GRACE,
+        max_runs: settings.max_runs,
+        process: uuid::Uuid::new_v4(),
     }
 }
 

@@ -8,12 +8,15 @@ use crate::resource::condition::Reason;
 use crate::resource::{Effective, ResourceName, SourceRef};
 use crate::world::image::{ImageSource, WantedImage};
 use crate::world::preparation::Preparation;
+use crate::world::run::DesiredRun;
 
 /// Every channel that has a file, or whose file's absence is not yet believed.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
     /// By name.
     pub channels: BTreeMap<ResourceName, DesiredChannel>,
+    /// Every run that has a file.
+    pub runs: BTreeMap<ResourceName, DesiredRun>,
     /// The classes that were read.
     pub classes: Vec<ResourceName>,
     /// Why the spec directory cannot be read now; what was last read counts.

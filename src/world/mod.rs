@@ -10,6 +10,7 @@ pub mod image;
 pub mod observed;
 pub mod preparation;
 pub mod record;
+pub mod run;
 pub mod scan;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use image::Images;
 use observed::Observed;
 use preparation::HostPaths;
 use record::{InventoryRow, Override};
+use run::Runs;
 
 /// What the operator was told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -46,6 +48,10 @@ pub struct Settings {
     pub prune_delay: Duration,
     /// A container of ours that nothing explains is left alone for so long.
     pub stray_grace: Duration,
+    /// So many runs at once on this host, whatever channels allow.
+    pub max_runs: u32,
+    /// Which process this is: it alone sends the starts that it permitted.
+    pub process: uuid::Uuid,
 }
 
 /// Everything the planner may look at.
@@ -75,6 +81,8 @@ pub struct World {
     pub network_ready: bool,
     /// What is known of images.
     pub images: Images,
+    /// Every run that is known.
+    pub runs: Runs,
 }
 
 impl World {
@@ -93,6 +101,7 @@ impl World {
             unstartable: BTreeMap::new(),
             network_ready: false,
             images: Images::new(),
+            runs: Runs::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What outlives the process, as data: what [`crate::store`] loads at start and what the core asks it to write.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::container::ContainerId;
 use crate::container::config::Limits;
 use crate::resource::ObjectRef;
 use crate::resource::condition::Condition;
+use crate::world::run::{KnownSession, RunId, RunRecord, SessionKey, Tombstone, TotalKey};
 
 /// Everything the store held at start.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,6 +33,14 @@ pub struct Loaded {
     pub applied: BTreeMap<ContainerId, Limits>,
     /// The newest event records, oldest first.
     pub events: Vec<EventRecord>,
+    /// Every run.
+    pub runs: Vec<RunRecord>,
+    /// What is left of runs whose record was dropped.
+    pub tombstones: BTreeMap<RunId, Tombstone>,
+    /// The newest sessions.
+    pub sessions: BTreeMap<SessionKey, KnownSession>,
+    /// What the counters count.
+    pub totals: BTreeMap<TotalKey, f64>,
 }
 
 /// Keys of [`Loaded::meta`].
@@ -137,4 +147,12 @@ pub enum Write {
     Applied(ContainerId, Option<Limits>),
     /// An event record: replaces the one of the same object, reason and message.
     Event(EventRecord),
+    /// A run's record: replaces the one of the same run, unless that has ended.
+    Run(Arc<RunRecord>),
+    /// Instead of a run's record: its transcripts go too.
+    Bury(RunId, Tombstone),
+    /// The newest session.
+    Session(SessionKey, KnownSession),
+    /// What a counter counts now.
+    Total(TotalKey, f64),
 }

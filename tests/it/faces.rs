@@ -128,6 +128,9 @@ fn answer(request: Request, shell: &ContainerId) -> Reply {
             Some(target) => format!("looking at {target}"),
             None => "looking at everything".to_owned(),
         }),
+        Request::SubmitRun { name, .. } => Reply::Submitted(name),
+        Request::CancelRun { name, why } => Reply::Accepted(format!("run/{name} is ended: {why}")),
+        Request::ReleaseRun(name) => Reply::Accepted(format!("{name:?} is let go")),
         Request::ConfirmPrune(revision) => Reply::Accepted(format!("let go of {revision}")),
         Request::Plan => Reply::Planned(PlanReport {
             revision: "4f1c2aa".to_owned(),

@@ -166,6 +166,7 @@ impl Core {
                     self.store.commit(writes);
                     self.inputs.push_back(Input::Committed { seq, result: Ok(()) });
                 }
+                Effect::FollowRuns(_) => {}
                 Effect::Follow { epoch, .. } => {
                     self.inputs.push_back(Input::Stream { epoch, event: StreamEvent::Opened });
                 }

@@ -483,8 +483,8 @@ impl Sim {
     fn carry_out(&mut self, effect: Effect) {
         let generation = self.generation;
         match effect {
-            Effect::Call { seq, channel, call, timeout, cause, waited: _ } => {
-                self.send(seq, channel, call, timeout, &cause);
+            Effect::Call { seq, subject, call, timeout, cause, waited: _ } => {
+                self.send(seq, subject.map(|object| object.name), call, timeout, &cause);
             }
             Effect::Commit { seq, writes } => {
                 let fails = self.rng.permille(self.luck.commit);
@@ -507,6 +507,7 @@ impl Sim {
                 self.at(opened, Happening::Opened { generation, epoch });
                 self.at(later, Happening::Subscribe { generation, epoch });
             }
+            Effect::FollowRuns(_) => {}
             Effect::Scan => {
                 let at = self.soon();
                 self.look_at(at);

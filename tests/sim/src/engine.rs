@@ -356,7 +356,10 @@ impl Engine {
             }
             Call::LookForImage(image) => self.look(image),
             Call::BringImage(image) => self.bring(image),
-            Call::Probe(_) | Call::Contexts(_) => {
+            Call::CreateRun { .. } => {
+                Err(Failure::Refused(Reason::CreateFailed, "no runs yet".to_owned()))
+            }
+            Call::Probe(_) | Call::Contexts(_) | Call::ReadPrompt(_) => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
             }
         }

@@ -48,6 +48,8 @@ pub fn settings() -> Settings {
         agent_cli: None,
         prune_delay: std::time::Duration::from_secs(10),
         stray_grace: std::time::Duration::from_secs(60),
+        max_runs: 8,
+        process: uuid::Uuid::nil(),
     }
 }
 

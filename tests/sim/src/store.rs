@@ -49,6 +49,25 @@ impl Store {
                 Write::Conditions(object, all) => put(&mut durable.conditions, object, all),
                 Write::Applied(id, limits) => put(&mut durable.applied, id, limits),
                 Write::Event(event) => durable.events.push(event),
+                Write::Run(record) => {
+                    let old = durable.runs.iter_mut().find(|old| old.id == record.id);
+                    match old {
+                        // An ended record never changes.
+                        Some(old) if old.end.is_some() => {}
+                        Some(old) => old.clone_from(&record),
+                        None => durable.runs.push(Arc::unwrap_or_clone(record)),
+                    }
+                }
+                Write::Bury(id, tombstone) => {
+                    durable.runs.retain(|record| record.id != id);
+                    durable.tombstones.insert(id, tombstone);
+                }
+                Write::Session(key, session) => {
+                    durable.sessions.insert(key, session);
+                }
+                Write::Total(key, value) => {
+                    durable.totals.insert(key, value);
+                }
             }
         }
         let surplus = durable.events.len().saturating_sub(100);

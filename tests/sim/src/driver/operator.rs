@@ -6,6 +6,7 @@ use std::time::Duration;
 use chanop::controller::input::Input;
 use chanop::controller::view::View;
 use chanop::controller::{Beginning, Controller};
+use chanop::world::Settings;
 use chanop::world::record::Loaded;
 
 use super::{Happening, Sim};
@@ -20,7 +21,10 @@ impl Sim {
         let (loaded, sources) = self.store.load();
         self.check.restarted(&loaded);
         let beginning = Beginning {
-            settings: self.settings.clone(),
+            settings: Settings {
+                process: uuid::Uuid::from_u128(u128::from(self.generation) + 1),
+                ..self.settings.clone()
+            },
             loaded,
             sources,
             scope: self.scope.clone(),
