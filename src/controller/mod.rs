@@ -45,7 +45,8 @@ use self::scan::Sources;
 use self::session::Session;
 use self::stats::Stats;
 use self::view::{ChannelView, View};
-use crate::planner::Mark;
+use crate::planner::{Mark, Status};
+use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
@@ -429,6 +430,13 @@ impl Controller {
         if meant {
             row.fingerprint.clone_from(&desired.fingerprint);
             row.generation += 1;
+        }
+        // What was said while no file wanted it is not said of the file, should a call keep it from being planned just now.
+        if let Some(status) =
+            self.keys.get_mut(name).and_then(|key| key.status.as_mut()).filter(|_| old.is_none())
+        {
+            let message = "its file is new".to_owned();
+            *status = Status { ready: ConditionStatus::Unknown, reason: Reason::Waiting, message };
         }
         // A new meaning, or a host that now allows it, is a new beginning.
         let judged_anew = old.is_none_or(|old| old.verdict != desired.verdict)

@@ -341,7 +341,9 @@ impl Check {
         settings: &Settings,
     ) {
         let Some(container) = engine.containers.get(id).filter(|_| !engine.odd) else { return };
-        let never_ran = container.starts == 0;
+        // The engine refuses to remove what came up since it was looked at.
+        let looked = self.looks.get(id).map(|look| look.state);
+        let never_ran = container.starts == 0 || looked == Some(ContainerState::Created);
         let tampered = self.tampered.contains(id) || container.maker == Maker::Person;
         let odd = matches!(container.state, ContainerState::Dead | ContainerState::Restarting)
             || engine.is_unstartable(container);

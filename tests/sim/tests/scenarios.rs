@@ -147,6 +147,49 @@ fn a_shell_that_is_made_anew_again_and_again_leaves_nothing_in_mind_and_costs_no
 }
 
 #[test]
+fn a_shell_that_the_operator_stopped_itself_has_not_crashed() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..4 {
+        sim.edit("a", |spec| spec.suspend = true);
+        assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| !s.is_live())));
+        sim.edit("a", |spec| spec.suspend = false);
+        assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    }
+    sound(&sim);
+}
+
+#[test]
+fn a_list_that_was_made_before_a_removal_does_not_bring_back_what_was_removed() {
+    let mut sim = converged(&["a"]);
+    let before = id(&sim, "a");
+    sim.fates.push_back(("list", Fate::Late(5 * SECOND)));
+    sim.request(Request::Reconcile(None));
+    sim.run_for(Duration::from_millis(50));
+    sim.edit("a", |spec| spec.var = 1);
+    assert!(sim.run_until(3 * SECOND, |sim| sim.is_ready("a") && id(sim, "a") != before));
+    sim.run_for(5 * SECOND);
+    let known = sim.core().expect("it lives").world().observed.get(&before).is_some();
+    assert!(!known, "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn a_look_that_the_engine_refuses_is_taken_more_and_more_slowly() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..500 {
+        sim.fates.push_back(("inspect", Fate::Refused(Reason::HostFailed)));
+    }
+    let since = sim.now;
+    sim.engine.kill(&id(&sim, "a"), 137);
+    sim.run_for(20 * SECOND);
+    let looks = sim.count(since, "inspect", Some("a"));
+    assert!((3..=12).contains(&looks), "{looks} looks in twenty seconds");
+    sim.fates.clear();
+    assert!(sim.run_until(60 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
+
+#[test]
 fn a_shell_that_keeps_ending_is_started_later_and_later() {
     ends_again_and_again(Duration::ZERO);
 }

@@ -15,6 +15,8 @@ use super::{Happening, Logged, OnItsWay, Sim};
 pub enum Fate {
     /// It is done and answered.
     Fine,
+    /// It is done, and answered so much later.
+    Late(Duration),
     /// It never arrives; nobody knows.
     Lost,
     /// It is done, and its answer is lost.
@@ -44,7 +46,7 @@ pub enum Fate {
 impl Fate {
     /// Is the call carried out, and its answer heard?
     const fn is_heard(&self) -> bool {
-        matches!(self, Self::Fine | Self::Gone | Self::Already | Self::Taken)
+        matches!(self, Self::Fine | Self::Late(_) | Self::Gone | Self::Already | Self::Taken)
     }
 
     /// Can this become of the call?
@@ -61,6 +63,7 @@ impl Fate {
             Self::Failed => !matches!(word, "ping" | "probe" | "info" | "list" | "inspect"),
             Self::Refused(_) => !matches!(word, "ping" | "probe" | "info" | "list" | "anchor"),
             Self::Fine
+            | Self::Late(_)
             | Self::Lost
             | Self::AnswerLost
             | Self::Zombie(_)
@@ -192,7 +195,7 @@ impl Sim {
             done += self.rng.millis(0, 20_000);
         }
         match fate {
-            Fate::Fine | Fate::Gone | Fate::Already | Fate::Taken => {
+            Fate::Fine | Fate::Late(_) | Fate::Gone | Fate::Already | Fate::Taken => {
                 self.at(done, Happening::Execute { call: number });
             }
             Fate::Failed => {
@@ -239,6 +242,7 @@ impl Sim {
     pub(super) fn execute(&mut self, number: u64) {
         let Some(flight) = self.flying.get(&number) else { return };
         let (call, answers) = (flight.call.clone(), flight.answers);
+        let late = if let Fate::Late(late) = flight.fate { late } else { Duration::ZERO };
         if let Call::Probe(wanted) = &call {
             let facts = self.host.probe(wanted);
             if self.probed.as_ref() != Some(&facts) {
@@ -273,7 +277,7 @@ impl Sim {
         if answers {
             // A long list takes its time to be told.
             let more = if matches!(call, Call::List) { 4 * self.luck.slow } else { 0 };
-            let at = self.soon() + self.rng.millis(0, more);
+            let at = self.soon() + self.rng.millis(0, more) + late;
             self.later(at, number, answer);
         } else if flight_is_over(&self.flying, number, self.generation) {
             self.flying.remove(&number);
