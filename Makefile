@@ -69,7 +69,7 @@ SEED ?= 1
 sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
 	SIM_SEED=$(SEED) $(CARGO) test --locked -p chanop-sim --test seeds one_seed_is_replayed -- --exact --nocapture
 
-mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; an hour
+mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; a quarter of an hour
 	@scripts/mutants.sh
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind
