@@ -88,7 +88,7 @@ bench: rust docker ## times, calls and memory against their aims, in one table; 
 	$(CARGO) build --locked --release -p chanop-bench
 	@$(OUT)/release/chanop-bench $(BENCH)
 
-mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; an hour
+mutants: rust ## breaks the core in every way of tests/sim/mutants, and expects the simulator to notice; a quarter of an hour
 	@scripts/mutants.sh
 
 demo: rust docker build ## the main job, shown on this machine's Docker engine; leaves nothing behind

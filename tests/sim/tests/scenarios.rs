@@ -154,7 +154,11 @@ fn a_shell_that_the_operator_stopped_itself_has_not_crashed() {
         assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| !s.is_live())));
         sim.edit("a", |spec| spec.suspend = false);
         assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+        assert_eq!(sim.channel("a").map(|view| view.restarts), Some(0));
     }
+    // The first real end is a first one: started again at once.
+    sim.engine.kill(&id(&sim, "a"), 137);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
     sound(&sim);
 }
 
