@@ -48,7 +48,7 @@ impl Controller {
         }
         // It may have gone a moment ago, and the event of that be on its way: the answer is read, not remembered.
         self.doubt(&channel);
-        self.enqueue(&channel);
+        self.enqueue_channel(&channel);
         self.ensuring.push(Ensuring { id, channel, until: now.mono + ENSURE_WITHIN });
     }
 
@@ -73,8 +73,9 @@ impl Controller {
 
     fn ensure_answer(&self, now: Now, waiter: &Ensuring) -> Option<Reply> {
         let name = &waiter.channel;
-        let status = self.keys.get(name).and_then(|key| key.status.as_ref());
-        let (Some(key), Some(status)) = (self.keys.get(name), status) else {
+        let key = self.keys.get(&ObjectRef::channel(name.clone()));
+        let status = key.and_then(|key| key.status.as_ref());
+        let (Some(key), Some(status)) = (key, status) else {
             // Its file went while somebody waited.
             let gone = !self.world.desired.channels.contains_key(name);
             let missing = || Reply::NotFound(format!("there is no channel `{name}`"));
@@ -143,7 +144,7 @@ impl Controller {
         let set = Override { suspend: true, reason, since: now.wall, until };
         self.unsaved.push(Write::Override(target.clone(), Some(set.clone())));
         self.world.overrides.insert(target.clone(), set);
-        self.enqueue(&target.name);
+        self.enqueue(&target);
         let until =
             until.map_or_else(|| "until `chanop resume`".to_owned(), |at| format!("until {at}"));
         self.reply(id, Reply::Accepted(format!("{target} is suspended {until}")));
@@ -153,8 +154,8 @@ impl Controller {
         let by_hand = self.world.overrides.remove(target).is_some();
         if by_hand {
             self.unsaved.push(Write::Override(target.clone(), None));
-            self.open_gate(&target.name);
-            self.enqueue(&target.name);
+            self.open_gate(&target);
+            self.enqueue(&target);
         }
         let desired = self.world.desired.channels.get(&target.name);
         let by_file =
@@ -177,9 +178,9 @@ impl Controller {
             match target {
                 None => {
                     self.look_again(now);
-                    let names: Vec<ResourceName> = self.keys.keys().cloned().collect();
-                    for name in names {
-                        self.open_gate(&name);
+                    let all: Vec<ObjectRef> = self.keys.keys().cloned().collect();
+                    for object in all {
+                        self.open_gate(&object);
                     }
                     self.enqueue_all();
                     Reply::Accepted("everything is looked at again".to_owned())
@@ -190,9 +191,9 @@ impl Controller {
                     if target.kind != Kind::Channel || !known {
                         Reply::NotFound(format!("there is no {target}"))
                     } else {
-                        self.open_gate(&target.name);
+                        self.open_gate(&target);
                         self.doubt(&target.name);
-                        self.enqueue(&target.name);
+                        self.enqueue(&target);
                         let held =
                             self.world.desired.channels.get(&target.name).is_some_and(|desired| {
                                 matches!(desired.verdict, Verdict::Held { .. })
@@ -210,7 +211,7 @@ impl Controller {
         use super::key::MustRead;
         let seen = self.world.observed.shell_of(name);
         let what = seen.map_or(MustRead::Name, |seen| MustRead::Id(seen.snapshot.id.clone()));
-        self.keys.entry(name.clone()).or_default().must_read = Some(what);
+        self.keys.entry(ObjectRef::channel(name.clone())).or_default().must_read = Some(what);
     }
 
     fn ask_prune(&mut self, now: Now, id: u64, revision: &str) {

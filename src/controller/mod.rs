@@ -16,6 +16,7 @@ mod asked;
 mod drive;
 mod images;
 mod publish;
+mod runs;
 mod session;
 
 pub mod backoff;
@@ -49,7 +50,7 @@ use self::view::{ChannelView, View};
 use crate::planner::{Mark, Status};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::Build;
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
@@ -111,9 +112,9 @@ pub struct Controller {
     probing: bool,
     /// Of what images are built from; a large one takes long, and nobody else waits for it.
     reading_contexts: Option<BTreeSet<Build>>,
-    keys: BTreeMap<ResourceName, KeyState>,
-    ready: BTreeSet<(u64, ResourceName)>,
-    wakes: BTreeSet<(Duration, ResourceName)>,
+    keys: BTreeMap<ObjectRef, KeyState>,
+    ready: BTreeSet<(u64, ObjectRef)>,
+    wakes: BTreeSet<(Duration, ObjectRef)>,
     turns: u64,
     lanes: Lanes,
     session: Session,
@@ -131,8 +132,8 @@ pub struct Controller {
     takeover: bool,
     /// The engine on which the anchor was last ours, as kept.
     anchored_on: Option<String>,
-    /// Channels whose last call failed for the engine's sake.
-    engine_failures: BTreeSet<ResourceName>,
+    /// Channels and runs whose last call failed for the engine's sake.
+    engine_failures: BTreeSet<ObjectRef>,
     /// Was everything known since the engine was last away?
     was_live: bool,
     /// How often in a row the engine could not be reached, or not for long.
@@ -147,7 +148,7 @@ pub struct Controller {
     stats: Stats,
     /// Of the input at hand.
     now: Now,
-    touched: BTreeSet<ResourceName>,
+    touched: BTreeSet<ObjectRef>,
     /// Running shells that may have been changed by hand while nobody listened: each is looked at once, one at a time.
     to_audit: BTreeSet<ResourceName>,
     auditing: Option<ResourceName>,
@@ -182,12 +183,12 @@ impl Controller {
         world.inventory = loaded.inventory;
         world.overrides = loaded.overrides;
         world.applied = loaded.applied;
-        let mut keys: BTreeMap<ResourceName, KeyState> = BTreeMap::new();
+        let mut keys: BTreeMap<ObjectRef, KeyState> = BTreeMap::new();
         for (object, conditions) in loaded.conditions {
-            keys.entry(object.name).or_default().conditions = conditions;
+            keys.entry(object).or_default().conditions = conditions;
         }
         for object in world.inventory.keys() {
-            keys.entry(object.name.clone()).or_default();
+            keys.entry(object.clone()).or_default();
         }
         Self {
             world,
@@ -279,16 +280,16 @@ impl Controller {
             self.rescan_at = None;
             self.out.push(Effect::Scan);
         }
-        while let Some((at, name)) = self.wakes.first().cloned() {
+        while let Some((at, object)) = self.wakes.first().cloned() {
             if at > now.mono {
                 break;
             }
-            self.wakes.remove(&(at, name.clone()));
-            if let Some(key) = self.keys.get_mut(&name) {
+            self.wakes.remove(&(at, object.clone()));
+            if let Some(key) = self.keys.get_mut(&object) {
                 key.wake_at = None;
             }
-            self.check_echo(now, &name);
-            self.enqueue(&name);
+            self.check_echo(now, &object);
+            self.enqueue(&object);
         }
         let expired: Vec<ObjectRef> = self
             .world
@@ -301,7 +302,7 @@ impl Controller {
             self.marks.insert(Mark::OverrideEnds);
             self.world.overrides.remove(&object);
             self.unsaved.push(Write::Override(object.clone(), None));
-            self.enqueue(&object.name);
+            self.enqueue(&object);
         }
     }
 
@@ -362,7 +363,7 @@ impl Controller {
             self.unsaved.push(Write::Inventory(object.clone(), Some(row)));
         }
         self.record(now, &object.to_string(), false, "Gone", &format!("{file} is gone"));
-        self.enqueue(&object.name);
+        self.enqueue(object);
     }
 
     /// Judges everything anew, and plans what changed.
@@ -400,11 +401,12 @@ impl Controller {
             changed.extend(unexplained.cloned());
         }
         if global {
-            changed.extend(self.keys.keys().cloned());
+            let channels = self.keys.keys().filter(|object| object.kind == Kind::Channel);
+            changed.extend(channels.map(|object| object.name.clone()));
             changed.extend(self.world.observed.channels().cloned());
         }
         for name in changed {
-            self.enqueue(&name);
+            self.enqueue_channel(&name);
         }
         self.view_dirty = true;
     }
@@ -445,7 +447,7 @@ impl Controller {
         }
         // What was said while no file wanted it is not said of the file, should a call keep it from being planned just now.
         if let Some(status) =
-            self.keys.get_mut(name).and_then(|key| key.status.as_mut()).filter(|_| old.is_none())
+            self.keys.get_mut(&object).and_then(|key| key.status.as_mut()).filter(|_| old.is_none())
         {
             let message = "its file is new".to_owned();
             *status = Status { ready: ConditionStatus::Unknown, reason: Reason::Waiting, message };
@@ -456,7 +458,7 @@ impl Controller {
         if meant || judged_anew {
             self.world.troubles.remove(name);
             self.world.crashes.remove(name);
-            let key = self.keys.entry(name.clone()).or_default();
+            let key = self.keys.entry(object.clone()).or_default();
             key.gate = None;
             key.drift_tried.clear();
             key.drift_again = false;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chanop::container::config::{ContainerConfig, NetworkMode};
 use chanop::container::label;
 use chanop::container::snapshot::Details;
-use chanop::container::{ContainerId, ContainerName, ContainerState, Snapshot};
+use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::executor::refuse_to_inherit;
@@ -266,7 +266,7 @@ impl Engine {
     ) {
         let doorbell = Doorbell {
             id: id.clone(),
-            channel: labels.and_then(|labels| labels.get(label::CHANNEL).cloned()),
+            object: labels.and_then(Identity::object_of),
             action: action.to_owned(),
             exit_code,
             time_nano: i64::try_from(self.clock().as_nanosecond()).unwrap_or_default(),
