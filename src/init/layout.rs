@@ -40,3 +40,5 @@ pub const STDIN: &str = "/.chanop/stdin";
 
 /// Exit code when a mount is not the thing that was prepared: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT_MOUNTS: u8 = 78;
+/// Exit code when the command has been run before in this container: a run happens once.
+pub const EXIT_GUARD: u8 = 254;

@@ -67,6 +67,9 @@ pub struct RunRecord {
     /// Its attempts, oldest first. One is here from its permit on.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// Why it is tried again, once its last attempt has ended.
+    #[serde(default)]
+    pub next: Option<AttemptKind>,
     /// Not tried again before.
     #[serde(default)]
     pub not_before: Option<Timestamp>,

@@ -266,7 +266,7 @@ impl Engine {
     ) {
         let doorbell = Doorbell {
             id: id.clone(),
-            object: labels.and_then(|labels| Identity::object_of(labels)),
+            object: labels.as_ref().and_then(Identity::object_of),
             action: action.to_owned(),
             exit_code,
             time_nano: i64::try_from(self.clock().as_nanosecond()).unwrap_or_default(),
