@@ -100,6 +100,8 @@ pub enum Reason {
     MountMissing,
     /// A secret is not there or cannot be used.
     SecretMissing,
+    /// The file with the run's prompt is not there, or cannot be read now.
+    PromptMissing,
     /// The agent's CLI is to be injected, and the operator has none.
     AgentCliMissing,
     /// The host could not be prepared.
