@@ -275,7 +275,7 @@ impl Controller {
             Action::Create { name, target } => Call::Create { name, target },
             Action::Start(id) => Call::Start { target: self.prepared_for(name, &id), id },
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
-            Action::Remove { id, force } => Call::Remove { id, force },
+            Action::Remove { id, force } => Call::Remove { id, force, place: None },
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::LookForImage(_)
             | Action::BringImage(_)

@@ -21,8 +21,16 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         &[],
         "how the CLI is called and what it says: words and rules, whoever reads the bytes",
     ),
-    ("world", &["container", "init"], "state as data; of init, the layout that both sides know"),
-    ("planner", &["container", "world", "init"], "pure: what should be done, from the world alone"),
+    (
+        "world",
+        &["container", "claude", "init"],
+        "state as data; of claude, what became of a run; of init, the layout that both sides know",
+    ),
+    (
+        "planner",
+        &["container", "claude", "world", "init"],
+        "pure: what should be done, from the world alone; of claude, what a run is told",
+    ),
     (
         "controller",
         &["container", "world", "planner"],
@@ -38,8 +46,19 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("store", &["world", "clock", "container"], "writes records down"),
     (
         "executor",
-        &["container", "world", "controller", "docker", "host", "store", "specs", "clock"],
-        "an arm for each effect",
+        &[
+            "container",
+            "claude",
+            "world",
+            "controller",
+            "docker",
+            "host",
+            "store",
+            "specs",
+            "clock",
+            "init",
+        ],
+        "an arm for each effect; of claude and init, how a run's agent is called in its container",
     ),
     ("metrics", &["world", "controller"], "fed from the view and the inputs"),
     (

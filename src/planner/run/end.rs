@@ -166,7 +166,7 @@ fn judged(end: AttemptEnd, outcome: Option<RunOutcome>, ending: &Ending) -> Atte
     let class = outcome.as_ref().map(|outcome| outcome.class.clone());
     let said = outcome.as_ref().is_some_and(|outcome| outcome.lines.events > 0);
     // The init's word that it did not run the agent: the mounts were not what was prepared, or it had run before.
-    let refused = [layout::EXIT_MOUNTS, layout::EXIT_GUARD].map(i64::from);
+    let refused = [layout::EXIT_MOUNTS, layout::EXIT_STARTED_BEFORE].map(i64::from);
     let by_init = end.evidence != Evidence::Init
         && !said
         && end.exit_code.is_some_and(|code| refused.contains(&code));

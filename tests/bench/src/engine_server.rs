@@ -228,7 +228,7 @@ fn change(shared: &Shared, method: &Method, id: &str, verb: &[&str]) -> Response
     let call = match (method, verb) {
         (&Method::POST, ["start"]) => Call::Start { id, target: None },
         (&Method::POST, ["stop"]) => Call::Stop { id, grace_seconds: 10 },
-        (&Method::DELETE, []) => Call::Remove { id, force: true },
+        (&Method::DELETE, []) => Call::Remove { id, force: true, place: None },
         (&Method::PUT, ["archive"]) => return told(StatusCode::OK, ""),
         _ => return refused(StatusCode::NOT_FOUND, "this engine is simulated, and cannot do that"),
     };

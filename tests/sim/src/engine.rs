@@ -343,7 +343,7 @@ impl Engine {
                     _ => Ok(Answer::Done),
                 }
             }
-            Call::Remove { id, force } => self.remove(id, *force),
+            Call::Remove { id, force, place: _ } => self.remove(id, *force),
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
                 found.config.limits = *limits;

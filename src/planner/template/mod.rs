@@ -4,6 +4,8 @@
 //! what the same channel gets must raise `TEMPLATE_VERSION` in [`crate::container::spec_hash`], or an upgrade would leave
 //! the old containers as they are.
 
+mod run;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -23,6 +25,8 @@ use crate::world::environment::HOST_ALIAS;
 use crate::world::facts::{BuildFact, CredentialsFact, Facts, SecretFact};
 use crate::world::image::ImageSource;
 use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
+
+pub use run::run_container;
 
 /// Where images that chanop builds are, and no others.
 pub const BUILD_REPOSITORY: &str = "chanop-build";
