@@ -296,6 +296,9 @@ impl Controller {
             (Some(id), _) => MustRead::Id(id.clone()),
             (None, _) => MustRead::Name,
         };
+        if object.kind == Kind::Run {
+            self.run_failed(object, call, &failure);
+        }
         let key = self.keys.entry(object.clone()).or_default();
         key.echo.clear();
         key.echo_due = None;
@@ -325,6 +328,11 @@ impl Controller {
                 key.read_gate = None;
                 key.fresh = None;
                 match (&id, call) {
+                    (Some(id), _) if object.kind == Kind::Run => {
+                        self.marks.insert(Mark::Vanished);
+                        self.run_container_gone(object, id);
+                        self.world.observed.forget(id);
+                    }
                     (Some(id), _) => {
                         self.marks.insert(Mark::Vanished);
                         self.gone(id);

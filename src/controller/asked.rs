@@ -25,9 +25,11 @@ impl Controller {
             Request::Resume(target) => self.ask_resume(id, &target),
             Request::Reconcile(target) => self.ask_reconcile(now, id, target),
             Request::ConfirmPrune(revision) => self.ask_prune(now, id, &revision),
-            Request::SubmitRun { .. } | Request::CancelRun { .. } | Request::ReleaseRun(_) => {
-                self.reply(id, Reply::Refused("runs are not carried out yet".to_owned()));
+            Request::SubmitRun { name, labels, spec } => {
+                self.ask_submit(now, id, name, labels, &spec);
             }
+            Request::CancelRun { name, why } => self.ask_cancel(now, id, &name, why),
+            Request::ReleaseRun(name) => self.ask_release(now, id, name),
             Request::Plan => {
                 let engine = self.session.is_live().then(|| self.engine.version.clone());
                 let revision = self.view.specs.revision.clone().unwrap_or_default();
@@ -144,7 +146,8 @@ impl Controller {
         let set = Override { suspend: true, reason, since: now.wall, until };
         self.unsaved.push(Write::Override(target.clone(), Some(set.clone())));
         self.world.overrides.insert(target.clone(), set);
-        self.enqueue(&target);
+        self.enqueue(target);
+        self.enqueue_runs_of(&target.name);
         let until =
             until.map_or_else(|| "until `chanop resume`".to_owned(), |at| format!("until {at}"));
         self.reply(id, Reply::Accepted(format!("{target} is suspended {until}")));
@@ -154,8 +157,9 @@ impl Controller {
         let by_hand = self.world.overrides.remove(target).is_some();
         if by_hand {
             self.unsaved.push(Write::Override(target.clone(), None));
-            self.open_gate(&target);
-            self.enqueue(&target);
+            self.open_gate(target);
+            self.enqueue(target);
+            self.enqueue_runs_of(&target.name);
         }
         let desired = self.world.desired.channels.get(&target.name);
         let by_file =
@@ -186,9 +190,23 @@ impl Controller {
                     Reply::Accepted("everything is looked at again".to_owned())
                 }
                 Some(target) => {
-                    let known = self.world.desired.channels.contains_key(&target.name)
-                        || self.world.inventory.contains_key(&target);
-                    if target.kind != Kind::Channel || !known {
+                    let known = match target.kind {
+                        Kind::Channel => {
+                            self.world.desired.channels.contains_key(&target.name)
+                                || self.world.inventory.contains_key(&target)
+                        }
+                        Kind::Run => {
+                            self.world.runs.get(&target.name).is_some()
+                                || self.world.desired.runs.contains_key(&target.name)
+                        }
+                        Kind::Schedule | Kind::ChannelClass => false,
+                    };
+                    if target.kind == Kind::Run && known {
+                        self.open_gate(&target);
+                        self.world.runs.troubles.remove(&target.name);
+                        self.enqueue(&target);
+                        Reply::Accepted(format!("{target} is looked at again"))
+                    } else if !known {
                         Reply::NotFound(format!("there is no {target}"))
                     } else {
                         self.open_gate(&target);

@@ -43,6 +43,7 @@ use self::judge::Drafts;
 use self::key::KeyState;
 use self::lanes::Lanes;
 use self::request::Reply;
+use self::runs::RunBooks;
 use self::scan::Sources;
 use self::session::Session;
 use self::stats::Stats;
@@ -55,6 +56,7 @@ use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
 use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
+use crate::world::run::Runs;
 use crate::world::scan::{ParsedFile, Place};
 use crate::world::{Settings, World};
 
@@ -146,6 +148,8 @@ pub struct Controller {
     ensuring: Vec<Ensuring>,
     events: Vec<EventRecord>,
     stats: Stats,
+    run_books: RunBooks,
+    totals_changed: bool,
     /// Of the input at hand.
     now: Now,
     touched: BTreeSet<ObjectRef>,
@@ -183,6 +187,9 @@ impl Controller {
         world.inventory = loaded.inventory;
         world.overrides = loaded.overrides;
         world.applied = loaded.applied;
+        let first_sight = loaded.meta.get(meta_key::FIRST_SIGHT);
+        world.runs = Runs::restore(loaded.runs, loaded.tombstones, loaded.sessions, loaded.totals);
+        runs::adopt(&mut world.runs, first_sight);
         let mut keys: BTreeMap<ObjectRef, KeyState> = BTreeMap::new();
         for (object, conditions) in loaded.conditions {
             keys.entry(object).or_default().conditions = conditions;
@@ -190,6 +197,11 @@ impl Controller {
         for object in world.inventory.keys() {
             keys.entry(object.clone()).or_default();
         }
+        for record in world.runs.iter().filter(|record| record.end.is_none()) {
+            keys.entry(ObjectRef::run(record.id.name.clone())).or_default();
+        }
+        let touched = world.runs.iter().map(|record| ObjectRef::run(record.id.name.clone()));
+        let touched = touched.collect();
         Self {
             world,
             sources: tracker,
@@ -225,8 +237,10 @@ impl Controller {
             ensuring: Vec::new(),
             events: loaded.events,
             stats: Stats::default(),
+            run_books: RunBooks::begin(first_sight.is_some()),
+            totals_changed: true,
             now: Now { mono: Duration::ZERO, wall: Timestamp::UNIX_EPOCH },
-            touched: BTreeSet::new(),
+            touched,
             to_audit: BTreeSet::new(),
             auditing: None,
             view: View { instance, ..View::default() },
@@ -257,7 +271,8 @@ impl Controller {
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
             Input::Progressed { seq, progress } => self.on_progress(seq, progress),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
-            Input::RunProgressed { .. } | Input::RunFollowed { .. } => {}
+            Input::RunProgressed { id, progress } => self.run_progressed(&id, progress),
+            Input::RunFollowed { id, followed } => self.run_followed(&id, *followed),
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
             Input::Requested { id, request } => self.asked(now, id, request),
             Input::Tick => {}
@@ -266,6 +281,7 @@ impl Controller {
         self.pass_time(now);
         self.audit();
         self.drive(now);
+        self.follow_runs();
         self.answer_ensures(now);
         self.publish(now);
         self.save(now);
@@ -303,6 +319,7 @@ impl Controller {
             self.world.overrides.remove(&object);
             self.unsaved.push(Write::Override(object.clone(), None));
             self.enqueue(&object);
+            self.enqueue_runs_of(&object.name);
         }
     }
 
@@ -323,6 +340,8 @@ impl Controller {
             self.view.specs.revision = revision;
             self.view.specs.scanned_at = Some(now.wall);
         }
+        // A prompt's file may have come.
+        self.world.runs.memory.prompts.retain(|_, read| read.is_ok());
         if outcome.changed || first {
             self.rebuild(now);
         }
@@ -390,6 +409,7 @@ impl Controller {
         }
         let global = old.ready != self.world.desired.ready
             || old.unavailable != self.world.desired.unavailable;
+        self.runs_desired(&old, &changed, global);
         self.stats.spec_changes += u64::from(!changed.is_empty());
         for name in &changed {
             self.note_desired(now, name, old.channels.get(name));
@@ -502,6 +522,7 @@ impl Controller {
                     self.marks.insert(Mark::StoreIsBack);
                     self.enqueue_all();
                 }
+                self.runs_committed(true);
             }
             Err(error) => {
                 self.marks.insert(Mark::CommitFailed);
@@ -509,6 +530,7 @@ impl Controller {
                 self.store_retry_at = Some(now.mono + STORE_RETRY);
                 let later = std::mem::replace(&mut self.unsaved, writes);
                 self.unsaved.extend(later);
+                self.runs_committed(false);
                 self.view_dirty = true;
             }
         }
@@ -521,6 +543,7 @@ impl Controller {
             return;
         }
         let writes = std::mem::take(&mut self.unsaved);
+        self.runs_committing();
         let seq = self.next_seq();
         self.store_retry_at = None;
         self.committing = Some((seq, writes.clone()));

@@ -82,6 +82,10 @@ impl Controller {
         if *view.events != self.events {
             view.events = Arc::new(self.events.clone());
         }
+        if std::mem::take(&mut self.totals_changed) {
+            self.view.totals = Arc::new(self.world.runs.totals.clone());
+        }
+        let view = &mut self.view;
         let shells_running = self.world.observed.running_channel_ids().len();
         let policy_violations = view
             .channels

@@ -159,6 +159,7 @@ impl Controller {
     /// The engine is away: nothing is sent until it answers.
     pub(super) fn go_down(&mut self, now: Now, error: &str) {
         self.outages = self.outages.saturating_add(1);
+        self.runs_unheard();
         if std::mem::take(&mut self.was_live) {
             self.marks.insert(Mark::WentDown);
             self.record(now, "operator", true, "EngineUnavailable", error);
@@ -376,6 +377,7 @@ impl Controller {
             StreamEvent::Container(doorbell) => self.ring(now, doorbell),
             StreamEvent::Ended(error) => {
                 self.marks.insert(Mark::StreamEnded);
+                self.runs_unheard();
                 self.stats.event_gaps += 1;
                 if matches!(self.session, Session::Live(_)) {
                     // The engine may be well and only this stream gone: open another, and list again.
@@ -472,6 +474,7 @@ impl Controller {
                 anchor: None,
             },
         });
+        self.bury_runs(now);
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);

@@ -99,6 +99,8 @@ marks! {
     EndFromEvent,
     /// Its container was found, and no record of it.
     RunFound,
+    /// Its record is dropped.
+    Buried,
 
     // The core's: what calls came to.
     /// It vanished before the call.

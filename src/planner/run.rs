@@ -25,12 +25,12 @@ use crate::resource::{Now, ResourceName};
 use crate::world::World;
 use crate::world::image::WantedImage;
 use crate::world::observed::Seen;
-use crate::world::run::{Cancel, Phase, RunEnd, RunRecord, RunTarget, Trigger};
+use crate::world::run::{Attempt, Cancel, Phase, RunEnd, RunRecord, RunTarget, Trigger};
 
 pub use admission::{fingerprint, order_of};
 pub use history::expired;
 pub use session::Conversation;
-pub use turn::holds;
+pub use turn::{holds, queue_is_full};
 
 /// How often what the engine does by itself is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -171,6 +171,23 @@ impl Context<'_> {
         }
         let number = self.record.next_attempt();
         let attempts = self.world.observed.attempts_of(&self.record.id.name);
+        // A store that was put back from a copy knows less than the engine.
+        let unknown: Vec<_> = attempts
+            .iter()
+            .filter(|(at, seen)| *at > number && self.known(*at).is_none() && admission::ran(seen))
+            .map(|(at, seen)| admission::found_attempt(*at, seen))
+            .collect();
+        if !unknown.is_empty() {
+            let mut record = RunRecord::clone(self.record);
+            record.attempts.extend(unknown);
+            let keep = RunAction::Keep(Box::new(record));
+            return RunStep::act(
+                Phase::Running,
+                keep,
+                "containers of attempts that are on no record",
+            )
+            .marked(Mark::RunFound);
+        }
         let step = match attempts.iter().find(|(attempt, _)| *attempt == number) {
             Some((_, seen)) => self.made(number, seen),
             None => self.to_be_made(number),
@@ -203,15 +220,16 @@ impl Context<'_> {
         }
         let ends_with_channel =
             record.attempts.last().is_none_or(|attempt| attempt.terms.cancel_with_channel);
-        (channel_gone && ends_with_channel)
-            .then(|| format!("channel/{} is gone", record.channel))
+        (channel_gone && ends_with_channel).then(|| format!("channel/{} is gone", record.channel))
     }
 
     /// How far it is, by its record and its container alone.
     fn phase(&self) -> Phase {
         match self.record.open_attempt() {
             Some(_) => Phase::Running,
-            None if self.world.runs.memory.holding.contains(&self.record.id.name) => Phase::Starting,
+            None if self.world.runs.memory.holding.contains(&self.record.id.name) => {
+                Phase::Starting
+            }
             None => Phase::Queued,
         }
     }
@@ -237,21 +255,27 @@ impl Context<'_> {
     /// Takes away containers whose end is on record, once they have been kept long enough.
     fn clear_up(&self, step: RunStep) -> RunStep {
         let mut step = step;
+        let over = self.record.end.is_some();
         for (number, seen) in self.world.observed.attempts_of(&self.record.id.name) {
-            let attempt = self.record.attempt(number);
-            let end = attempt.and_then(|attempt| attempt.end.as_ref());
-            let never_permitted = attempt.is_none() && self.record.next_attempt() != number;
-            let unwanted = attempt.is_none() && self.record.end.is_some();
-            let since = match end {
-                Some(end) => end.recorded_at,
-                // Made, and then nobody wanted it any more: it never ran, or another run of this name is on record for it.
-                None if never_permitted || unwanted => Timestamp::UNIX_EPOCH,
-                None => continue,
+            let left = match self.known(number) {
+                Some(attempt) => match &attempt.end {
+                    Some(end) => {
+                        let due = later(end.recorded_at, attempt.terms.keep_container_seconds);
+                        until(self.now.wall, due)
+                    }
+                    None => continue,
+                },
+                // The next attempt's, which is wanted.
+                None if !over && number == self.record.next_attempt() => continue,
+                None if !admission::ran(seen) => Duration::ZERO,
+                // A person started what nobody wanted any more.
+                None => {
+                    let age = self.now.mono.saturating_sub(seen.first_seen);
+                    self.world.settings.stray_grace.saturating_sub(age)
+                }
             };
-            let keep = attempt.map_or(0, |attempt| attempt.terms.keep_container_seconds);
-            let due = later(since, keep);
-            if due > self.now.wall {
-                step = step.wake_after(until(self.now.wall, due));
+            if !left.is_zero() {
+                step = step.wake_after(left);
                 continue;
             }
             if let Some((action, cause)) = self.take_away(seen) {
@@ -261,6 +285,12 @@ impl Context<'_> {
             step = step.wake_after(LOOK_AGAIN);
         }
         step
+    }
+
+    /// The attempt of this number, of this run or an earlier one of its name.
+    fn known(&self, number: u32) -> Option<&Attempt> {
+        let mut all = self.world.runs.all_of(&self.record.id.name);
+        all.find_map(|record| record.attempt(number))
     }
 
     fn take_away(&self, seen: &Seen) -> Option<(RunAction, String)> {

@@ -69,14 +69,18 @@ pub(super) fn step(
         && record.id.rerun >= rerun
     {
         let mut step = Context { world, record, now }.ended();
-        if record.fingerprint != desired.fingerprint && matches!(record.trigger, Trigger::File { .. })
+        if record.fingerprint != desired.fingerprint
+            && matches!(record.trigger, Trigger::File { .. })
         {
             let changed = format!(
                 "{} has changed since it was admitted, which runs nothing: raise spec.rerun to run it again",
                 desired.source
             );
-            step.message =
-                if step.message.is_empty() { changed } else { format!("{}; {changed}", step.message) };
+            step.message = if step.message.is_empty() {
+                changed
+            } else {
+                format!("{}; {changed}", step.message)
+            };
         }
         return step;
     }
@@ -101,9 +105,8 @@ fn admit(
     desired: &DesiredRun,
     now: Now,
 ) -> RunStep {
-    let waits = |reason: Reason, message: String| {
-        RunStep::rest(Phase::Pending, reason.as_str(), message)
-    };
+    let waits =
+        |reason: Reason, message: String| RunStep::rest(Phase::Pending, reason.as_str(), message);
     if !world.desired.ready || world.desired.unavailable.is_some() {
         let message = "the spec directory cannot be read; nothing new is begun";
         return waits(Reason::SourceUnavailable, message.to_owned());
@@ -136,6 +139,15 @@ fn admit(
     let Some(order) = order_of(order, prompt.map(AsRef::as_ref)) else {
         return waits(Reason::InvalidSpec, "there is no prompt".to_owned());
     };
+    // With a store that was lost: what ran before is its attempts, and what never ran goes.
+    let found = world.observed.attempts_of(name);
+    let found = if before.is_some() { Vec::new() } else { found };
+    if let Some((_, made)) = found.iter().find(|(_, seen)| seen.state() == ContainerState::Created)
+    {
+        let action = RunAction::Remove { id: made.snapshot.id.clone(), force: false };
+        return RunStep::act(Phase::Pending, action, "never started, and no record explains it");
+    }
+    let attempts: Vec<Attempt> = found.iter().map(|(at, seen)| found_attempt(*at, seen)).collect();
     let buried = world.runs.tombstone(name).map_or(1, |(_, stone)| stone.next_attempt);
     let record = RunRecord {
         id: RunId { name: name.clone(), rerun: desired.spec.rerun.unwrap_or(0) },
@@ -149,8 +161,12 @@ fn admit(
         admitted_at: now.wall,
         held: world.runs.memory.first_sight.contains(name) && before.is_none(),
         cancel: None,
-        first_attempt: before.map_or(buried, |before| before.next_attempt().max(buried)),
-        attempts: Vec::new(),
+        first_attempt: match (before, attempts.first()) {
+            (Some(before), _) => before.next_attempt().max(buried),
+            (None, Some(first)) => first.number,
+            (None, None) => buried,
+        },
+        attempts,
         next: None,
         not_before: None,
         end: None,
@@ -173,7 +189,8 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
     if let Some(left) = world.settings.stray_grace.checked_sub(age).filter(|it| !it.is_zero()) {
         return Some(waits("no record explains its container").wake_after(left));
     }
-    if let Some((_, made)) = attempts.iter().find(|(_, seen)| seen.state() == ContainerState::Created)
+    if let Some((_, made)) =
+        attempts.iter().find(|(_, seen)| seen.state() == ContainerState::Created)
     {
         let action = RunAction::Remove { id: made.snapshot.id.clone(), force: false };
         return Some(
@@ -222,7 +239,12 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
     )
 }
 
-fn found_attempt(number: u32, seen: &Seen) -> Attempt {
+/// Has it ever been more than made?
+pub(super) fn ran(seen: &Seen) -> bool {
+    seen.state() != ContainerState::Created
+}
+
+pub(super) fn found_attempt(number: u32, seen: &Seen) -> Attempt {
     Attempt {
         number,
         kind: AttemptKind::First,

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::session::{Conversation, of_next};
 use super::turn::{Turn, bounds, turn};
-use super::{
-    Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, until,
-};
+use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, until};
 use crate::claude::outcome::Stop;
 use crate::container::snapshot::Details;
 use crate::container::{ContainerName, ContainerState, Snapshot};
@@ -15,8 +13,8 @@ use crate::planner::action::Action;
 use crate::planner::image::{self, ImageStep};
 use crate::planner::mark::Mark;
 use crate::planner::template;
-use crate::resource::condition::Reason;
 use crate::resource::ObjectRef;
+use crate::resource::condition::Reason;
 use crate::world::desired::{DesiredChannel, Target, Verdict};
 use crate::world::observed::Seen;
 use crate::world::run::{Attempt, Live, Made, Phase, RunRecord, Terms};
@@ -64,7 +62,11 @@ impl Context<'_> {
             return waits(Phase::Queued, Reason::BackOff, message).wake_after(left);
         }
         let Some(conversation) = of_next(self.world, record) else {
-            return waits(Phase::Queued, Reason::Waiting, "its last attempt has not ended".to_owned());
+            return waits(
+                Phase::Queued,
+                Reason::Waiting,
+                "its last attempt has not ended".to_owned(),
+            );
         };
         match turn(self.world, record, self.now) {
             Turn::Now => {}
@@ -75,8 +77,10 @@ impl Context<'_> {
                 return step;
             }
             Turn::HostFull => {
-                let message =
-                    format!("{} runs go on on this host (--max-runs)", self.world.settings.max_runs);
+                let message = format!(
+                    "{} runs go on on this host (--max-runs)",
+                    self.world.settings.max_runs
+                );
                 return waits(Phase::Queued, Reason::Queued, message);
             }
         }
@@ -196,7 +200,8 @@ impl Context<'_> {
     fn start_by(&self) -> (jiff::Timestamp, &'static str) {
         let record = self.record;
         let own = u64::from(record.order.starting_deadline_seconds);
-        let queue = bounds(self.world, &record.channel).map(|bounds| bounds.queue_max_age.as_secs());
+        let queue =
+            bounds(self.world, &record.channel).map(|bounds| bounds.queue_max_age.as_secs());
         match queue.filter(|queue| *queue < own) {
             Some(queue) => (later(record.admitted_at, queue), "QueueMaxAge"),
             None => (later(record.admitted_at, own), "StartingDeadline"),
@@ -225,7 +230,9 @@ impl Context<'_> {
             (ContainerState::Created, Some(_)) if record.cancel.is_some() => {
                 self.to_be_made(number).marked(Mark::RunCancelled)
             }
-            (ContainerState::Created, Some(made)) if seen.made_here => self.permit(number, seen, made),
+            (ContainerState::Created, Some(made)) if seen.made_here => {
+                self.permit(number, seen, made)
+            }
             // Its files are copied in between its making and its permit: one that another process made may lack them. Nobody ever had leave
             // to start it.
             (ContainerState::Created, _) => starting(
@@ -259,7 +266,9 @@ impl Context<'_> {
     fn permit(&self, number: u32, seen: &Seen, made: Made) -> RunStep {
         let mut record = RunRecord::clone(self.record);
         let found = self.world.images.values().filter_map(|image| image.found.as_ref());
-        let digest = found.filter(|found| found.id == seen.snapshot.image_id).find_map(|it| it.digest.clone());
+        let digest = found
+            .filter(|found| found.id == seen.snapshot.image_id)
+            .find_map(|it| it.digest.clone());
         record.attempts.push(Attempt {
             number,
             kind: made.kind,
@@ -359,13 +368,16 @@ impl Context<'_> {
         };
         if !details.error.is_empty() {
             let why = format!("start failed: {}", details.error);
-            return self.attempt_over(attempt, live, Some(&seen.snapshot), Some(why))
+            return self
+                .attempt_over(attempt, live, Some(&seen.snapshot), Some(why))
                 .marked(Mark::StartLeftError);
         }
         // Its start may have been sent, by this process or by one before it, and may still come through.
         let since = until(attempt.permitted_at, self.now.wall);
         let never_sent = ours && !live.start_sent;
-        if let Some(left) = START_PATIENCE.checked_sub(since).filter(|it| !never_sent && !it.is_zero()) {
+        if let Some(left) =
+            START_PATIENCE.checked_sub(since).filter(|it| !never_sent && !it.is_zero())
+        {
             let step = RunStep::rest(Phase::Starting, "Starting", "its start was not answered");
             let wait = left.min(LOOK_AGAIN);
             return match self.look_again(seen) {
@@ -390,7 +402,11 @@ impl Context<'_> {
         }
         let stop = |why: Stop, cause: String| {
             let grace_seconds = attempt.terms.grace_seconds;
-            RunStep::act(Phase::Running, RunAction::Stop { id: id.clone(), grace_seconds, why }, cause)
+            RunStep::act(
+                Phase::Running,
+                RunAction::Stop { id: id.clone(), grace_seconds, why },
+                cause,
+            )
         };
         if let Some(cancel) = &self.record.cancel {
             return stop(Stop::Cancel, cancel.why.clone()).marked(Mark::RunCancelled);
@@ -435,14 +451,20 @@ impl Context<'_> {
         }
         let limits = self.world.applied.get(&seen.snapshot.id).copied().unwrap_or(details.limits);
         let action = RunAction::Update { id: seen.snapshot.id.clone(), limits };
-        RunStep::act(Phase::Running, action, "somebody set a restart policy; a run is never restarted")
-            .marked(Mark::RunPolicy)
+        RunStep::act(
+            Phase::Running,
+            action,
+            "somebody set a restart policy; a run is never restarted",
+        )
+        .marked(Mark::RunPolicy)
     }
 
     fn wait_for(&self, seen: &Seen) -> RunStep {
         let step = match self.look_again(seen) {
             Some((action, cause)) => RunStep::act(self.phase(), action, cause),
-            None => RunStep::rest(self.phase(), "Waiting", "the engine is at work on its container"),
+            None => {
+                RunStep::rest(self.phase(), "Waiting", "the engine is at work on its container")
+            }
         };
         step.wake_after(LOOK_AGAIN)
     }
@@ -455,12 +477,17 @@ impl Context<'_> {
         };
         let ended_at = live.ended_at.unwrap_or(self.now.mono);
         let since = self.now.mono.saturating_sub(ended_at);
-        if details.exit_code == 137 && !details.oom_killed && live.stop.is_none() && !live.looked_again {
+        if details.exit_code == 137
+            && !details.oom_killed
+            && live.stop.is_none()
+            && !live.looked_again
+        {
             return match MEMORY_PATIENCE.checked_sub(since).filter(|left| !left.is_zero()) {
                 None => ending(RunAction::Inspect(id), "was it killed for memory?")
                     .marked(Mark::SecondLook),
-                Some(left) => RunStep::rest(Phase::Running, "Ending", "its end is looked at")
-                    .wake_after(left),
+                Some(left) => {
+                    RunStep::rest(Phase::Running, "Ending", "its end is looked at").wake_after(left)
+                }
             };
         }
         self.with_output(attempt, live, Some(snapshot), since)
@@ -469,7 +496,11 @@ impl Context<'_> {
     /// Its container is not there, by our name.
     fn attempt_not_seen(&self, attempt: &Attempt, live: &Live) -> RunStep {
         if !self.world.observed.synced {
-            return RunStep::rest(Phase::Running, "EngineUnavailable", "the engine does not answer");
+            return RunStep::rest(
+                Phase::Running,
+                "EngineUnavailable",
+                "the engine does not answer",
+            );
         }
         if let Some(renamed) = &live.renamed {
             return self.renamed(attempt, live, renamed);

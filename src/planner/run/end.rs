@@ -80,7 +80,8 @@ impl Context<'_> {
             .map(|exit| exit.finished_at)
             .or_else(|| details.and_then(|details| details.finished_at));
         let tampered = details.and_then(|details| {
-            (details.restart_count > 0).then(|| "the engine restarted it by a policy that somebody set".to_owned())
+            (details.restart_count > 0)
+                .then(|| "the engine restarted it by a policy that somebody set".to_owned())
         });
         let end = AttemptEnd {
             result: AttemptResult::NeverStarted,
@@ -102,7 +103,7 @@ impl Context<'_> {
             let message = cancelled.map_or(why, |cancel| cancel.why.clone());
             return AttemptEnd { result, message, started_at: None, finished_at: None, ..end };
         }
-        let known = self.known(live, snapshot);
+        let known = self.known_end(live, snapshot);
         let ending = Ending {
             exit_code: known.exit_code,
             oom_killed: end.oom_killed,
@@ -118,22 +119,20 @@ impl Context<'_> {
     }
 
     /// How surely, and with which code.
-    fn known(&self, live: &Live, snapshot: Option<&Snapshot>) -> Known {
+    fn known_end(&self, live: &Live, snapshot: Option<&Snapshot>) -> Known {
         if let Some(exit) = live.followed.as_ref().and_then(|followed| followed.exit.as_ref()) {
             return Known { evidence: Evidence::Init, exit_code: Some(exit.exit_code) };
         }
-        let ended = snapshot.filter(|it| {
-            matches!(it.state, ContainerState::Exited | ContainerState::Dead)
-        });
+        let ended =
+            snapshot.filter(|it| matches!(it.state, ContainerState::Exited | ContainerState::Dead));
         match ended.and_then(|snapshot| snapshot.details.as_ref()) {
             Some(details) if !live.gap || live.exit_event == Some(details.exit_code) => {
                 Known { evidence: Evidence::Engine, exit_code: Some(details.exit_code) }
             }
             // 255 stands for a process whose end nobody saw, and some versions put 0 there.
-            Some(details) if !matches!(details.exit_code, 0 | 255) => Known {
-                evidence: Evidence::EngineAfterRestart,
-                exit_code: Some(details.exit_code),
-            },
+            Some(details) if !matches!(details.exit_code, 0 | 255) => {
+                Known { evidence: Evidence::EngineAfterRestart, exit_code: Some(details.exit_code) }
+            }
             Some(_) => Known { evidence: Evidence::None, exit_code: None },
             None => match live.exit_event {
                 Some(code) => Known { evidence: Evidence::Event, exit_code: Some(code) },

@@ -1,10 +1,10 @@
 //! Which records are dropped: beyond `history.limit` or older than `history.maxAge`. What is left of one keeps its file from running
 //! again.
 
-use super::turn::bounds;
 use super::later;
-use crate::resource::ResourceName;
+use super::turn::bounds;
 use crate::resource::Now;
+use crate::resource::ResourceName;
 use crate::world::World;
 use crate::world::run::{RunId, RunRecord, Tombstone};
 

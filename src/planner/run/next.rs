@@ -28,7 +28,8 @@ pub(super) enum Next {
 
 /// What follows the last attempt of a run, which has ended.
 pub(super) fn next(record: &RunRecord, bounds: Option<&RunDefaults>, now: Timestamp) -> Next {
-    let Some((last, end)) = record.attempts.last().and_then(|it| Some((it, it.end.as_ref()?))) else {
+    let Some((last, end)) = record.attempts.last().and_then(|it| Some((it, it.end.as_ref()?)))
+    else {
         return Next::Again { kind: AttemptKind::First, not_before: None };
     };
     let over = |phase: Phase| {
@@ -67,7 +68,8 @@ pub(super) fn next(record: &RunRecord, bounds: Option<&RunDefaults>, now: Timest
         }
         // The session stays too long.
         _ if last.kind == AttemptKind::Compact && !is_free(end) => {
-            let message = format!("the session is too long, and could not be made shorter: {}", end.message);
+            let message =
+                format!("the session is too long, and could not be made shorter: {}", end.message);
             return Next::Over { phase: failed, reason: "PromptTooLong".to_owned(), message };
         }
         _ => {}
@@ -114,10 +116,7 @@ fn is_free(end: &AttemptEnd) -> bool {
     }
     end.outcome.as_ref().is_some_and(|outcome| {
         !outcome.made_tool_use
-            && matches!(
-                outcome.class,
-                OutcomeClass::Overloaded | OutcomeClass::RateLimited { .. }
-            )
+            && matches!(outcome.class, OutcomeClass::Overloaded | OutcomeClass::RateLimited { .. })
     })
 }
 

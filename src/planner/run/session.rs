@@ -38,9 +38,9 @@ fn being_made_for(world: &World, record: &RunRecord, session: Uuid) -> bool {
         .unfinished_in(&record.channel)
         .filter(|other| other.id != record.id && world.runs.memory.holding.contains(&other.id.name))
         .filter(|other| other.open_attempt().is_none());
-    others.filter_map(|other| of_next(world, other)).any(|other| {
-        other.made.resumes == Some(session) || other.made.session == session
-    })
+    others
+        .filter_map(|other| of_next(world, other))
+        .any(|other| other.made.resumes == Some(session) || other.made.session == session)
 }
 
 /// Why the next attempt is made; `None`: the last one ended the run, or has not ended.

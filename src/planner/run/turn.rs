@@ -64,7 +64,7 @@ fn may_begin(world: &World, record: &RunRecord, now: Now) -> bool {
 }
 
 /// Why no further run of the channel is admitted now.
-pub(super) fn queue_is_full(world: &World, channel: &ResourceName) -> Option<String> {
+pub fn queue_is_full(world: &World, channel: &ResourceName) -> Option<String> {
     let bounds = bounds(world, channel)?;
     let holding = &world.runs.memory.holding;
     let waiting = world
@@ -79,6 +79,8 @@ pub(super) fn queue_is_full(world: &World, channel: &ResourceName) -> Option<Str
         world.runs.unfinished_in(channel).filter(|it| holding.contains(&it.id.name)).count(),
     );
     (waiting >= limit.saturating_add(free)).then(|| {
-        format!("{waiting} runs of channel/{channel} wait already (runs.queue.maxLength is {limit})")
+        format!(
+            "{waiting} runs of channel/{channel} wait already (runs.queue.maxLength is {limit})"
+        )
     })
 }

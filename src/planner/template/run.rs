@@ -122,6 +122,6 @@ fn log() -> LogConfig {
 fn source(trigger: &Trigger) -> String {
     match trigger {
         Trigger::File { file, .. } => file.clone(),
-        Trigger::Api | Trigger::Schedule { .. } => trigger.to_string(),
+        Trigger::Api | Trigger::Found | Trigger::Schedule { .. } => trigger.to_string(),
     }
 }
