@@ -283,8 +283,18 @@ mod tests {
     }
 
     fn made_with(agent: &str, agent_cli: Option<&str>, facts: &Facts) -> Target {
+        let (_, target, _) = channel(&format!("agent: {agent}"), agent_cli, facts);
+        target
+    }
+
+    /// A channel as it counts, its shell, and the settings of its operator.
+    pub(super) fn channel(
+        spec: &str,
+        agent_cli: Option<&str>,
+        facts: &Facts,
+    ) -> (Effective, Target, Settings) {
         let text = format!(
-            "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  agent: {agent}\n"
+            "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  {spec}\n"
         );
         let parsed = parse_file("a.yaml", &text);
         let [Resource::Channel(channel)] = parsed.resources.as_slice() else {
@@ -306,14 +316,10 @@ mod tests {
             max_runs: 8,
             process: uuid::Uuid::nil(),
         };
-        shell_container(
-            &channel.meta.name,
-            &effective,
-            facts,
-            &settings,
-            "a.yaml",
-            &BTreeMap::new(),
-        )
+        let name = &channel.meta.name;
+        let target =
+            shell_container(name, &effective, facts, &settings, "a.yaml", &BTreeMap::new());
+        (effective, target, settings)
     }
 
     #[test]

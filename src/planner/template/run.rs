@@ -125,3 +125,218 @@ fn source(trigger: &Trigger) -> String {
         Trigger::Api | Trigger::Found | Trigger::Schedule { .. } => trigger.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::super::tests;
+    use super::*;
+    use crate::container::config::{MountConfig, NetworkMode};
+    use crate::container::label::Ownership;
+    use crate::resource::run::{Message, Role as Speaker, Session as Asked};
+    use crate::resource::{ResourceName, SourceRef};
+    use crate::world::desired::Verdict;
+    use crate::world::facts::Facts;
+    use crate::world::run::RunId;
+
+    const SPEC: &str = "network: {mode: None}\n  securityContext: {readOnlyRootFilesystem: true}\n  ports: [{containerPort: 1, hostPort: 1}]\n  files: [{source: ~/.npmrc, target: ~/.npmrc}]\n  runs: {maxTurns: 5, terminationGracePeriodSeconds: 7}\n  env: [{name: T, valueFrom: {secretKeyRef: {name: s, key: k}}}, {name: A, value: a}]";
+    const FRESH: Session = Session::Fresh(Some(Uuid::from_u128(1)));
+    const ON: Session = Session::Resume(Uuid::from_u128(2));
+
+    fn name(text: &str) -> ResourceName {
+        ResourceName::parse(text).unwrap()
+    }
+
+    fn desired(spec: &str) -> (DesiredChannel, Settings) {
+        let (effective, target, settings) = tests::channel(spec, None, &Facts::default());
+        let channel = DesiredChannel {
+            source: SourceRef { file: "a.yaml".to_owned(), line: 1 },
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            effective: Some(Arc::new(effective)),
+            origins: Arc::default(),
+            fingerprint: String::new(),
+            verdict: Verdict::Admitted,
+            target: Some(Arc::new(target)),
+            source_trouble: None,
+            removal_held: false,
+        };
+        (channel, settings)
+    }
+
+    fn record(ask: Ask) -> RunRecord {
+        RunRecord {
+            id: RunId { name: name("fix"), rerun: 0 },
+            channel: name("a"),
+            turn: 1,
+            trigger: Trigger::File { file: "runs/fix.yaml".to_owned(), line: 9 },
+            revision: None,
+            labels: BTreeMap::new(),
+            order: Order {
+                ask,
+                system_prompt: "be kind".to_owned(),
+                author: "Ann".to_owned(),
+                session: Asked::Fresh,
+                fork: false,
+                starting_deadline_seconds: 60,
+                active_deadline_seconds: None,
+                termination_grace_period_seconds: None,
+                backoff_limit: None,
+                max_turns: None,
+                max_budget_usd: Some(0.5),
+                keep_container_seconds: None,
+            },
+            fingerprint: "f1:abc".to_owned(),
+            admitted_at: Timestamp::UNIX_EPOCH,
+            held: false,
+            cancel: None,
+            first_attempt: 1,
+            attempts: Vec::new(),
+            not_before: None,
+            end: None,
+        }
+    }
+
+    fn prompted() -> RunRecord {
+        record(Ask::Prompt("the-prompt".to_owned()))
+    }
+
+    fn made(record: &RunRecord, kind: AttemptKind, session: Session) -> RunTarget {
+        let (channel, settings) = desired(SPEC);
+        run_container(record, 3, kind, session, &channel, &settings).unwrap()
+    }
+
+    #[test]
+    fn a_runs_container_is_the_shells_under_another_name_and_with_another_command() {
+        let (channel, settings) = desired(SPEC);
+        let shell = channel.target.clone().unwrap();
+        let found =
+            run_container(&prompted(), 3, AttemptKind::First, FRESH, &channel, &settings).unwrap();
+        let config = &found.target.config;
+        let labels = |key: &str| config.labels[key].as_str();
+        let called = crate::container::ContainerName::parse("chanop_default_a_fix_3").unwrap();
+        let Ownership::Ours(identity) = Identity::of(&settings.instance, &config.labels, &called)
+        else {
+            panic!("{:?}", config.labels);
+        };
+        assert_eq!(identity.role, Role::Run { run: name("fix"), attempt: 3 });
+        assert_eq!(labels(label::SPEC_HASH), "f1:abc");
+        assert_eq!(labels(label::SOURCE), "runs/fix.yaml");
+        assert_eq!(found.target.hash, "f1:abc");
+        assert_eq!(
+            config.entrypoint.join(" "),
+            "/.chanop/init run --guard /.chanop/attempt --stdin /.chanop/stdin --"
+        );
+        assert_eq!((config.cmd.len(), config.ports.len()), (0, 0));
+        assert_eq!(config.stop_timeout_seconds, 7);
+        assert_eq!(config.network, NetworkMode::None);
+        assert_eq!(
+            (found.bounds.max_turns, found.bounds.max_budget_usd.to_string()),
+            (5, "0.5".to_owned())
+        );
+        let mut same = config.clone();
+        let other = shell.config.clone();
+        same.labels.clone_from(&other.labels);
+        same.mounts.clone_from(&other.mounts);
+        same.entrypoint.clone_from(&other.entrypoint);
+        same.ports.clone_from(&other.ports);
+        same.log.clone_from(&other.log);
+        same.stop_timeout_seconds = other.stop_timeout_seconds;
+        assert_eq!(same, other, "user, limits, network and security are the shell's");
+        assert!(same.read_only_rootfs);
+        assert_eq!(shell.config.log, LogConfig::default(), "a shell's log stays as it was");
+    }
+
+    #[test]
+    fn neither_a_prompt_nor_a_secret_stands_in_the_settings() {
+        let config = made(&prompted(), AttemptKind::First, FRESH).target.config;
+        let text = format!("{config:?}");
+        assert!(!text.contains("the-prompt") && !text.contains("T="), "{text}");
+        assert!(config.env.contains(&"A=a".to_owned()), "{:?}", config.env);
+    }
+
+    #[test]
+    fn an_attempt_has_a_prompt_a_note_and_copies_of_its_own() {
+        let (channel, _) = desired(SPEC);
+        let shells = channel.target.unwrap().config.mounts.clone();
+        let runs = made(&prompted(), AttemptKind::First, FRESH).target.config.mounts;
+        let own: Vec<_> = runs.iter().filter(|mount| !shells.contains(mount)).collect();
+        let bind = |source: &str, target: &str, read_only| MountConfig::Bind {
+            source: format!("/state/channels/a/runs/fix/3/{source}"),
+            target: target.to_owned(),
+            read_only,
+        };
+        let copy = own.iter().find(|mount| mount.target() == "/home/u/.npmrc").unwrap();
+        assert!(
+            matches!(copy, MountConfig::Bind { source, .. } if source.starts_with("/state/channels/a/runs/fix/3/files/"))
+        );
+        assert_eq!(own.len(), 3, "{own:?}");
+        assert!(own.contains(&&bind("attempt", "/.chanop/attempt", false)), "{own:?}");
+        assert!(own.contains(&&bind("stdin", "/.chanop/stdin", true)), "{own:?}");
+        assert_eq!(runs.len(), shells.len() + 2, "nothing of the shell's is missing");
+        assert!(runs.is_sorted_by_key(MountConfig::target));
+    }
+
+    #[test]
+    fn a_conversation_is_told_as_far_as_the_session_does_not_know_it() {
+        let message = |role, content: &str| Message { role, content: content.to_owned() };
+        let record = record(Ask::Messages(vec![
+            message(Speaker::User, "old"),
+            message(Speaker::Assistant, "answer"),
+            message(Speaker::User, "new"),
+        ]));
+        let told = |kind, session| match made(&record, kind, session).task {
+            Task::Prompt(text) => text.to_string(),
+            Task::Compact(_) => panic!("it is to answer"),
+        };
+        assert_eq!(told(AttemptKind::First, ON), "new");
+        assert_eq!(
+            told(AttemptKind::First, Session::Fork { of: Uuid::from_u128(2), id: None }),
+            "new"
+        );
+        let all = told(AttemptKind::WithoutSession, FRESH);
+        assert!(all.contains("old") && all.ends_with("new"), "{all}");
+        let Task::Prompt(text) = made(&prompted(), AttemptKind::AfterCompact, ON).task else {
+            panic!("it is to answer");
+        };
+        assert_eq!(&*text, "the-prompt");
+    }
+
+    #[test]
+    fn a_session_that_goes_on_is_made_shorter_and_reads_nothing() {
+        let found = made(&prompted(), AttemptKind::Compact, ON);
+        assert_eq!(found.task, Task::Compact(Uuid::from_u128(2)));
+        assert_eq!(
+            found.target.config.entrypoint.join(" "),
+            "/.chanop/init run --guard /.chanop/attempt --"
+        );
+        let (channel, settings) = desired(SPEC);
+        let kind = AttemptKind::Compact;
+        let fresh = run_container(&prompted(), 3, kind, FRESH, &channel, &settings);
+        assert!(fresh.unwrap_err().contains("only a session that goes on"));
+    }
+
+    #[test]
+    fn a_channel_that_is_not_admitted_gets_no_run() {
+        let (mut channel, settings) = desired("ports: []");
+        channel.target = None;
+        let found = run_container(&prompted(), 1, AttemptKind::First, FRESH, &channel, &settings);
+        assert_eq!(found.unwrap_err(), "channel a is not admitted");
+    }
+
+    #[test]
+    fn who_asked_is_told_where_no_file_did() {
+        for (trigger, said) in [
+            (Trigger::Api, "api"),
+            (Trigger::Schedule { name: name("nightly") }, "schedule/nightly"),
+        ] {
+            let record = RunRecord { trigger, ..prompted() };
+            let config = made(&record, AttemptKind::First, FRESH).target.config;
+            assert_eq!(config.labels[label::SOURCE], said);
+        }
+    }
+}
