@@ -43,7 +43,16 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         &["claude", "world", "container", "init"],
         "probes and prepares the host; decides nothing; of claude, what its files hold",
     ),
-    ("store", &["world", "clock", "container"], "writes records down"),
+    (
+        "store",
+        &["claude", "world", "clock", "container"],
+        "writes records and transcripts down; of claude, what a record holds",
+    ),
+    (
+        "follower",
+        &["claude", "container", "controller", "docker", "store", "world"],
+        "from the engine's output to a transcript and what it says",
+    ),
     (
         "executor",
         &[
@@ -78,6 +87,7 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
             "host",
             "store",
             "executor",
+            "follower",
             "metrics",
             "http",
             "clock",
@@ -126,6 +136,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("axum", &["http/"], "routes belong to the one server"),
     ("notify", &["specs/watch"], "a doorbell: nobody else hears it"),
     ("rusqlite", &["store/"], "one writer"),
+    ("ruzstd", &["store/transcripts/packed"], "one form of packed transcripts"),
+    ("aho_corasick", &["store/transcripts/mask"], "how known secrets are found"),
     (
         "prometheus",
         &["metrics/"],
