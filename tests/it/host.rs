@@ -194,7 +194,7 @@ fn a_shell_and_runs_are_prepared_side_by_side() {
         100
     );
     let left = fs::read_dir(bed.path("state/channels/demo")).unwrap();
-    assert!(left.flatten().all(|entry| !entry.file_name().to_str().unwrap().ends_with(".new")));
+    assert!(left.flatten().all(|entry| entry.path().extension().is_none_or(|end| end != "new")));
 }
 
 #[test]
