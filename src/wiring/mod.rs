@@ -362,10 +362,11 @@ fn sweep_run_places(paths: &HostPaths, loaded: &Loaded) {
     match host::sweep_run_places(paths, &|place| open.contains(&place.run)) {
         Ok(0) => {}
         Ok(gone) => {
-            info!("{gone} attempts of runs had something on the host that nobody needs: it is gone")
+            info!("{gone} ended attempts of runs had something left on the host: it is gone");
         }
         Err(error) => {
-            warn!(error = &error as &dyn std::error::Error, "what ended runs had on the host stays")
+            let error: &dyn std::error::Error = &error;
+            warn!(error, "what ended runs had on the host stays");
         }
     }
 }
