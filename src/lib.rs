@@ -8,6 +8,7 @@ pub mod container;
 pub mod controller;
 pub mod docker;
 pub mod executor;
+pub mod follower;
 pub mod host;
 pub mod http;
 pub mod init;
