@@ -15,6 +15,7 @@ pub mod init;
 pub mod metrics;
 pub mod planner;
 pub mod resource;
+pub mod runner;
 pub mod specs;
 pub mod store;
 pub mod supervisor;
