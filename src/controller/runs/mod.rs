@@ -399,13 +399,14 @@ impl Controller {
             let began = live.is_some_and(|live| live.ran)
                 || state.is_some_and(|state| state != ContainerState::Created);
             let silent = live.is_some_and(|live| live.fenced && !live.ran);
-            if silent || !(began || seen.is_none()) || live.is_some_and(|it| it.followed.is_some())
-            {
+            // What is not listed yet has not ended: only who asked for it by its ID knows.
+            let gone = live.is_some_and(|live| live.gone);
+            if silent || !(began || gone) || live.is_some_and(|live| live.followed.is_some()) {
                 continue;
             }
             // Its start may be heard of before it is answered: what is only made has not ended.
             let over = |state| matches!(state, ContainerState::Exited | ContainerState::Dead);
-            let ended = seen.is_none()
+            let ended = gone
                 || live.is_some_and(|live| live.ended_at.is_some())
                 || state.is_some_and(over);
             let follow = FollowRun {
