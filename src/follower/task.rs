@@ -130,9 +130,12 @@ impl<E: Engine> Task<E> {
             let before = self.copy.as_ref().map(Copy::seen);
             match self.read(true).await? {
                 End::All if self.is_short() => {}
-                // Docker 20.10 was seen to end the stream of a container that had ended before its last line.
-                End::All if self.is_over() => return Ok(None),
-                End::All if self.has_ended() => break,
+                End::All if self.has_ended() || self.is_over() => {
+                    if self.copy.as_ref().is_some_and(Copy::is_to_be_checked) {
+                        break;
+                    }
+                    return Ok(None);
+                }
                 // Its end is not known here yet; or the engine went down in good order, and it goes on.
                 End::All => {
                     if self.ended_within(WORD_COMES_WITHIN).await? {
@@ -141,7 +144,7 @@ impl<E: Engine> Task<E> {
                 }
                 End::Broken(EngineError::NotFound(_)) => return Ok(Some(gone())),
                 End::Broken(error) => {
-                    debug!(run = %self.run.run.name, %error, "its output broke off")
+                    debug!(run = %self.run.run.name, %error, "its output broke off");
                 }
                 End::Misfit => self.search().await?,
                 End::Late => break,

@@ -11,6 +11,7 @@ use chanop::controller::input::Input;
 use chanop::docker::{Docker, Engine};
 use chanop::follower::{Follower, Means};
 use chanop::resource::ResourceName;
+use chanop::resource::text::hex;
 use chanop::store::transcripts::{Secrets, Transcripts};
 use chanop::world::run::{Followed, RunId, RunProgress};
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use crate::support::engine::TestBed;
 
 const SECRET: &str = "hunter2-hunter2-hunter2";
 /// Generous: five workers share two cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An operator's part that follows, and its files.
 struct Operator {
@@ -102,8 +103,7 @@ fn assert_whole(dir: &Path, followed: &Followed, wanted: &[u8]) {
     assert_eq!(fact.missing, None);
     assert!(written(dir) == wanted, "{} instead of {} bytes", written(dir).len(), wanted.len());
     assert_eq!(fact.bytes, wanted.len() as u64);
-    let hash: String = Sha256::digest(wanted).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(fact.sha256, hash);
+    assert_eq!(fact.sha256, hex(&Sha256::digest(wanted)));
 }
 
 const RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","num_turns":2,"total_cost_usd":0.5}"#;
@@ -252,15 +252,24 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// 1,100 lines of 44 kB: 48 MB.
+const MUCH: &str = "line=$(busybox seq -s , 1 9000); i=0; while [ $i -lt 1100 ]; do echo \"{\\\"type\\\":\\\"x\\\",\\\"n\\\":$i,\\\"v\\\":[$line]}\"; i=$((i+1)); done";
+
+fn bytes_of_much() -> u64 {
+    let one = (1..=9_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    (0..1_100).map(|n: u32| (n.to_string().len() + one.len() + 25) as u64).sum()
+}
+
 #[tokio::test]
 async fn fifty_megabytes_take_little_memory() {
     let bed = TestBed::new().await;
     let dir = tempfile::tempdir().unwrap();
     let mut operator = Operator::start(&bed, dir.path());
-    // 1,024 lines of 48 kB, as the agent's are.
-    let script = "line=$(busybox seq -s , 1 9000); i=0; while [ $i -lt 1100 ]; do echo \"{\\\"type\\\":\\\"x\\\",\\\"n\\\":$i,\\\"v\\\":[$line]}\"; i=$((i+1)); done";
+    let mut config = bed.config(MUCH);
+    config.log.options.insert("max-size".to_owned(), "200m".to_owned());
     let before = resident();
-    let id = bed.run("much", script).await;
+    let id = bed.docker.create(&bed.name("much"), &config).await.unwrap();
+    bed.docker.start(&id).await.unwrap();
     operator.follow(&id, false);
     let mut most = before;
     bed.docker.wait(&id).await.unwrap();
@@ -274,12 +283,30 @@ async fn fifty_megabytes_take_little_memory() {
     };
     let fact = followed.transcript.unwrap();
     assert_eq!(fact.missing, None);
-    let one = (1..=9_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
-    let wanted: usize = (0..1_100).map(|n: u32| n.to_string().len() + one.len() + 25).sum();
-    assert!(wanted > 45_000_000);
-    assert_eq!(fact.bytes, wanted as u64);
+    assert!(bytes_of_much() > 45_000_000);
+    assert_eq!(fact.bytes, bytes_of_much());
     assert_eq!(followed.noise.lost_lines(), 0);
     let grown = most.saturating_sub(before);
     assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_engine_gives_twice_when_it_turns_its_logs_is_said() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id = bed.run("turned", MUCH).await;
+    operator.follow(&id, false);
+    bed.docker.wait(&id).await.unwrap();
+    operator.follow(&id, true);
+    let fact = operator.followed(&id).await.transcript.unwrap();
+    // An engine that gives all of it once is right as well.
+    let missing = fact.missing.unwrap_or_default();
+    assert_eq!(
+        fact.bytes != bytes_of_much(),
+        missing.starts_with("the engine gave a part of it twice"),
+        "{missing}"
+    );
     operator.stop().await;
 }
