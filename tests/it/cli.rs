@@ -59,7 +59,7 @@ async fn check_alone(arguments: &[&str], expected: Expect) {
 
 #[tokio::test]
 async fn help_tells_a_newcomer_where_to_begin() {
-    check_alone(&["--help"], expect![[r"
+    check_alone(&["--help"], expect![[r#"
         Keeps workspaces of AI agents in Docker as their YAML files say
 
         Usage: chanop [OPTIONS] <COMMAND>
@@ -73,6 +73,8 @@ async fn help_tells_a_newcomer_where_to_begin() {
         Look:
           get         List channels, runs, classes or events
           describe    Show all of one object
+          logs        Show what an agent said and did in a run
+          cost        Add up what runs cost
 
         Work:
           run         Have a channel's agent do something, in a container of its own
@@ -110,7 +112,7 @@ async fn help_tells_a_newcomer_where_to_begin() {
         4 cancelled, 5 lost or never started, 124 its time was over; `exec`, `shell` and `agent` pass the
         command's own code on.
         exit 0
-    "]]).await;
+    "#]]).await;
 }
 
 #[tokio::test]
@@ -291,7 +293,6 @@ async fn get_all_lists_channels_runs_and_classes() {
             NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
             ledger   False   PolicyViolation   -      -          -          -      -         3d
             web      True    Running           0/1    -          -          -      image     3d
-
 
             NAME      CHANNELS
             default   0
