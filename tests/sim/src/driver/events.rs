@@ -75,6 +75,8 @@ impl Sim {
         self.note(format!("the engine goes down (live restore: {live_restore})"));
         // The engine invents the codes of what it no longer saw ending.
         let code = self.rng.pick(&[255, 137, 143, 0]).copied().unwrap_or(255);
+        let code = if code == 0 { self.engine.made_up_code() } else { code };
+        self.engine.agents.loses_exits = code == self.engine.made_up_code();
         self.engine.go_down(live_restore, code);
         self.cut_stream();
         self.at(self.now + back_after, Happening::EngineUp);
