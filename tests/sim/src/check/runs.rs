@@ -462,9 +462,9 @@ impl Check {
         if open.len() >= settings.max_runs as usize {
             self.fail(format!("{name} is one more than {} on this host", settings.max_runs));
         }
-        let here = open.iter().filter(|(channel, ..)| *channel == record.channel.as_str());
-        let (count, here) = (here.clone().count(), here);
-        let shared = here.clone().any(|(_, session, _)| {
+        let mut here = open.iter().filter(|(channel, ..)| *channel == record.channel.as_str());
+        let count = here.clone().count();
+        let shared = here.any(|(_, session, _)| {
             attempt.session == *session || attempt.resumes == Some(*session)
         });
         if shared {
@@ -488,7 +488,7 @@ impl Check {
         let name = record.id.name.as_str();
         let pairs = record.attempts.iter().zip(record.attempts.iter().skip(1));
         let (mut free, mut paid) = (0_usize, 0_usize);
-        for (before, after) in pairs.clone() {
+        for (before, after) in pairs {
             let Some(end) = &before.end else { continue };
             let class = end.outcome.as_ref().map(|it| &it.class);
             if end.result == AttemptResult::Lost || end.result == AttemptResult::Cancelled {
@@ -498,7 +498,10 @@ impl Check {
                 AttemptKind::First => false,
                 AttemptKind::Retry => end.result != AttemptResult::Succeeded,
                 AttemptKind::WithoutSession => class == Some(&OutcomeClass::SessionNotFound),
-                AttemptKind::Compact => class == Some(&OutcomeClass::PromptTooLong),
+                AttemptKind::Compact => {
+                    let again = before.kind == AttemptKind::Compact && is_free(end);
+                    again || class == Some(&OutcomeClass::PromptTooLong)
+                }
                 AttemptKind::AfterCompact => before.kind == AttemptKind::Compact,
             };
             if !fits {
@@ -513,7 +516,8 @@ impl Check {
             }
         }
         for kind in [AttemptKind::WithoutSession, AttemptKind::Compact] {
-            if record.attempts.iter().filter(|it| it.kind == kind).count() > 1 {
+            let in_vain = |it: &Attempt| it.end.as_ref().is_some_and(is_free);
+            if record.attempts.iter().filter(|it| it.kind == kind && !in_vain(it)).count() > 1 {
                 self.fail(format!("7: {name} has {kind:?} twice"));
             }
         }
@@ -525,7 +529,7 @@ impl Check {
                 "7: {name} is tried again {free} times for nothing and {paid} times more"
             ));
         }
-        let before = pairs.last().map(|(before, _)| before);
+        let before = record.attempts.iter().rev().nth(1);
         let limited = before.and_then(|it| it.end.as_ref()).and_then(|end| end.outcome.as_ref());
         if let Some(OutcomeClass::RateLimited { resets_at: Some(at) }) = limited.map(|it| &it.class)
             && attempt.permitted_at < *at
@@ -606,7 +610,7 @@ impl Check {
         if config.labels.values().any(|label| label.contains(HUSH)) {
             self.fail(format!("S24: {run}: a variable's value is in a label"));
         }
-        let newest = self.runs.acked.values().filter(|it| it.id.name == run).next_back().cloned();
+        let newest = self.runs.acked.values().rfind(|it| it.id.name == run).cloned();
         let Some(record) = newest.filter(|it| it.end.is_none()) else {
             return self.fail(format!("S5: {run}: create without a record that has no end"));
         };
