@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::credentials::Credential;
 use crate::resource::effective::{Agent, Effective, RunDefaults, WorkspaceSettings};
-use crate::resource::run::RunOrder;
 
 /// A prompt longer than this goes by standard input. The kernel refuses one argument of 128 KiB (131,071 bytes pass), and
 /// grants 128 KiB for all of arguments and environment whatever the stack's limit; besides, arguments can be read in
@@ -62,10 +61,10 @@ pub struct Bounds {
 
 impl Bounds {
     /// The channel's, but for what the run itself says.
-    pub fn of(channel: &RunDefaults, order: &RunOrder) -> Self {
+    pub fn of(channel: &RunDefaults, max_turns: Option<u32>, max_budget_usd: Option<f64>) -> Self {
         Self {
-            max_turns: order.max_turns.unwrap_or(channel.max_turns),
-            max_budget_usd: order.max_budget_usd.unwrap_or(channel.max_budget_usd),
+            max_turns: max_turns.unwrap_or(channel.max_turns),
+            max_budget_usd: max_budget_usd.unwrap_or(channel.max_budget_usd),
         }
     }
 }
@@ -123,6 +122,7 @@ pub struct ClaudeCmdBuilder<'a> {
     credential: Option<Credential<'a>>,
     mcp_config: Option<&'a str>,
     run_system_prompt: &'a str,
+    prompt_by_stdin: bool,
 }
 
 impl<'a> ClaudeCmdBuilder<'a> {
@@ -134,6 +134,7 @@ impl<'a> ClaudeCmdBuilder<'a> {
             credential: None,
             mcp_config: None,
             run_system_prompt: "",
+            prompt_by_stdin: false,
         }
     }
 
@@ -153,6 +154,12 @@ impl<'a> ClaudeCmdBuilder<'a> {
     #[must_use]
     pub fn run_system_prompt(self, text: &'a str) -> Self {
         Self { run_system_prompt: text, ..self }
+    }
+
+    /// A prompt goes by standard input, however short it is: as an argument all who may use the engine could read it.
+    #[must_use]
+    pub fn prompt_by_stdin(self) -> Self {
+        Self { prompt_by_stdin: true, ..self }
     }
 
     /// The agent once, answering in lines of JSON.
@@ -176,7 +183,7 @@ impl<'a> ClaudeCmdBuilder<'a> {
             argv.push(format!("--max-budget-usd={}", bounds.max_budget_usd));
         }
         // The dash would be safe behind `--` too; a wrapper that calls itself the agent may know less than the CLI.
-        let fits = prompt.len() <= PROMPT_ARGUMENT_MAX;
+        let fits = !self.prompt_by_stdin && prompt.len() <= PROMPT_ARGUMENT_MAX;
         let delivery = if fits && !prompt.starts_with('-') && !prompt.contains('\0') {
             argv.extend(["--".to_owned(), prompt.to_owned()]);
             PromptDelivery::Argument

@@ -61,6 +61,8 @@ pub enum Stop {
     Deadline,
     /// Somebody wished it.
     Cancel,
+    /// The API refused the credentials again and again; the CLI would try for minutes.
+    Refused,
 }
 
 /// What became of a run.

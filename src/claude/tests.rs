@@ -8,7 +8,6 @@ use super::command::{
 };
 use super::credentials::Credential;
 use super::shell::to_shell;
-use crate::resource::run::RunOrder;
 use crate::resource::{Effective, Owner, Resource, merge};
 use crate::specs::parse::parse_file;
 
@@ -176,11 +175,23 @@ fn what_the_kernel_would_refuse_is_refused_before() {
 }
 
 #[test]
+fn a_prompt_that_nobody_may_read_is_no_argument_however_short() {
+    let effective = effective("");
+    let builder = ClaudeCmdBuilder::new(&effective).prompt_by_stdin();
+    let found = builder.batch(Session::Fresh(None), "x", Bounds::default()).unwrap();
+    assert_eq!(found.prompt, PromptDelivery::Stdin(b"x".to_vec()));
+    assert_eq!(to_shell(&found.argv), format!("{START} {PINNED} {OFF}"));
+    assert_eq!(
+        builder.batch(Session::Fresh(None), " ", Bounds::default()),
+        Err(CommandError::EmptyPrompt)
+    );
+}
+
+#[test]
 fn a_runs_own_bound_counts_before_its_channels() {
     let runs = channel("runs: {maxTurns: 5, maxBudgetUSD: 2}").runs;
     let of = |max_turns, max_budget_usd| {
-        let order = RunOrder { max_turns, max_budget_usd, ..RunOrder::default() };
-        let Bounds { max_turns, max_budget_usd } = Bounds::of(&runs, &order);
+        let Bounds { max_turns, max_budget_usd } = Bounds::of(&runs, max_turns, max_budget_usd);
         format!("{max_turns} {max_budget_usd}")
     };
     assert_eq!(of(None, None), "5 2");

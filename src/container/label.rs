@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::name::ContainerName;
-use crate::resource::ResourceName;
+use crate::resource::{ObjectRef, ResourceName};
 
 /// Which operator instance.
 pub const INSTANCE: &str = "dev.chanop.instance";
@@ -92,6 +92,19 @@ impl Identity {
             }
         }
         labels
+    }
+
+    /// The channel or run that it belongs to.
+    pub fn object(&self) -> ObjectRef {
+        match &self.role {
+            Role::Shell => ObjectRef::channel(self.channel.clone()),
+            Role::Run { run, .. } => ObjectRef::run(run.clone()),
+        }
+    }
+
+    /// The channel or run that labels name; whether the container is ours is another question.
+    pub fn object_of(labels: &BTreeMap<String, String>) -> Option<ObjectRef> {
+        Self::parse(labels).map(|identity| identity.object())
     }
 
     fn parse(labels: &BTreeMap<String, String>) -> Option<Self> {

@@ -13,7 +13,7 @@ use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Sna
 use crate::planner::Mark;
 use crate::planner::difference::drift_fields;
 use crate::resource::condition::Reason;
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::observed::Noted;
 use crate::world::record::Write;
 use crate::world::{Crashes, Trouble};
@@ -25,15 +25,15 @@ impl Controller {
     pub(super) fn on_answer(&mut self, now: Now, seq: Seq, answer: Result<Answer, Failure>) {
         let Some(sent) = self.calls.remove(&seq) else { return };
         self.lanes.give_back(&sent.call);
-        let Some(ObjectRef { name, .. }) = sent.subject else {
+        let Some(object) = sent.subject else {
             self.on_session_answer(now, seq, &sent.call, answer);
             return;
         };
-        if self.auditing.as_ref() == Some(&name) {
+        if object.kind == Kind::Channel && self.auditing.as_ref() == Some(&object.name) {
             self.auditing = None;
         }
         let done = self.next_seq();
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         key.in_flight = None;
         if sent.call.mutates() {
             key.last_write = done;
@@ -41,12 +41,20 @@ impl Controller {
         match answer {
             Ok(answer) => {
                 self.engine_failures.clear();
-                self.succeeded(now, &name, seq, done, sent.call, answer, &sent.cause);
+                if sent.call.mutates() {
+                    self.expect_echo(now, &object, &sent.call);
+                }
+                if object.kind == Kind::Run {
+                    self.run_answered(now, &object, seq, done, sent.call, answer, &sent.cause);
+                } else {
+                    let name = &object.name;
+                    self.succeeded(now, name, seq, done, sent.call, answer, &sent.cause);
+                }
             }
-            Err(failure) => self.failed(now, &name, seq, &sent.call, failure),
+            Err(failure) => self.failed(now, &object, seq, &sent.call, failure),
         }
-        self.touch(&name);
-        self.enqueue(&name);
+        self.touch(&object);
+        self.enqueue(&object);
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of one answer, taken apart once")]
@@ -60,9 +68,6 @@ impl Controller {
         answer: Answer,
         cause: &str,
     ) {
-        if call.mutates() {
-            self.expect_echo(now, name, &call);
-        }
         match (call, answer) {
             (Call::Create { name: container, target }, Answer::Created(id)) => {
                 self.lanes.speed_up();
@@ -91,7 +96,7 @@ impl Controller {
             }
             (Call::Start { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Running, done, now);
-                let key = self.keys.entry(name.clone()).or_default();
+                let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
                 key.stopped_by_us = None;
                 // It was made anew because the last one differed: did that help?
                 if !key.drift_tried.is_empty() {
@@ -102,7 +107,8 @@ impl Controller {
             }
             (Call::Stop { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Exited, done, now);
-                self.keys.entry(name.clone()).or_default().stopped_by_us = Some(id);
+                self.keys.entry(ObjectRef::channel(name.clone())).or_default().stopped_by_us =
+                    Some(id);
                 self.tell(now, name, "Stopped", cause);
             }
             (Call::Remove { id, .. }, _) => {
@@ -118,7 +124,7 @@ impl Controller {
                         "no".clone_into(&mut details.restart_policy);
                     }
                     if seen.snapshot.state == ContainerState::Restarting {
-                        self.keys.entry(name.clone()).or_default().must_read =
+                        self.keys.entry(ObjectRef::channel(name.clone())).or_default().must_read =
                             Some(MustRead::Id(id.clone()));
                     }
                 }
@@ -134,8 +140,8 @@ impl Controller {
         }
     }
 
-    fn expect_echo(&mut self, now: Now, name: &ResourceName, call: &Call) {
-        let key = self.keys.entry(name.clone()).or_default();
+    fn expect_echo(&mut self, now: Now, object: &ObjectRef, call: &Call) {
+        let key = self.keys.entry(object.clone()).or_default();
         if key.awaits(call) {
             key.echo_due = Some(now.mono + ECHO_WITHIN);
         }
@@ -167,7 +173,7 @@ impl Controller {
     }
 
     fn clear_gate(&mut self, name: &ResourceName) {
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
         // A container that could not be started was removed: the next one must not follow at once.
         if key.gate.is_some_and(|gate| gate.class != Class::Spec) {
             key.gate = None;
@@ -175,12 +181,12 @@ impl Controller {
     }
 
     fn clear_trouble(&mut self, name: &ResourceName) {
-        self.keys.entry(name.clone()).or_default().gate = None;
+        self.keys.entry(ObjectRef::channel(name.clone())).or_default().gate = None;
         self.world.troubles.remove(name);
     }
 
     fn inspected(&mut self, now: Now, name: &ResourceName, sent: Seq, snapshot: Snapshot) {
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
         let stale = key.last_event > sent;
         key.read_gate = None;
         if stale {
@@ -202,9 +208,10 @@ impl Controller {
                 let message = format!(
                     "container {our_name} is not chanop's: rename or remove it, then `chanop reconcile channel/{name}`"
                 );
-                self.trouble(now, name, Reason::NameConflict, message, Class::Spec);
+                let object = ObjectRef::channel(name.clone());
+                self.trouble(now, &object, Reason::NameConflict, message, Class::Spec);
             }
-            self.keys.entry(name.clone()).or_default().fresh = None;
+            self.keys.entry(ObjectRef::channel(name.clone())).or_default().fresh = None;
             return;
         }
         if let (Some((_, true)), Some(seen)) = (before, self.world.observed.get_mut(&id)) {
@@ -215,7 +222,11 @@ impl Controller {
 
     /// A fresh container that shows the very drift that the last one was removed for: the engine reports it so.
     fn note_unreadable_drift(&mut self, name: &ResourceName, id: &ContainerId) {
-        if self.keys.get(name).is_none_or(|key| key.drift_tried.is_empty()) {
+        if self
+            .keys
+            .get(&ObjectRef::channel(name.clone()))
+            .is_none_or(|key| key.drift_tried.is_empty())
+        {
             return;
         }
         let Some(seen) = self.world.observed.get(id) else { return };
@@ -230,7 +241,7 @@ impl Controller {
         }
         let fields = drift_fields(target, seen);
         // Judged once a container: whoever changes it by hand later is not the engine.
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
         let tried = std::mem::take(&mut key.drift_tried);
         let again: Vec<&'static str> =
             fields.into_iter().filter(|field| tried.contains(field)).collect();
@@ -247,7 +258,7 @@ impl Controller {
         let (ContainerState::Exited, Some(finished)) = (snapshot.state, details.finished_at) else {
             return;
         };
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
         let end = (snapshot.id.clone(), finished);
         if key.last_end.as_ref() == Some(&end) {
             return;
@@ -271,7 +282,7 @@ impl Controller {
         self.record(now, &object, count > 1, "Ended", &message);
     }
 
-    fn failed(&mut self, now: Now, name: &ResourceName, sent: Seq, call: &Call, failure: Failure) {
+    fn failed(&mut self, now: Now, object: &ObjectRef, sent: Seq, call: &Call, failure: Failure) {
         self.stats.failures += 1;
         let id = match call {
             Call::Inspect(id)
@@ -285,16 +296,23 @@ impl Controller {
             (Some(id), _) => MustRead::Id(id.clone()),
             (None, _) => MustRead::Name,
         };
-        let key = self.keys.entry(name.clone()).or_default();
+        if object.kind == Kind::Run {
+            self.run_failed(object, call, &failure);
+        }
+        let key = self.keys.entry(object.clone()).or_default();
         key.echo.clear();
         key.echo_due = None;
+        let channel = self.channel_of(object);
         let no_image = matches!(failure, Failure::Refused(Reason::ImageMissing, _));
         // The plan says how it is brought.
-        if no_image && matches!(call, Call::Create { .. }) && self.image_is_missing(name) {
+        if no_image
+            && matches!(call, Call::Create { .. } | Call::CreateRun { .. })
+            && self.image_is_missing(&channel)
+        {
             self.marks.insert(Mark::ImageMissing);
             return;
         }
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         // What the start left behind decides now, and not that it was made just before.
         if let (Call::Start { id, .. }, false) = (call, matches!(failure, Failure::Unreachable(_)))
             && let Some(seen) = self.world.observed.get_mut(id)
@@ -310,6 +328,11 @@ impl Controller {
                 key.read_gate = None;
                 key.fresh = None;
                 match (&id, call) {
+                    (Some(id), _) if object.kind == Kind::Run => {
+                        self.marks.insert(Mark::Vanished);
+                        self.run_container_gone(object, id);
+                        self.world.observed.forget(id);
+                    }
                     (Some(id), _) => {
                         self.marks.insert(Mark::Vanished);
                         self.gone(id);
@@ -321,12 +344,12 @@ impl Controller {
                         let stuck =
                             |gate: &Gate| gate.class == Class::Spec && gate.until <= now.mono;
                         if key.gate.as_ref().is_some_and(stuck) {
-                            self.close_gate(now, name, Class::Spec);
+                            self.close_gate(now, object, Class::Spec);
                         }
                     }
                     (None, _) => {
-                        self.trouble(now, name, Reason::CreateFailed, message, Class::Spec);
-                        self.network_in_doubt(now, name);
+                        self.trouble(now, object, Reason::CreateFailed, message, Class::Spec);
+                        self.network_in_doubt(now, object);
                     }
                 }
             }
@@ -335,8 +358,8 @@ impl Controller {
                 key.must_read = Some(MustRead::Name);
                 // Who has it is known from the last time, and is waited for more and more slowly.
                 if key.gate.is_none_or(|gate| gate.class != Class::Spec) {
-                    self.close_gate(now, name, Class::Conflict);
-                    self.patience(now, name, &message);
+                    self.close_gate(now, object, Class::Conflict);
+                    self.patience(now, object, &message);
                 }
             }
             // A look that the engine refuses: looked again later and later, and it is said.
@@ -348,14 +371,14 @@ impl Controller {
             {
                 self.marks.insert(Mark::LookRefused);
                 key.must_read = Some(must_read);
-                self.close_read_gate(now, name);
-                self.trouble(now, name, Reason::Stuck, message, Class::Engine);
+                self.close_read_gate(now, object);
+                self.trouble(now, object, Reason::Stuck, message, Class::Engine);
             }
             Failure::Conflict(message) => {
                 self.marks.insert(Mark::Conflict);
                 key.must_read = Some(must_read);
-                self.close_gate(now, name, Class::Conflict);
-                self.patience(now, name, &message);
+                self.close_gate(now, object, Class::Conflict);
+                self.patience(now, object, &message);
             }
             Failure::Refused(reason, message) => {
                 self.marks.insert(Mark::Refused);
@@ -363,23 +386,26 @@ impl Controller {
                 if id.is_some() {
                     key.must_read = Some(must_read);
                 }
-                if let (Reason::NetworkMissing, Some(id)) = (reason, id.clone()) {
-                    self.world.unstartable.insert(name.clone(), id);
+                if let (Reason::NetworkMissing, Some(id), Kind::Channel) =
+                    (reason, id.clone(), object.kind)
+                {
+                    self.world.unstartable.insert(channel.clone(), id);
                 }
-                self.trouble(now, name, reason, message, Class::Spec);
-                if matches!(call, Call::Create { .. } | Call::Start { .. }) {
-                    self.network_in_doubt(now, name);
+                self.trouble(now, object, reason, message, Class::Spec);
+                if matches!(call, Call::Create { .. } | Call::CreateRun { .. } | Call::Start { .. })
+                {
+                    self.network_in_doubt(now, object);
                 }
             }
             Failure::Failed(reason, message) => {
                 self.marks.insert(Mark::Failed);
                 key.must_read = Some(must_read);
-                self.trouble(now, name, reason, message, Class::Spec);
+                self.trouble(now, object, reason, message, Class::Spec);
             }
             Failure::NoSpace(message) => {
                 self.marks.insert(Mark::NoSpace);
                 key.must_read = Some(must_read);
-                self.trouble(now, name, Reason::NoSpace, message, Class::Space);
+                self.trouble(now, object, Reason::NoSpace, message, Class::Space);
             }
             Failure::Unknown(message) => {
                 if call.mutates() {
@@ -387,25 +413,25 @@ impl Controller {
                     self.stats.unknown_outcomes.add(call.word());
                 } else {
                     self.marks.insert(Mark::UnknownLook);
-                    self.close_read_gate(now, name);
+                    self.close_read_gate(now, object);
                 }
-                let key = self.keys.entry(name.clone()).or_default();
+                let key = self.keys.entry(object.clone()).or_default();
                 key.must_read = Some(must_read);
-                self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, name, &Failure::Unknown(message));
+                self.close_gate(now, object, Class::Engine);
+                self.count_engine_failure(now, object, &Failure::Unknown(message));
             }
             Failure::Unreachable(message) => {
                 self.marks.insert(Mark::Unreachable);
                 if self.is_made_here(call) {
                     self.marks.insert(Mark::StartUnsent);
                 }
-                let key = self.keys.entry(name.clone()).or_default();
+                let key = self.keys.entry(object.clone()).or_default();
                 if !call.mutates() {
                     key.must_read = Some(must_read);
-                    self.close_read_gate(now, name);
+                    self.close_read_gate(now, object);
                 }
-                self.close_gate(now, name, Class::Engine);
-                self.count_engine_failure(now, name, &Failure::Unreachable(message));
+                self.close_gate(now, object, Class::Engine);
+                self.count_engine_failure(now, object, &Failure::Unreachable(message));
             }
         }
     }
@@ -416,12 +442,12 @@ impl Controller {
     }
 
     /// The instance's network may have been taken away by hand: made again, if so.
-    fn network_in_doubt(&mut self, now: Now, name: &ResourceName) {
+    fn network_in_doubt(&mut self, now: Now, object: &ObjectRef) {
         let own = self
             .world
             .desired
             .channels
-            .get(name)
+            .get(&self.channel_of(object))
             .and_then(|desired| desired.target.as_ref())
             .is_some_and(|target| target.own_network);
         if own && self.network_retry_at.is_none() {
@@ -431,47 +457,59 @@ impl Controller {
     }
 
     /// A look that failed is not taken again at once either.
-    fn close_read_gate(&mut self, now: Now, name: &ResourceName) {
+    fn close_read_gate(&mut self, now: Now, object: &ObjectRef) {
         let jitter = self.jitter.draw();
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         key.read_gate = Some(after_failure(key.read_gate, Class::Engine, now.mono, jitter));
     }
 
-    fn close_gate(&mut self, now: Now, name: &ResourceName, class: Class) {
+    /// The channel that a channel or run belongs to.
+    pub(super) fn channel_of(&self, object: &ObjectRef) -> ResourceName {
+        match object.kind {
+            Kind::Run => self.world.runs.get(&object.name).map(|record| record.channel.clone()),
+            Kind::Channel | Kind::Schedule | Kind::ChannelClass => None,
+        }
+        .unwrap_or_else(|| object.name.clone())
+    }
+
+    pub(super) fn close_gate(&mut self, now: Now, object: &ObjectRef, class: Class) {
         let jitter = self.jitter.draw();
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         let gate = after_failure(key.gate, class, now.mono, jitter);
         // A failure of another kind does not shorten the wait for the first.
         let longer = |old: &Gate| old.class != class && old.until > gate.until;
         key.gate = Some(key.gate.filter(longer).unwrap_or(gate));
     }
 
-    fn trouble(
+    pub(super) fn trouble(
         &mut self,
         now: Now,
-        name: &ResourceName,
+        object: &ObjectRef,
         reason: Reason,
         message: String,
         class: Class,
     ) {
-        self.close_gate(now, name, class);
-        let object = ObjectRef::channel(name.clone()).to_string();
-        self.record(now, &object, true, reason.as_str().as_str(), &message);
-        let before = self.world.troubles.get(name).filter(|trouble| trouble.reason == reason);
+        self.close_gate(now, object, class);
+        self.record(now, &object.to_string(), true, reason.as_str().as_str(), &message);
+        let troubles = match object.kind {
+            Kind::Run => &mut self.world.runs.troubles,
+            Kind::Channel | Kind::Schedule | Kind::ChannelClass => &mut self.world.troubles,
+        };
+        let before = troubles.get(&object.name).filter(|trouble| trouble.reason == reason);
         let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
-        self.world.troubles.insert(name.clone(), Trouble { reason, message, count });
+        troubles.insert(object.name.clone(), Trouble { reason, message, count });
     }
 
     /// A conflict that does not end is said, and tried more slowly.
-    fn patience(&mut self, now: Now, name: &ResourceName, message: &str) {
+    fn patience(&mut self, now: Now, object: &ObjectRef, message: &str) {
         let lasts = self
             .keys
-            .get(name)
+            .get(object)
             .and_then(|key| key.gate)
             .is_some_and(|gate| now.mono.saturating_sub(gate.since) > CONFLICT_PATIENCE);
         if lasts {
             self.marks.insert(Mark::ConflictLasts);
-            self.trouble(now, name, Reason::Stuck, message.to_owned(), Class::Spec);
+            self.trouble(now, object, Reason::Stuck, message.to_owned(), Class::Spec);
         }
     }
 }

@@ -25,9 +25,11 @@ impl Controller {
             Request::Resume(target) => self.ask_resume(id, &target),
             Request::Reconcile(target) => self.ask_reconcile(now, id, target),
             Request::ConfirmPrune(revision) => self.ask_prune(now, id, &revision),
-            Request::SubmitRun { .. } | Request::CancelRun { .. } | Request::ReleaseRun(_) => {
-                self.reply(id, Reply::Refused("runs are not carried out yet".to_owned()));
+            Request::SubmitRun { name, labels, spec } => {
+                self.ask_submit(now, id, name, labels, &spec);
             }
+            Request::CancelRun { name, why } => self.ask_cancel(now, id, &name, why),
+            Request::ReleaseRun(name) => self.ask_release(now, id, name),
             Request::Plan => {
                 let engine = self.session.is_live().then(|| self.engine.version.clone());
                 let revision = self.view.specs.revision.clone().unwrap_or_default();
@@ -48,7 +50,7 @@ impl Controller {
         }
         // It may have gone a moment ago, and the event of that be on its way: the answer is read, not remembered.
         self.doubt(&channel);
-        self.enqueue(&channel);
+        self.enqueue_channel(&channel);
         self.ensuring.push(Ensuring { id, channel, until: now.mono + ENSURE_WITHIN });
     }
 
@@ -73,8 +75,9 @@ impl Controller {
 
     fn ensure_answer(&self, now: Now, waiter: &Ensuring) -> Option<Reply> {
         let name = &waiter.channel;
-        let status = self.keys.get(name).and_then(|key| key.status.as_ref());
-        let (Some(key), Some(status)) = (self.keys.get(name), status) else {
+        let key = self.keys.get(&ObjectRef::channel(name.clone()));
+        let status = key.and_then(|key| key.status.as_ref());
+        let (Some(key), Some(status)) = (key, status) else {
             // Its file went while somebody waited.
             let gone = !self.world.desired.channels.contains_key(name);
             let missing = || Reply::NotFound(format!("there is no channel `{name}`"));
@@ -143,7 +146,8 @@ impl Controller {
         let set = Override { suspend: true, reason, since: now.wall, until };
         self.unsaved.push(Write::Override(target.clone(), Some(set.clone())));
         self.world.overrides.insert(target.clone(), set);
-        self.enqueue(&target.name);
+        self.enqueue(target);
+        self.enqueue_runs_of(&target.name);
         let until =
             until.map_or_else(|| "until `chanop resume`".to_owned(), |at| format!("until {at}"));
         self.reply(id, Reply::Accepted(format!("{target} is suspended {until}")));
@@ -153,8 +157,9 @@ impl Controller {
         let by_hand = self.world.overrides.remove(target).is_some();
         if by_hand {
             self.unsaved.push(Write::Override(target.clone(), None));
-            self.open_gate(&target.name);
-            self.enqueue(&target.name);
+            self.open_gate(target);
+            self.enqueue(target);
+            self.enqueue_runs_of(&target.name);
         }
         let desired = self.world.desired.channels.get(&target.name);
         let by_file =
@@ -177,22 +182,36 @@ impl Controller {
             match target {
                 None => {
                     self.look_again(now);
-                    let names: Vec<ResourceName> = self.keys.keys().cloned().collect();
-                    for name in names {
-                        self.open_gate(&name);
+                    let all: Vec<ObjectRef> = self.keys.keys().cloned().collect();
+                    for object in all {
+                        self.open_gate(&object);
                     }
                     self.enqueue_all();
                     Reply::Accepted("everything is looked at again".to_owned())
                 }
                 Some(target) => {
-                    let known = self.world.desired.channels.contains_key(&target.name)
-                        || self.world.inventory.contains_key(&target);
-                    if target.kind != Kind::Channel || !known {
+                    let known = match target.kind {
+                        Kind::Channel => {
+                            self.world.desired.channels.contains_key(&target.name)
+                                || self.world.inventory.contains_key(&target)
+                        }
+                        Kind::Run => {
+                            self.world.runs.get(&target.name).is_some()
+                                || self.world.desired.runs.contains_key(&target.name)
+                        }
+                        Kind::Schedule | Kind::ChannelClass => false,
+                    };
+                    if target.kind == Kind::Run && known {
+                        self.open_gate(&target);
+                        self.world.runs.troubles.remove(&target.name);
+                        self.enqueue(&target);
+                        Reply::Accepted(format!("{target} is looked at again"))
+                    } else if !known {
                         Reply::NotFound(format!("there is no {target}"))
                     } else {
-                        self.open_gate(&target.name);
+                        self.open_gate(&target);
                         self.doubt(&target.name);
-                        self.enqueue(&target.name);
+                        self.enqueue(&target);
                         let held =
                             self.world.desired.channels.get(&target.name).is_some_and(|desired| {
                                 matches!(desired.verdict, Verdict::Held { .. })
@@ -210,7 +229,7 @@ impl Controller {
         use super::key::MustRead;
         let seen = self.world.observed.shell_of(name);
         let what = seen.map_or(MustRead::Name, |seen| MustRead::Id(seen.snapshot.id.clone()));
-        self.keys.entry(name.clone()).or_default().must_read = Some(what);
+        self.keys.entry(ObjectRef::channel(name.clone())).or_default().must_read = Some(what);
     }
 
     fn ask_prune(&mut self, now: Now, id: u64, revision: &str) {

@@ -1,5 +1,6 @@
 //! The queue: which channel is planned next, and whether what its plan wants goes out now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,54 +12,55 @@ use super::input::Seq;
 use super::key::{InFlight, MustRead};
 use super::lanes::timeout_of;
 use super::{Controller, Sent};
-use crate::container::{ContainerId, ContainerState};
+use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::planner::action::{WaitClock, Want};
 use crate::planner::{Action, Mark, Step, Wake, plan_channel};
 use crate::resource::condition::{ConditionStatus, Reason};
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::record::Write;
 
-/// What was read so long ago is no longer looked at with open eyes. The call goes out in the turn of the answer, unless its
-/// lane is full; then a new look comes first, since somebody may have entered meanwhile.
-const FRESH_FOR: Duration = Duration::from_millis(100);
 /// Whatever happens, a key that is not as it should be is planned again after this.
-const SAFETY_NET: Duration = Duration::from_mins(1);
+pub(super) const SAFETY_NET: Duration = Duration::from_mins(1);
 
 impl Controller {
-    pub(super) fn enqueue(&mut self, name: &ResourceName) {
+    pub(super) fn enqueue(&mut self, object: &ObjectRef) {
         self.turns += 1;
         let turns = self.turns;
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         if key.in_flight.is_some() {
             return;
         }
-        if !self.ready.contains(&(key.turn, name.clone())) {
+        if !self.ready.contains(&(key.turn, object.clone())) {
             key.turn = turns;
             self.stats.queue_adds += 1;
-            self.ready.insert((turns, name.clone()));
+            self.ready.insert((turns, object.clone()));
         }
     }
 
+    pub(super) fn enqueue_channel(&mut self, name: &ResourceName) {
+        self.enqueue(&ObjectRef::channel(name.clone()));
+    }
+
     pub(super) fn enqueue_all(&mut self) {
-        let mut names: std::collections::BTreeSet<ResourceName> =
-            self.keys.keys().cloned().collect();
-        names.extend(self.world.desired.channels.keys().cloned());
-        names.extend(self.world.observed.channels().cloned());
-        for name in names {
-            self.enqueue(&name);
+        let mut all: BTreeSet<ObjectRef> = self.keys.keys().cloned().collect();
+        all.extend(self.world.desired.channels.keys().cloned().map(ObjectRef::channel));
+        all.extend(self.world.observed.channels().cloned().map(ObjectRef::channel));
+        all.extend(self.world.observed.runs().cloned().map(ObjectRef::run));
+        for object in all {
+            self.enqueue(&object);
         }
     }
 
     /// Plans every channel that waits to be planned.
     pub(super) fn drive(&mut self, now: Now) {
         loop {
-            while let Some((_, name)) = self.ready.pop_first() {
-                self.step(now, &name);
+            while let Some((_, object)) = self.ready.pop_first() {
+                self.step(now, &object);
             }
             // Whoever waited longest for a lane that has room is planned again: the world may have changed since.
             let Some(object) = self.lanes.admissible(now.mono) else { break };
-            self.step(now, &object.name);
+            self.step(now, &object);
         }
     }
 
@@ -76,11 +78,20 @@ impl Controller {
         self.session.error()
     }
 
-    fn step(&mut self, now: Now, name: &ResourceName) {
-        let in_flight = self.keys.get(name).is_some_and(|key| key.in_flight.is_some());
+    fn step(&mut self, now: Now, object: &ObjectRef) {
+        let in_flight = self.keys.get(object).is_some_and(|key| key.in_flight.is_some());
         if in_flight {
             return;
         }
+        match object.kind {
+            Kind::Channel => self.step_channel(now, &object.name),
+            Kind::Run => self.step_run(now, object),
+            Kind::Schedule | Kind::ChannelClass => {}
+        }
+    }
+
+    fn step_channel(&mut self, now: Now, name: &ResourceName) {
+        let object = &ObjectRef::channel(name.clone());
         let step = plan_channel(&self.world, name, now);
         self.note_step(now, name, &step);
         self.marks.extend(step.mark);
@@ -94,24 +105,8 @@ impl Controller {
         if blocked {
             return;
         }
-        let read_gate = self.keys.get(name).and_then(|key| key.read_gate);
-        let must_read = self.keys.get(name).and_then(|key| key.must_read.clone());
-        if let (Some(_), Some(gate)) = (&must_read, read_gate.filter(|gate| gate.until > now.mono))
-        {
-            self.marks.insert(Mark::ReadWaits);
-            self.wake_at(name, gate.until);
-            return;
-        }
-        if let Some(what) = must_read {
-            self.marks.insert(Mark::ReadFirst);
-            let call = match what {
-                MustRead::Id(id) => Call::Inspect(id),
-                MustRead::Name => Call::InspectName(crate::container::ContainerName::shell(
-                    &self.world.settings.instance,
-                    name,
-                )),
-            };
-            self.dispatch(name, call, "what is known is not certain".to_owned());
+        let by_name = ContainerName::shell(&self.world.settings.instance, name);
+        if self.reads_first(now, object, Some(by_name)) {
             return;
         }
         let recreate = step.recreate;
@@ -120,6 +115,30 @@ impl Controller {
             Some(Want { action: Action::Forget, .. }) => self.forget(now, name),
             Some(want) => self.carry_out(now, name, want, recreate),
         }
+    }
+
+    /// Is something to be read before anything else is done? Then that is done, or waited for.
+    pub(super) fn reads_first(
+        &mut self,
+        now: Now,
+        object: &ObjectRef,
+        by_name: Option<ContainerName>,
+    ) -> bool {
+        let Some(key) = self.keys.get(object) else { return false };
+        let (Some(what), gate) = (key.must_read.clone(), key.read_gate) else { return false };
+        if let Some(gate) = gate.filter(|gate| gate.until > now.mono) {
+            self.marks.insert(Mark::ReadWaits);
+            self.wake_at(object, gate.until);
+            return true;
+        }
+        let call = match (what, by_name) {
+            (MustRead::Id(id), _) => Call::Inspect(id),
+            (MustRead::Name, Some(name)) => Call::InspectName(name),
+            (MustRead::Name, None) => return false,
+        };
+        self.marks.insert(Mark::ReadFirst);
+        self.dispatch(object, call, "what is known is not certain".to_owned());
+        true
     }
 
     /// Keeps what the plan says of the channel, and when to look again.
@@ -133,25 +152,30 @@ impl Controller {
         if self.session.is_live() {
             self.note_pending(now, name, step);
         }
-        let key = self.keys.entry(name.clone()).or_default();
-        let old = key.wake_at.take();
-        if let Some(old) = old {
-            self.wakes.remove(&(old, name.clone()));
-        }
-        let echo_due = key.echo_due;
-        if let Some(at) = wake.into_iter().chain(echo_due).min() {
-            self.wake_at(name, at);
-        }
+        let object = &ObjectRef::channel(name.clone());
+        self.wake_next(object, wake);
         // As it should be, by whatever hand.
         if step.want.is_none()
             && self.world.troubles.get(name).is_some_and(|it| it.reason == Reason::UpdateFailed)
         {
             self.world.troubles.remove(name);
         }
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         key.status = Some(step.status.clone());
         key.pending.clone_from(&step.pending);
-        self.touch(name);
+        self.touch(object);
+    }
+
+    /// Instead of any earlier wake-up; that of an echo that is due stays.
+    pub(super) fn wake_next(&mut self, object: &ObjectRef, wake: Option<Duration>) {
+        let key = self.keys.entry(object.clone()).or_default();
+        let echo_due = key.echo_due;
+        if let Some(old) = key.wake_at.take() {
+            self.wakes.remove(&(old, object.clone()));
+        }
+        if let Some(at) = wake.into_iter().chain(echo_due).min() {
+            self.wake_at(object, at);
+        }
     }
 
     /// Since when a change waits, and since when a gone channel's shell is stopped: kept over restarts.
@@ -189,38 +213,35 @@ impl Controller {
         }
     }
 
-    pub(super) fn wake_at(&mut self, name: &ResourceName, at: Duration) {
-        let key = self.keys.entry(name.clone()).or_default();
+    pub(super) fn wake_at(&mut self, object: &ObjectRef, at: Duration) {
+        let key = self.keys.entry(object.clone()).or_default();
         if let Some(old) = key.wake_at.replace(at) {
-            self.wakes.remove(&(old, name.clone()));
+            self.wakes.remove(&(old, object.clone()));
         }
-        self.wakes.insert((at, name.clone()));
+        self.wakes.insert((at, object.clone()));
     }
 
     /// Sends what the plan wants, if its gate is open and it was looked at just now.
     fn carry_out(&mut self, now: Now, name: &ResourceName, want: Want, recreate: bool) {
-        let key = self.keys.entry(name.clone()).or_default();
-        let fresh = key
-            .fresh
-            .as_ref()
-            .filter(|(_, at)| now.mono.saturating_sub(*at) < FRESH_FOR)
-            .map(|(id, _)| id.clone());
+        let object = &ObjectRef::channel(name.clone());
+        let key = self.keys.entry(object.clone()).or_default();
+        let fresh = key.fresh_at(now.mono);
         if let Some(gate) = key.read_gate.filter(|gate| gate.until > now.mono) {
-            self.wake_at(name, gate.until);
+            self.wake_at(object, gate.until);
             return;
         }
         if let Action::Inspect(id) = &want.action {
             if fresh.as_ref() == Some(id) {
                 // It was looked at just now, and still does not say enough.
-                self.wake_at(name, now.mono + SAFETY_NET);
+                self.wake_at(object, now.mono + SAFETY_NET);
                 return;
             }
-            self.dispatch(name, Call::Inspect(id.clone()), want.cause);
+            self.dispatch(object, Call::Inspect(id.clone()), want.cause);
             return;
         }
         if let Some(gate) = key.gate.filter(|gate| gate.until > now.mono) {
             self.marks.insert(Mark::GateClosed);
-            self.wake_at(name, gate.until);
+            self.wake_at(object, gate.until);
             return;
         }
         let want = match want {
@@ -238,19 +259,23 @@ impl Controller {
             if !made_here && fresh.as_ref() != Some(id) {
                 self.marks.insert(Mark::LooksFirst);
                 let call = Call::Inspect(id.clone());
-                self.dispatch(name, call, format!("looks before it is to {}", want.action.verb()));
+                self.dispatch(
+                    object,
+                    call,
+                    format!("looks before it is to {}", want.action.verb()),
+                );
                 return;
             }
         }
         if recreate && let Some(until) = self.mend_again_at(now, name) {
-            self.wake_at(name, until);
+            self.wake_at(object, until);
             return;
         }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
             Action::Start(id) => Call::Start { target: self.prepared_for(name, &id), id },
             Action::Stop { id, grace_seconds } => Call::Stop { id, grace_seconds },
-            Action::Remove { id, force } => Call::Remove { id, force },
+            Action::Remove { id, force } => Call::Remove { id, force, place: None },
             Action::Update { id, limits } => Call::Update { id, limits },
             Action::LookForImage(_)
             | Action::BringImage(_)
@@ -259,10 +284,10 @@ impl Controller {
         };
         // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
         if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
-            self.wait_for_lane(name, &call);
+            self.wait_for_lane(object, &call);
             return;
         }
-        self.dispatch(name, call, want.cause);
+        self.dispatch(object, call, want.cause);
     }
 
     /// What a container was made from, where that is known: one that serves until its successor can be made is started as it is.
@@ -284,7 +309,7 @@ impl Controller {
         }
         let running = seen.state() == ContainerState::Running;
         let fields = crate::planner::difference::drift_fields(target, seen);
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
         // Once for its stop; its removal belongs to that.
         if running && !fields.is_empty() {
             let (last, count) = key.mended.unwrap_or((now.mono, 0));
@@ -300,37 +325,36 @@ impl Controller {
         None
     }
 
-    /// Sends a channel's call, or lets it wait for its lane.
-    fn dispatch(&mut self, name: &ResourceName, call: Call, cause: String) {
+    /// Sends a channel's or run's call, or lets it wait for its lane.
+    pub(super) fn dispatch(&mut self, object: &ObjectRef, call: Call, cause: String) {
         if !self.lanes.take(&call) {
-            self.wait_for_lane(name, &call);
+            self.wait_for_lane(object, &call);
             return;
         }
-        self.lanes.leave(&ObjectRef::channel(name.clone()));
-        let key = self.keys.entry(name.clone()).or_default();
+        self.lanes.leave(object);
+        let key = self.keys.entry(object.clone()).or_default();
         let since = key.waits_since.take();
         if call.mutates() {
             self.stats.actions += 1;
             self.stats.retries += u64::from(key.gate.is_some());
         }
         let waited = since.map_or(Duration::ZERO, |since| self.now.mono.saturating_sub(since));
-        let seq =
-            self.send_taken(Some(ObjectRef::channel(name.clone())), call.clone(), cause, waited);
-        let key = self.keys.entry(name.clone()).or_default();
+        let seq = self.send_taken(Some(object.clone()), call.clone(), cause, waited);
+        let key = self.keys.entry(object.clone()).or_default();
         if call.mutates() {
             key.fresh = None;
             key.expect(&call);
         }
         key.in_flight = Some(InFlight { seq, call });
-        self.touch(name);
+        self.touch(object);
     }
 
-    fn wait_for_lane(&mut self, name: &ResourceName, call: &Call) {
+    pub(super) fn wait_for_lane(&mut self, object: &ObjectRef, call: &Call) {
         self.marks.insert(Mark::LaneFull);
-        let key = self.keys.entry(name.clone()).or_default();
+        let key = self.keys.entry(object.clone()).or_default();
         key.waits_since.get_or_insert(self.now.mono);
         let turn = key.turn;
-        self.lanes.wait(call, turn, ObjectRef::channel(name.clone()));
+        self.lanes.wait(call, turn, object.clone());
     }
 
     /// Sends a call that concerns no channel.
@@ -368,32 +392,39 @@ impl Controller {
         self.unsaved.push(Write::Override(object.clone(), None));
         self.unsaved.push(Write::Conditions(object.clone(), None));
         self.record(now, &object.to_string(), false, "Removed", "nothing of it is left in Docker");
-        if let Some(key) = self.keys.remove(name)
-            && let Some(at) = key.wake_at
-        {
-            self.wakes.remove(&(at, name.clone()));
-        }
-        self.touch(name);
+        self.drop_key(&object);
     }
 
-    pub(super) fn touch(&mut self, name: &ResourceName) {
-        self.touched.insert(name.clone());
+    /// Nothing more is to be done about it.
+    pub(super) fn drop_key(&mut self, object: &ObjectRef) {
+        if let Some(key) = self.keys.remove(object)
+            && let Some(at) = key.wake_at
+        {
+            self.wakes.remove(&(at, object.clone()));
+        }
+        self.touch(object);
+    }
+
+    pub(super) fn touch(&mut self, object: &ObjectRef) {
+        self.touched.insert(object.clone());
         self.view_dirty = true;
     }
 
     /// A person's word opens every gate.
-    pub(super) fn open_gate(&mut self, name: &ResourceName) {
-        if let Some(key) = self.keys.get_mut(name) {
+    pub(super) fn open_gate(&mut self, object: &ObjectRef) {
+        if let Some(key) = self.keys.get_mut(object) {
             key.gate = None;
         }
-        self.forget_image_failure(name);
-        self.world.crashes.remove(name);
+        self.forget_image_failure(&self.channel_of(object));
+        if object.kind == Kind::Channel {
+            self.world.crashes.remove(&object.name);
+        }
     }
 
     /// Is the channel's shell running and ready, as last planned?
     pub(super) fn is_ready(&self, name: &ResourceName) -> bool {
         self.keys
-            .get(name)
+            .get(&ObjectRef::channel(name.clone()))
             .and_then(|key| key.status.as_ref())
             .is_some_and(|status| status.ready == ConditionStatus::True)
     }

@@ -19,6 +19,7 @@ use crate::resource::{ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
 use crate::world::image::{ImageSource, WantedImage};
+use crate::world::preparation::RunPlace;
 use crate::world::record::Write;
 use crate::world::run::{RunId, RunTarget};
 
@@ -146,6 +147,8 @@ pub enum Call {
         id: ContainerId,
         /// Kill it first.
         force: bool,
+        /// Of a run's: what the host has for the attempt goes with it.
+        place: Option<RunPlace>,
     },
     /// Change limits in place.
     Update {

@@ -8,7 +8,7 @@ use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
 use crate::planner::Mark;
 use crate::resource::condition::Reason;
-use crate::resource::{Now, ResourceName};
+use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::image::{
     FoundImage, ImageFailure, ImageProgress, ImageSource, ImageWork, ImageWorkKind, WantedImage,
 };
@@ -58,7 +58,7 @@ impl Controller {
         }
         state.work = Some(ImageWork { kind, progress: ImageProgress::default() });
         for name in self.users_of(image) {
-            self.enqueue(&name);
+            self.enqueue_channel(&name);
         }
         true
     }
@@ -73,7 +73,7 @@ impl Controller {
             work.progress = progress;
         }
         for name in self.users_of(&image) {
-            self.touch(&name);
+            self.touch(&ObjectRef::channel(name));
         }
     }
 

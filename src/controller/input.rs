@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::request::Request;
 use crate::container::{ContainerId, Snapshot};
+use crate::resource::ObjectRef;
 use crate::resource::condition::Reason;
 use crate::resource::effective::Build;
 use crate::world::facts::{BuildFact, Facts};
@@ -90,8 +91,8 @@ pub enum StreamEvent {
 pub struct Doorbell {
     /// Which.
     pub id: ContainerId,
-    /// The channel that its labels name.
-    pub channel: Option<String>,
+    /// The channel or run that its labels name.
+    pub object: Option<ObjectRef>,
     /// Docker's word.
     pub action: String,
     /// `die`'s code.

@@ -17,6 +17,7 @@ use crate::world::Settings;
 use crate::world::admission::{self, Admission, AdmissionContext};
 use crate::world::desired::{Desired, DesiredChannel, Target, Verdict};
 use crate::world::facts::{Facts, FactsWanted};
+use crate::world::run::DesiredRun;
 use crate::world::scan::ParsedFile;
 
 /// What was judged last time, so that one changed file costs one merge and one hash.
@@ -86,7 +87,7 @@ impl Drafts {
             Some((channel.meta.name.clone(), judged))
         });
         let desired = Desired {
-            runs: BTreeMap::new(),
+            runs: runs(sources),
             channels: judged.collect(),
             classes: classes.values().map(|(class, _)| class.meta.name.clone()).collect(),
             unread: sources.unread(),
@@ -218,6 +219,22 @@ impl Draft {
             removal_held: object.held,
         }
     }
+}
+
+/// Every run that has a file.
+fn runs(sources: &Sources) -> BTreeMap<ResourceName, DesiredRun> {
+    let of = |object: &Object| match object.resource() {
+        Some(Resource::Run(run)) => Some(DesiredRun {
+            source: object.source(),
+            labels: run.meta.labels.clone(),
+            fingerprint: crate::planner::run::fingerprint(&run.spec),
+            spec: Arc::new(run.spec.clone()),
+            source_trouble: object.trouble.clone(),
+        }),
+        _ => None,
+    };
+    let all = sources.objects().iter();
+    all.filter_map(|(object, at)| Some((object.name.clone(), of(at)?))).collect()
 }
 
 /// Channel and class together, and where each field came from.

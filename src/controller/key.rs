@@ -79,7 +79,17 @@ pub struct KeyState {
     pub mended: Option<(Duration, u32)>,
 }
 
+/// What was read so long ago is no longer looked at with open eyes. The call goes out in the turn of the answer, unless its
+/// lane is full; then a new look comes first, since somebody may have entered meanwhile.
+const FRESH_FOR: Duration = Duration::from_millis(100);
+
 impl KeyState {
+    /// The container that was looked at just now.
+    pub fn fresh_at(&self, now: Duration) -> Option<ContainerId> {
+        let fresh = self.fresh.as_ref().filter(|(_, at)| now.saturating_sub(*at) < FRESH_FOR);
+        fresh.map(|(id, _)| id.clone())
+    }
+
     /// Expects what `call` predicts, and no longer what earlier calls predicted of the same container: an echo that did not
     /// come by now must not swallow an event that means something. Other containers' may still be on their way.
     pub fn expect(&mut self, call: &Call) {

@@ -239,7 +239,7 @@ mod tests {
     fn who_lacks_a_token_waits_in_line_and_not_each_with_a_timer() {
         let mut lanes = Lanes::new(4);
         let id = crate::container::ContainerId::parse(&"a".repeat(64)).unwrap();
-        let call = Call::Remove { id, force: false };
+        let call = Call::Remove { id, force: false, place: None };
         while lanes.take_token(Duration::ZERO) {}
         for (turn, waiter) in ["b", "a"].iter().enumerate() {
             lanes.wait(

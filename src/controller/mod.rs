@@ -16,6 +16,7 @@ mod asked;
 mod drive;
 mod images;
 mod publish;
+mod runs;
 mod session;
 
 pub mod backoff;
@@ -42,6 +43,7 @@ use self::judge::Drafts;
 use self::key::KeyState;
 use self::lanes::Lanes;
 use self::request::Reply;
+use self::runs::RunBooks;
 use self::scan::Sources;
 use self::session::Session;
 use self::stats::Stats;
@@ -49,11 +51,12 @@ use self::view::{ChannelView, View};
 use crate::planner::{Mark, Status};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::Build;
-use crate::resource::{Now, ObjectRef, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef, ResourceName};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
 use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
+use crate::world::run::Runs;
 use crate::world::scan::{ParsedFile, Place};
 use crate::world::{Settings, World};
 
@@ -111,9 +114,9 @@ pub struct Controller {
     probing: bool,
     /// Of what images are built from; a large one takes long, and nobody else waits for it.
     reading_contexts: Option<BTreeSet<Build>>,
-    keys: BTreeMap<ResourceName, KeyState>,
-    ready: BTreeSet<(u64, ResourceName)>,
-    wakes: BTreeSet<(Duration, ResourceName)>,
+    keys: BTreeMap<ObjectRef, KeyState>,
+    ready: BTreeSet<(u64, ObjectRef)>,
+    wakes: BTreeSet<(Duration, ObjectRef)>,
     turns: u64,
     lanes: Lanes,
     session: Session,
@@ -131,8 +134,8 @@ pub struct Controller {
     takeover: bool,
     /// The engine on which the anchor was last ours, as kept.
     anchored_on: Option<String>,
-    /// Channels whose last call failed for the engine's sake.
-    engine_failures: BTreeSet<ResourceName>,
+    /// Channels and runs whose last call failed for the engine's sake.
+    engine_failures: BTreeSet<ObjectRef>,
     /// Was everything known since the engine was last away?
     was_live: bool,
     /// How often in a row the engine could not be reached, or not for long.
@@ -145,9 +148,11 @@ pub struct Controller {
     ensuring: Vec<Ensuring>,
     events: Vec<EventRecord>,
     stats: Stats,
+    run_books: RunBooks,
+    totals_changed: bool,
     /// Of the input at hand.
     now: Now,
-    touched: BTreeSet<ResourceName>,
+    touched: BTreeSet<ObjectRef>,
     /// Running shells that may have been changed by hand while nobody listened: each is looked at once, one at a time.
     to_audit: BTreeSet<ResourceName>,
     auditing: Option<ResourceName>,
@@ -182,13 +187,21 @@ impl Controller {
         world.inventory = loaded.inventory;
         world.overrides = loaded.overrides;
         world.applied = loaded.applied;
-        let mut keys: BTreeMap<ResourceName, KeyState> = BTreeMap::new();
+        let first_sight = loaded.meta.get(meta_key::FIRST_SIGHT);
+        world.runs = Runs::restore(loaded.runs, loaded.tombstones, loaded.sessions, loaded.totals);
+        runs::adopt(&mut world.runs, first_sight);
+        let mut keys: BTreeMap<ObjectRef, KeyState> = BTreeMap::new();
         for (object, conditions) in loaded.conditions {
-            keys.entry(object.name).or_default().conditions = conditions;
+            keys.entry(object).or_default().conditions = conditions;
         }
         for object in world.inventory.keys() {
-            keys.entry(object.name.clone()).or_default();
+            keys.entry(object.clone()).or_default();
         }
+        for record in world.runs.iter().filter(|record| record.end.is_none()) {
+            keys.entry(ObjectRef::run(record.id.name.clone())).or_default();
+        }
+        let touched = world.runs.iter().map(|record| ObjectRef::run(record.id.name.clone()));
+        let touched = touched.collect();
         Self {
             world,
             sources: tracker,
@@ -224,8 +237,10 @@ impl Controller {
             ensuring: Vec::new(),
             events: loaded.events,
             stats: Stats::default(),
+            run_books: RunBooks::begin(first_sight.is_some()),
+            totals_changed: true,
             now: Now { mono: Duration::ZERO, wall: Timestamp::UNIX_EPOCH },
-            touched: BTreeSet::new(),
+            touched,
             to_audit: BTreeSet::new(),
             auditing: None,
             view: View { instance, ..View::default() },
@@ -256,7 +271,8 @@ impl Controller {
             Input::Answered { seq, answer } => self.on_answer(now, seq, answer),
             Input::Progressed { seq, progress } => self.on_progress(seq, progress),
             Input::Committed { seq, result } => self.on_committed(now, seq, result),
-            Input::RunProgressed { .. } | Input::RunFollowed { .. } => {}
+            Input::RunProgressed { id, progress } => self.run_progressed(&id, progress),
+            Input::RunFollowed { id, followed } => self.run_followed(&id, *followed),
             Input::Stream { epoch, event } => self.on_stream(now, epoch, event),
             Input::Requested { id, request } => self.asked(now, id, request),
             Input::Tick => {}
@@ -265,6 +281,7 @@ impl Controller {
         self.pass_time(now);
         self.audit();
         self.drive(now);
+        self.follow_runs();
         self.answer_ensures(now);
         self.publish(now);
         self.save(now);
@@ -279,16 +296,16 @@ impl Controller {
             self.rescan_at = None;
             self.out.push(Effect::Scan);
         }
-        while let Some((at, name)) = self.wakes.first().cloned() {
+        while let Some((at, object)) = self.wakes.first().cloned() {
             if at > now.mono {
                 break;
             }
-            self.wakes.remove(&(at, name.clone()));
-            if let Some(key) = self.keys.get_mut(&name) {
+            self.wakes.remove(&(at, object.clone()));
+            if let Some(key) = self.keys.get_mut(&object) {
                 key.wake_at = None;
             }
-            self.check_echo(now, &name);
-            self.enqueue(&name);
+            self.check_echo(now, &object);
+            self.enqueue(&object);
         }
         let expired: Vec<ObjectRef> = self
             .world
@@ -301,7 +318,8 @@ impl Controller {
             self.marks.insert(Mark::OverrideEnds);
             self.world.overrides.remove(&object);
             self.unsaved.push(Write::Override(object.clone(), None));
-            self.enqueue(&object.name);
+            self.enqueue(&object);
+            self.enqueue_runs_of(&object.name);
         }
     }
 
@@ -322,6 +340,8 @@ impl Controller {
             self.view.specs.revision = revision;
             self.view.specs.scanned_at = Some(now.wall);
         }
+        // A prompt's file may have come.
+        self.world.runs.memory.prompts.retain(|_, read| read.is_ok());
         if outcome.changed || first {
             self.rebuild(now);
         }
@@ -362,7 +382,7 @@ impl Controller {
             self.unsaved.push(Write::Inventory(object.clone(), Some(row)));
         }
         self.record(now, &object.to_string(), false, "Gone", &format!("{file} is gone"));
-        self.enqueue(&object.name);
+        self.enqueue(object);
     }
 
     /// Judges everything anew, and plans what changed.
@@ -389,6 +409,7 @@ impl Controller {
         }
         let global = old.ready != self.world.desired.ready
             || old.unavailable != self.world.desired.unavailable;
+        self.runs_desired(&old, &changed, global);
         self.stats.spec_changes += u64::from(!changed.is_empty());
         for name in &changed {
             self.note_desired(now, name, old.channels.get(name));
@@ -400,11 +421,12 @@ impl Controller {
             changed.extend(unexplained.cloned());
         }
         if global {
-            changed.extend(self.keys.keys().cloned());
+            let channels = self.keys.keys().filter(|object| object.kind == Kind::Channel);
+            changed.extend(channels.map(|object| object.name.clone()));
             changed.extend(self.world.observed.channels().cloned());
         }
         for name in changed {
-            self.enqueue(&name);
+            self.enqueue_channel(&name);
         }
         self.view_dirty = true;
     }
@@ -445,7 +467,7 @@ impl Controller {
         }
         // What was said while no file wanted it is not said of the file, should a call keep it from being planned just now.
         if let Some(status) =
-            self.keys.get_mut(name).and_then(|key| key.status.as_mut()).filter(|_| old.is_none())
+            self.keys.get_mut(&object).and_then(|key| key.status.as_mut()).filter(|_| old.is_none())
         {
             let message = "its file is new".to_owned();
             *status = Status { ready: ConditionStatus::Unknown, reason: Reason::Waiting, message };
@@ -456,7 +478,7 @@ impl Controller {
         if meant || judged_anew {
             self.world.troubles.remove(name);
             self.world.crashes.remove(name);
-            let key = self.keys.entry(name.clone()).or_default();
+            let key = self.keys.entry(object.clone()).or_default();
             key.gate = None;
             key.drift_tried.clear();
             key.drift_again = false;
@@ -500,6 +522,7 @@ impl Controller {
                     self.marks.insert(Mark::StoreIsBack);
                     self.enqueue_all();
                 }
+                self.runs_committed(true);
             }
             Err(error) => {
                 self.marks.insert(Mark::CommitFailed);
@@ -507,6 +530,7 @@ impl Controller {
                 self.store_retry_at = Some(now.mono + STORE_RETRY);
                 let later = std::mem::replace(&mut self.unsaved, writes);
                 self.unsaved.extend(later);
+                self.runs_committed(false);
                 self.view_dirty = true;
             }
         }
@@ -519,6 +543,7 @@ impl Controller {
             return;
         }
         let writes = std::mem::take(&mut self.unsaved);
+        self.runs_committing();
         let seq = self.next_seq();
         self.store_retry_at = None;
         self.committing = Some((seq, writes.clone()));

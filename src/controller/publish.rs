@@ -34,7 +34,12 @@ impl Controller {
         if self.next_publication(now).is_none_or(|at| at > now.mono) {
             return;
         }
-        for name in std::mem::take(&mut self.touched) {
+        for object in std::mem::take(&mut self.touched) {
+            let name = object.name;
+            if object.kind == Kind::Run {
+                self.publish_run(now, name);
+                continue;
+            }
             match self.view_of(now, &name) {
                 Some(view) => {
                     if self.channel_view(&name).map(AsRef::as_ref) != Some(&view) {
@@ -77,6 +82,10 @@ impl Controller {
         if *view.events != self.events {
             view.events = Arc::new(self.events.clone());
         }
+        if std::mem::take(&mut self.totals_changed) {
+            self.view.totals = Arc::new(self.world.runs.totals.clone());
+        }
+        let view = &mut self.view;
         let shells_running = self.world.observed.running_channel_ids().len();
         let policy_violations = view
             .channels
@@ -123,7 +132,7 @@ impl Controller {
         if desired.is_none() && row.is_none() && seen.is_none() {
             return None;
         }
-        let key = self.keys.get(name)?;
+        let key = self.keys.get(&object)?;
         let ready = conditions.iter().find(|c| c.kind == ConditionType::Ready)?.clone();
         let is_ready = ready.status == ConditionStatus::True;
         let status = if !is_ready || ready.reason == Reason::PruneHeld {
@@ -200,7 +209,7 @@ impl Controller {
             .observed
             .shell_of(name)
             .is_some_and(|seen| seen.state() == ContainerState::Running);
-        let Some(key) = self.keys.get_mut(name) else { return Vec::new() };
+        let Some(key) = self.keys.get_mut(&object) else { return Vec::new() };
         let Some(status) = key.status.clone() else { return key.conditions.clone() };
         let condition = |kind, status, reason, message: String| Condition {
             kind,

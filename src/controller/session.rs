@@ -12,10 +12,11 @@ use super::effect::{Call, Effect};
 use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
 use super::key::MustRead;
 use super::stats::event_word;
-use crate::container::{ContainerId, ContainerState, Snapshot};
+use crate::container::{ContainerId, ContainerState, Identity, Snapshot};
 use crate::planner::Mark;
-use crate::resource::{Now, ResourceName};
+use crate::resource::{Kind, Now, ObjectRef};
 use crate::world::facts::Facts;
+use crate::world::observed::Noted;
 use crate::world::record::{Write, meta_key};
 
 /// Between two pings.
@@ -158,6 +159,7 @@ impl Controller {
     /// The engine is away: nothing is sent until it answers.
     pub(super) fn go_down(&mut self, now: Now, error: &str) {
         self.outages = self.outages.saturating_add(1);
+        self.runs_unheard();
         if std::mem::take(&mut self.was_live) {
             self.marks.insert(Mark::WentDown);
             self.record(now, "operator", true, "EngineUnavailable", error);
@@ -173,13 +175,8 @@ impl Controller {
     }
 
     /// An engine failure on a channel's call: a few in a row mean that it is not the channel's.
-    pub(super) fn count_engine_failure(
-        &mut self,
-        now: Now,
-        name: &ResourceName,
-        failure: &Failure,
-    ) {
-        self.engine_failures.insert(name.clone());
+    pub(super) fn count_engine_failure(&mut self, now: Now, object: &ObjectRef, failure: &Failure) {
+        self.engine_failures.insert(object.clone());
         let unreachable = matches!(failure, Failure::Unreachable(_));
         if self.session.is_live() && (unreachable || self.engine_failures.len() >= BREAKER_AT) {
             if !unreachable {
@@ -380,6 +377,7 @@ impl Controller {
             StreamEvent::Container(doorbell) => self.ring(now, doorbell),
             StreamEvent::Ended(error) => {
                 self.marks.insert(Mark::StreamEnded);
+                self.runs_unheard();
                 self.stats.event_gaps += 1;
                 if matches!(self.session, Session::Live(_)) {
                     // The engine may be well and only this stream gone: open another, and list again.
@@ -394,12 +392,14 @@ impl Controller {
 
     fn ring(&mut self, _now: Now, doorbell: Doorbell) {
         self.stats.events.add(event_word(&doorbell.action));
-        let known = self.world.observed.get(&doorbell.id).map(|seen| seen.identity.channel.clone());
-        let labelled = doorbell.channel.as_deref().and_then(|text| ResourceName::parse(text).ok());
-        let Some(name) = known.or(labelled) else { return };
+        let known = self.world.observed.get(&doorbell.id).map(|seen| seen.identity.object());
+        let Some(object) = known.or_else(|| doorbell.object.clone()) else { return };
         let seq = self.next_seq();
-        let pending = self.keys.get(&name).is_some_and(|key| key.pending.is_some());
-        let key = self.keys.entry(name.clone()).or_default();
+        if object.kind == Kind::Run {
+            self.run_rang(&object, &doorbell);
+        }
+        let pending = self.keys.get(&object).is_some_and(|key| key.pending.is_some());
+        let key = self.keys.entry(object.clone()).or_default();
         let relevant = match doorbell.action.as_str() {
             "create" | "start" | "die" | "oom" | "stop" | "kill" | "pause" | "unpause"
             | "rename" | "update" | "destroy" | "restart" => true,
@@ -430,15 +430,15 @@ impl Controller {
         if !matches!(&key.must_read, Some(MustRead::Name)) {
             key.must_read = Some(MustRead::Id(doorbell.id));
         }
-        self.enqueue(&name);
+        self.enqueue(&object);
     }
 
     /// The event of an own change did not come: the stream is deaf.
-    pub(super) fn check_echo(&mut self, now: Now, name: &ResourceName) {
-        let Some(key) = self.keys.get_mut(name) else { return };
+    pub(super) fn check_echo(&mut self, now: Now, object: &ObjectRef) {
+        let Some(key) = self.keys.get_mut(object) else { return };
         let Some(due) = key.echo_due else { return };
         if due > now.mono {
-            self.wake_at(name, due);
+            self.wake_at(object, due);
             return;
         }
         key.echo_due = None;
@@ -474,6 +474,7 @@ impl Controller {
                 anchor: None,
             },
         });
+        self.bury_runs(now);
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);
@@ -511,7 +512,7 @@ impl Controller {
                 .filter(|seen| seen.state() == ContainerState::Running)
                 .map(|seen| seen.snapshot.id.clone());
             let Some(id) = running else { continue };
-            let key = self.keys.entry(name.clone()).or_default();
+            let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
             // Another container's doorbell, or a call, is no look at this one.
             let looks = key.must_read == Some(MustRead::Id(id.clone()))
                 || key.in_flight.as_ref().is_some_and(|it| it.call == Call::Inspect(id.clone()));
@@ -524,7 +525,7 @@ impl Controller {
                 self.marks.insert(Mark::Audited);
                 key.must_read = Some(MustRead::Id(id));
                 self.auditing = Some(name.clone());
-                self.enqueue(&name);
+                self.enqueue_channel(&name);
             }
         }
         self.to_audit.append(&mut later);
@@ -545,18 +546,15 @@ impl Controller {
     fn merge_list(&mut self, now: Now, seq: Seq, listed: Vec<Snapshot>) {
         let instance = self.world.settings.instance.clone();
         let mut present: BTreeSet<ContainerId> = BTreeSet::new();
-        let mut changed: BTreeSet<ResourceName> = BTreeSet::new();
+        let mut changed: BTreeSet<ObjectRef> = BTreeSet::new();
         for mut snapshot in listed {
             present.insert(snapshot.id.clone());
             let old = self.world.observed.get(&snapshot.id);
             let owner = match old {
-                Some(seen) => Some(seen.identity.channel.clone()),
-                None => snapshot
-                    .labels
-                    .get(crate::container::label::CHANNEL)
-                    .and_then(|text| ResourceName::parse(text).ok()),
+                Some(seen) => Some(seen.identity.object()),
+                None => Identity::object_of(&snapshot.labels),
             };
-            if owner.as_ref().is_some_and(|name| self.is_stale_for(name, seq)) {
+            if owner.as_ref().is_some_and(|object| self.is_stale_for(object, seq)) {
                 self.marks.insert(Mark::StaleList);
                 self.stats.stale_reads += 1;
                 continue;
@@ -583,53 +581,53 @@ impl Controller {
             }
             let id = snapshot.id.clone();
             let noted = self.world.observed.note(&instance, snapshot, seq, now.mono);
-            let name = match noted {
-                super::super::world::observed::Noted::Ours(name) => Some(name),
-                super::super::world::observed::Noted::NotOurs(was) => was,
+            let object = match noted {
+                Noted::Ours(object) => Some(object),
+                Noted::NotOurs(was) => was,
             };
-            if let Some(name) = name {
+            if let Some(object) = object {
                 if doubt {
                     self.marks.insert(Mark::ListInDoubt);
-                    self.keys.entry(name.clone()).or_default().must_read = Some(MustRead::Id(id));
+                    self.keys.entry(object.clone()).or_default().must_read = Some(MustRead::Id(id));
                 }
-                changed.insert(name);
+                changed.insert(object);
             }
         }
-        let absent: Vec<(ContainerId, ResourceName)> = self
+        let absent: Vec<(ContainerId, ObjectRef)> = self
             .world
             .observed
             .iter()
             .filter(|(id, seen)| !present.contains(*id) && seen.as_of < seq)
-            .map(|(id, seen)| (id.clone(), seen.identity.channel.clone()))
-            .filter(|(_, name)| !self.is_stale_for(name, seq))
+            .map(|(id, seen)| (id.clone(), seen.identity.object()))
+            .filter(|(_, object)| !self.is_stale_for(object, seq))
             .collect();
-        for (id, name) in absent {
+        for (id, object) in absent {
             self.marks.insert(Mark::MissingFromList);
             self.world.observed.forget(&id);
             self.unsaved.push(Write::Applied(id.clone(), None));
             self.world.applied.remove(&id);
-            changed.insert(name);
+            changed.insert(object);
         }
         self.world.observed.keep_impostors(&present);
         // The list answers for every doubt that is older than itself, but an end that it may not know of yet.
-        for (name, key) in &mut self.keys {
+        for (object, key) in &mut self.keys {
             if let Some(MustRead::Id(id)) = &key.must_read {
                 let live = self.world.observed.get(id).is_some_and(|seen| seen.state().is_live());
                 if key.last_event < seq && !live && key.last_write < seq {
                     self.marks.insert(Mark::ListSettles);
                     key.must_read = None;
-                    changed.insert(name.clone());
+                    changed.insert(object.clone());
                 }
             }
         }
-        for name in changed {
-            self.enqueue(&name);
+        for object in changed {
+            self.enqueue(&object);
         }
     }
 
     /// Does this read say nothing about the channel, because something was done or happened after it was sent?
-    pub(super) fn is_stale_for(&self, name: &ResourceName, seq: Seq) -> bool {
-        self.keys.get(name).is_some_and(|key| {
+    pub(super) fn is_stale_for(&self, object: &ObjectRef, seq: Seq) -> bool {
+        self.keys.get(object).is_some_and(|key| {
             let changing = key.in_flight.as_ref().is_some_and(|flight| flight.call.mutates());
             changing || key.last_write >= seq
         })

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use super::Means;
 use super::failure::{of_engine, of_host};
 use super::image::{bring, look_for, missing};
+use super::runs::{create_run, read_prompt};
 use crate::container::label::Ownership;
 use crate::container::{
-    ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName, Snapshot, label,
+    ContainerConfig, ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName,
+    Snapshot, label,
 };
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, EngineFacts, Failure, Seq};
@@ -23,6 +26,7 @@ use crate::resource::effective::Build;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
+use crate::world::preparation::{Preparation, RunPlace};
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
@@ -62,9 +66,8 @@ pub(super) async fn carry_out<E: Engine>(
             inspected(engine, snapshot).await.map_err(failed)
         }
         Call::Create { name, target } => create(means, call, name, target).await,
-        Call::CreateRun { .. } | Call::ReadPrompt(_) => {
-            Err(Failure::Refused(Reason::CreateFailed, "runs are not carried out yet".to_owned()))
-        }
+        Call::CreateRun { name, target } => create_run(means, call, name, target).await,
+        Call::ReadPrompt(file) => read_prompt(means, file).await,
         Call::Start { id, target } => {
             if let Some(target) = target {
                 // Its image's name may mean another one by now, or nothing.
@@ -80,8 +83,13 @@ pub(super) async fn carry_out<E: Engine>(
         Call::Stop { id, grace_seconds } => {
             engine.stop(id, *grace_seconds).await.map(|()| Answer::Done).map_err(failed)
         }
-        Call::Remove { id, force } => match engine.remove(id, *force).await {
-            Ok(()) | Err(EngineError::NotFound(_)) => Ok(Answer::Done),
+        Call::Remove { id, force, place } => match engine.remove(id, *force).await {
+            Ok(()) | Err(EngineError::NotFound(_)) => {
+                if let Some(place) = place {
+                    forget(means, place.clone()).await;
+                }
+                Ok(Answer::Done)
+            }
             Err(error) => Err(failed(error)),
         },
         Call::Update { id, limits } => {
@@ -223,16 +231,27 @@ async fn create<E: Engine>(
     name: &ContainerName,
     target: &Arc<Target>,
 ) -> Result<Answer, Failure> {
+    let prepared = prepare(means, target, &target.config.image, Occasion::Create).await?;
+    finish(means, call, name, &target.config, prepared).await
+}
+
+/// Makes the container on the host that was prepared for it, and gives it its files and volumes.
+pub(super) async fn finish<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    name: &ContainerName,
+    config: &ContainerConfig,
+    prepared: Prepared,
+) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
-    let prepared = prepare(means, target, &target.config.image, Occasion::Create).await?;
     let mut grants = Vec::new();
     for grant in prepared.volume_grants {
         if let Some(volume) = make_volume(means, call, &grant.volume).await? {
             grants.push((volume, grant));
         }
     }
-    let id = engine.create(name, &target.config).await.map_err(failed)?;
+    let id = engine.create(name, config).await.map_err(failed)?;
     if let Err(error) = fill(engine, &id, prepared.archive, grants).await {
         // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
         // never heard of.
@@ -329,13 +348,12 @@ pub async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32
     Ok((uid, gid.parse().unwrap_or(uid)))
 }
 
-async fn prepare<E: Engine>(
+/// What the host is to prepare, with the user that the image names where the spec leaves it to that.
+pub(super) async fn resolved<E: Engine>(
     means: &Means<E>,
-    target: &Arc<Target>,
+    target: &Target,
     image: &str,
-    occasion: Occasion,
-) -> Result<Prepared, Failure> {
-    let host = means.host.clone();
+) -> Result<Preparation, Failure> {
     let mut preparation = target.preparation.clone();
     if preparation.user.of_image {
         let (uid, gid) = image_user(means, image).await.map_err(|failure| match failure {
@@ -345,11 +363,31 @@ async fn prepare<E: Engine>(
         preparation.user.uid = uid;
         preparation.user.gid = gid;
     }
+    Ok(preparation)
+}
+
+async fn prepare<E: Engine>(
+    means: &Means<E>,
+    target: &Arc<Target>,
+    image: &str,
+    occasion: Occasion,
+) -> Result<Prepared, Failure> {
+    let host = means.host.clone();
+    let preparation = resolved(means, target, image).await?;
     let work = move || host::prepare(&preparation, &host, occasion);
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(prepared)) => Ok(prepared),
         Ok(Err(error)) => Err(of_host(&error)),
         Err(error) => Err(Failure::Refused(Reason::HostFailed, error.to_string())),
+    }
+}
+
+/// Takes away what an attempt had on the host. What cannot be is no reason to say that its container is still there.
+async fn forget<E: Engine>(means: &Means<E>, place: RunPlace) {
+    let paths = means.host.paths.clone();
+    let work = move || host::remove_run_place(&paths, &place);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+        warn!(error = &error as &dyn std::error::Error, "what a run had on the host stays");
     }
 }
 

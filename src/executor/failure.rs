@@ -26,7 +26,7 @@ pub(super) const fn word(failure: &Failure) -> &'static str {
 /// use, a runtime that is not there. It must be read again, and does not count against the engine.
 pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
     let about = match call {
-        Call::Create { .. } => Reason::CreateFailed,
+        Call::Create { .. } | Call::CreateRun { .. } => Reason::CreateFailed,
         Call::Start { .. } => Reason::StartFailed,
         Call::Update { .. } => Reason::UpdateFailed,
         _ => Reason::HostFailed,
@@ -46,6 +46,7 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
         EngineError::Refused(text) => Failure::Refused(about, text),
         EngineError::NoImage(text) => match call {
             Call::Create { target, .. } => super::image::missing(&target.wanted_image()),
+            Call::CreateRun { target, .. } => super::image::missing(&target.target.wanted_image()),
             _ => Failure::Refused(Reason::ImageMissing, text),
         },
         EngineError::NoSpace(text) => Failure::NoSpace(text),

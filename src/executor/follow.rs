@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::container::label;
+use crate::container::{Identity, label};
 use crate::controller::input::{Doorbell, Input, Seq, StreamEvent};
 use crate::docker::Engine;
 use crate::docker::engine::EngineEvent;
@@ -29,7 +29,7 @@ pub async fn follow<E: Engine>(
             Ok(EngineEvent::Opened) => StreamEvent::Opened,
             Ok(EngineEvent::Container(event)) => StreamEvent::Container(Doorbell {
                 id: event.id,
-                channel: event.labels.get(label::CHANNEL).cloned(),
+                object: Identity::object_of(&event.labels),
                 action: event.action,
                 exit_code: event.exit_code,
                 time_nano: event.time_nano,

@@ -3,11 +3,13 @@
 //! A call that was given up may still be carried out by the engine: its answer says that its outcome is unknown, and the
 //! core reads before it does anything else.
 
+pub mod agent;
 mod builds;
 mod calls;
 mod failure;
 mod follow;
 mod image;
+mod runs;
 
 use std::path::PathBuf;
 use std::sync::Arc;

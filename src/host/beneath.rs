@@ -4,7 +4,7 @@
 //! directory for a link meanwhile gets an error, never another file.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
@@ -203,6 +203,19 @@ pub(super) fn read_file(
     read_open(openat(parent, name, READ, Mode::empty())?, bound)
 }
 
+/// Reads the last `bound` bytes of the regular file `name` beneath `parent`, no link.
+pub(super) fn read_tail(parent: impl AsFd, name: &Path, bound: u64) -> Result<Vec<u8>, WalkError> {
+    let fd = openat(parent, name, READ, Mode::empty())?;
+    let length = regular(&fd)?.st_size;
+    let mut file = File::from(fd);
+    let start = u64::try_from(length).unwrap_or(0).saturating_sub(bound);
+    let mut bytes = Vec::new();
+    file.seek(io::SeekFrom::Start(start)).map_err(WalkError::Io)?;
+    // It may grow while it is read.
+    file.take(bound).read_to_end(&mut bytes).map_err(WalkError::Io)?;
+    Ok(bytes)
+}
+
 /// Reads the regular file at `path`, absolute, without following a link.
 pub(super) fn read_path(path: &Path, bound: u64) -> Result<(Stat, Option<Vec<u8>>), WalkError> {
     read_open(open_from_root(path, READ)?, bound)
@@ -215,14 +228,19 @@ pub(super) fn read_through_links(path: &Path, bound: u64) -> Result<Option<Vec<u
 }
 
 fn read_open(fd: OwnedFd, bound: u64) -> Result<(Stat, Option<Vec<u8>>), WalkError> {
-    let stat = fstat(&fd)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(WalkError::Io(io::Error::other("it is no regular file")));
-    }
+    let stat = regular(&fd)?;
     let mut bytes = Vec::new();
     File::from(fd).take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(WalkError::Io)?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= bound);
     Ok((stat, fits.then_some(bytes)))
+}
+
+fn regular(fd: impl AsFd) -> Result<Stat, WalkError> {
+    let stat = fstat(fd)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(stat),
+        _ => Err(WalkError::Io(io::Error::other("it is no regular file"))),
+    }
 }
 
 #[cfg(test)]

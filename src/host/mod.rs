@@ -1,7 +1,8 @@
 //! The host: its paths, owners, and what a container needs prepared on it.
 //!
 //! [`fn@probe`] looks and changes nothing; [`fn@prepare`] makes, right before a container is created or started, what
-//! [`crate::world::preparation`] says, and [`agent`] what each start of the agent needs. All block: the executor calls them where blocking is allowed.
+//! [`crate::world::preparation`] says, [`fn@prepare_run`] that and what one attempt of a run has for itself, and [`agent`] what each start of the agent needs.
+//! All block: the executor calls them where blocking is allowed.
 //!
 //! An agent may write to its channel's home and workspace, and the operator may be root. So nothing here follows a link
 //! where an agent could have put one, and what is given away was made here.
@@ -14,6 +15,7 @@ pub mod secrets_root;
 mod archive;
 mod beneath;
 mod git;
+mod run;
 mod secret;
 mod secret_files;
 mod users;
@@ -23,5 +25,6 @@ pub use prepare::{
     Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
 };
 pub use probe::probe;
+pub use run::{exit_record, prepare_run, remove_run_place, sweep_run_places};
 pub use secret_files::SignIn;
 pub use secrets_root::SecretsRoot;

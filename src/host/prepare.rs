@@ -17,7 +17,7 @@ use rustix::fs::{FileType, FlockOperation, Gid, Uid, fchown, flock};
 use super::archive::{self, Entry};
 use super::beneath::{self, Ids, WalkError};
 use super::git::GitIdentity;
-use super::secret_files::SecretFiles;
+use super::secret_files::{SecretFiles, SignIn};
 use super::users;
 use crate::claude::credentials;
 use crate::init::{layout, mounts};
@@ -56,6 +56,8 @@ pub struct Prepared {
     pub archive: Option<Bytes>,
     /// For volumes that did not exist before the container was created.
     pub volume_grants: Vec<VolumeGrant>,
+    /// How the agent signs in, if it does.
+    pub sign_in: Option<SignIn>,
 }
 
 /// How a new volume is given to the container's user: by an archive of its root directory's owner, put into the container
@@ -149,7 +151,8 @@ pub fn prepare(
     secrets.write(preparation, host)?;
     work.write_channel_files(&identities)?;
     install_init(host)?;
-    Ok(Prepared { archive, volume_grants: work.grant_volumes()? })
+    let volume_grants = work.grant_volumes()?;
+    Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in })
 }
 
 struct Work<'a> {
@@ -273,6 +276,8 @@ impl Work<'_> {
         let git = GitIdentity::of(&self.preparation.owner);
         let config = git.config(layout::GITIGNORE, &self.preparation.workspace.path);
         let list = self.preparation.mounts_file(&self.host.paths);
+        // The channel's shell and its runs are prepared side by side.
+        let _lock = locked(self.host, &self.preparation.channel)?;
         for (path, content) in [
             (list, mounts::encode(identities).into_bytes()),
             (format!("{directory}/passwd"), users::passwd(self.preparation).into_bytes()),

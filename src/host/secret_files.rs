@@ -74,6 +74,8 @@ impl SecretFiles {
         let root = private_directory(&host.paths.secrets)?;
         let _lock = locked(host, &preparation.channel)?;
         let user: Ids = (preparation.user.uid, preparation.user.gid);
+        let of_run = preparation.run.is_some();
+        let mcp_name = if of_run { layout::RUN_MCP_FILE } else { layout::MCP_FILE };
         let write = || -> io::Result<()> {
             let name = Path::new(preparation.channel.as_str());
             let directory = beneath::make_directories(&root, name, 0o500, user)?;
@@ -83,7 +85,7 @@ impl SecretFiles {
             for (name, content) in [
                 (layout::SECRETS_FILE, Some(self.variables.expose())),
                 (layout::API_KEY_FILE, key),
-                (layout::MCP_FILE, Some(self.mcp.expose())),
+                (mcp_name, Some(self.mcp.expose())),
             ] {
                 match content {
                     Some(content) => beneath::replace_file(&directory, name, content, 0o400, user)?,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! init idle                                 PID 1 of a shell: compares mounts, reaps, ends at TERM
-//! init run [--stdin FILE] -- CMD…           PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
+//! init run [--guard FILE] [--stdin FILE] -- CMD…   PID 1 of a command: as idle, exports secrets, forwards signals, passes the code on
 //! init exec [--login] -- [CMD…]             exports secrets and becomes CMD; --login: in a login shell's environment
 //! init enter -- [CMD…]                      second half of --login, called by the login shell
 //! init leash [--kill] -- SESSION            beside a terminal's exec: hangs up on it when its own input ends
@@ -16,12 +16,17 @@
 //! pipe's end of file is an ordinary end of input. So the command itself cannot tell; for one at a terminal, `leash` does.
 //! Any other ends by itself or with its container.
 //!
-//! `--stdin` is for what is too long for an argument, of which the kernel allows 128 KiB: a file takes the place of the
-//! empty standard input that the engine gives. It is opened after the mounts were compared, by the container's user.
+//! `--stdin` is for what is too long for an argument, of which the kernel allows 128 KiB, or nobody's to read in the container's
+//! settings: a file takes the place of the empty standard input that the engine gives. It is opened after the mounts were
+//! compared, by the container's user.
+//!
+//! `--guard` is for a command that must never be started twice ([`attempt`]). Everything that can fail before it is tried first, so
+//! that a command that was noted was started, or could not be; then its code is 126 or 127 in the note as well.
 //!
 //! A container outlives an upgrade of chanop and is started again with the newer init, so these words stay: what is
 //! added must be optional.
 
+pub mod attempt;
 pub mod layout;
 pub mod mounts;
 pub mod secrets;
@@ -43,7 +48,7 @@ const EXIT_FAILED: u8 = 125;
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(
-        "usage: init idle | run [--stdin FILE] -- CMD… | exec [--login] -- [CMD…] | leash [--kill] -- SESSION: {0}"
+        "usage: init idle | run [--guard FILE] [--stdin FILE] -- CMD… | exec [--login] -- [CMD…] | leash [--kill] -- SESSION: {0}"
     )]
     Usage(String),
     #[error(transparent)]
@@ -54,6 +59,10 @@ enum Failure {
     Command { program: String, cause: std::io::Error },
     #[error("failed to open {path} as standard input: {cause}")]
     Stdin { path: String, cause: std::io::Error },
+    #[error("failed to note the start in {path}, so nothing is started: {cause}")]
+    Guard { path: String, cause: std::io::Error },
+    #[error("the command was started before; it is never started twice")]
+    StartedBefore,
     #[error("failed to {doing}: {cause}")]
     System { doing: &'static str, cause: std::io::Error },
 }
@@ -65,7 +74,10 @@ impl Failure {
             Self::Mounts(_) => layout::EXIT_MOUNTS,
             Self::Command { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Command { .. } => 126,
-            Self::Secrets(_) | Self::Stdin { .. } | Self::System { .. } => EXIT_FAILED,
+            Self::StartedBefore => layout::EXIT_STARTED_BEFORE,
+            Self::Secrets(_) | Self::Stdin { .. } | Self::Guard { .. } | Self::System { .. } => {
+                EXIT_FAILED
+            }
         }
     }
 }
@@ -87,6 +99,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
     let mut login = false;
     let mut kill = false;
     let mut stdin = None;
+    let mut guard = None;
     let mut command = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
@@ -99,6 +112,7 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
             Some("--login") => login = true,
             Some("--kill") => kill = true,
             Some("--stdin") => stdin = Some(arguments.next().unwrap_or_default()),
+            Some("--guard") => guard = Some(arguments.next().unwrap_or_default()),
             _ => {
                 let text = argument.to_string_lossy().into_owned();
                 return Err(Failure::Usage(format!("`{text}` is unknown before `--`")));
@@ -106,15 +120,15 @@ fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<u8, Failure
         }
     }
     match mode.to_str() {
-        Some(mode) if mode != "run" && stdin.is_some() => {
-            Err(Failure::Usage("`--stdin` is for `run` alone".to_owned()))
+        Some(mode) if mode != "run" && (stdin.is_some() || guard.is_some()) => {
+            Err(Failure::Usage("`--stdin` and `--guard` are for `run` alone".to_owned()))
         }
         Some(mode) if mode != "leash" && kill => {
             Err(Failure::Usage("`--kill` is for `leash` alone".to_owned()))
         }
         Some("idle") if command.is_empty() => supervise::idle(list.as_ref()),
         Some("run") if !command.is_empty() => {
-            supervise::run(list.as_ref(), stdin.as_deref(), &command)
+            supervise::run(list.as_ref(), stdin.as_deref(), guard.as_deref(), &command)
         }
         Some("exec") if login => login::start(&command),
         Some("exec") if !command.is_empty() => command::become_command(&command),

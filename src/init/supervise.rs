@@ -8,13 +8,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use super::attempt::Attempt;
 use super::{Failure, command, mounts};
 
 /// Ends an idle container. QUIT is among them because an image's STOPSIGNAL may be that.
@@ -36,8 +37,13 @@ pub(super) fn idle(list: &Path) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Runs a command, passes signals on to it and its exit code back. Orphans are reaped meanwhile.
-pub(super) fn run(list: &Path, stdin: Option<&OsStr>, command: &[OsString]) -> Result<u8, Failure> {
+/// Runs a command, passes signals on to it and its exit code back. Orphans are reaped meanwhile. With a guard, once.
+pub(super) fn run(
+    list: &Path,
+    stdin: Option<&OsStr>,
+    guard: Option<&OsStr>,
+    command: &[OsString],
+) -> Result<u8, Failure> {
     let mut signals = listen(&FORWARDED)?;
     mounts::verify(list)?;
     let (program, mut command) = command::build(command)?;
@@ -46,9 +52,22 @@ pub(super) fn run(list: &Path, stdin: Option<&OsStr>, command: &[OsString]) -> R
             .map_err(|cause| Failure::Stdin { path: path.to_string_lossy().into_owned(), cause })?;
         command.stdin(file);
     }
-    // Waited for by reap() together with every orphan; `wait` of the standard library would race with that.
+    let attempt = guard.map(Attempt::begin).transpose()?;
+    let ended = spawn(program, command).and_then(|child| await_end(&mut signals, child));
+    if let Some(attempt) = attempt {
+        attempt.end(ended.as_ref().map_or_else(Failure::exit_code, |code| *code));
+    }
+    ended
+}
+
+/// Waited for by [`reap`] together with every orphan; `wait` of the standard library would race with that.
+fn spawn(program: String, mut command: Command) -> Result<Option<Pid>, Failure> {
     let child = command.spawn().map_err(|cause| Failure::Command { program, cause })?;
-    let child = Pid::from_raw(child.id().cast_signed());
+    Ok(Pid::from_raw(child.id().cast_signed()))
+}
+
+/// Passes signals on to the command until it has ended; answers its exit code.
+fn await_end(signals: &mut Signals, child: Option<Pid>) -> Result<u8, Failure> {
     for signal in signals.forever() {
         if signal == SIGCHLD {
             if let Some(code) = reap(child) {

@@ -478,13 +478,20 @@ impl Context<'_> {
         let Some(details) = &seen.snapshot.details else {
             return Step::act(reason, Action::Inspect(id), "looks whether somebody is in it");
         };
-        if details.exec_ids.is_empty() {
+        let inside = details.exec_ids.len();
+        let at_work = self.world.runs.unfinished_in(self.name);
+        let at_work = at_work.filter(|record| record.open_attempt().is_some()).count();
+        if inside == 0 && at_work == 0 {
             return Step::act(Reason::Stopping, stop, cause);
         }
+        let waits = match (inside, at_work) {
+            (0, runs) => format!("runs active ({runs})"),
+            (execs, _) => format!("shell open ({execs})"),
+        };
         let pending = Pending {
             verb,
             cause: cause.to_owned(),
-            waits: format!("shell open ({})", details.exec_ids.len()),
+            waits,
             forced_at,
             reason: Reason::UpdatePending,
             clock: WaitClock::Runs,
@@ -500,7 +507,7 @@ impl Context<'_> {
         let mut step = Step::rest(
             ConditionStatus::False,
             reason,
-            format!("{cause}; waits: somebody is in the shell"),
+            format!("{cause}; waits: somebody is in the shell, or a run is active"),
         );
         step.pending = Some(pending);
         step.ready_as(reason).wake_after(next.max(Duration::from_secs(1)))

@@ -62,6 +62,46 @@ marks! {
     /// Stopped for good while a person has it paused.
     PausedFarewell,
 
+    // The planner's, of runs.
+    /// It may have run before, with a store that is lost.
+    RunHeld,
+    /// Somebody wished its end.
+    RunCancelled,
+    /// It could not begin in time.
+    RunTooLate,
+    /// A person started what nobody had leave to start.
+    StartedByHand,
+    /// Its start was not answered, and may still come through.
+    StartUnanswered,
+    /// It is removed so that no start can come through.
+    RunFenced,
+    /// Somebody set a restart policy on it.
+    RunPolicy,
+    /// Its time is over.
+    RunDeadline,
+    /// The API refuses its credentials.
+    CredentialsRefused,
+    /// A person paused it.
+    RunPaused,
+    /// It was killed, perhaps for memory.
+    SecondLook,
+    /// Its container is not listed.
+    RunVanished,
+    /// A person renamed it.
+    RunRenamed,
+    /// Its output does not come.
+    OutputGivenUp,
+    /// It ran, and nobody knows how it ended.
+    RunLost,
+    /// Its end is known from an engine that was away.
+    EndAfterGap,
+    /// Its end is known from an event alone.
+    EndFromEvent,
+    /// Its container was found, and no record of it.
+    RunFound,
+    /// Its record is dropped.
+    Buried,
+
     // The core's: what calls came to.
     /// It vanished before the call.
     Vanished,

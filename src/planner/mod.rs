@@ -13,6 +13,7 @@ mod image;
 pub mod intent;
 pub mod mark;
 pub mod report;
+pub mod run;
 pub mod template;
 
 pub use action::{Action, Pending, Status, Step, Wake};

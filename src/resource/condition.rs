@@ -100,6 +100,8 @@ pub enum Reason {
     MountMissing,
     /// A secret is not there or cannot be used.
     SecretMissing,
+    /// The file with the run's prompt is not there, or cannot be read now.
+    PromptMissing,
     /// The agent's CLI is to be injected, and the operator has none.
     AgentCliMissing,
     /// The host could not be prepared.
@@ -120,6 +122,18 @@ pub enum Reason {
     Stuck,
     /// Not looked at yet.
     Waiting,
+    /// The channel of a run does not exist.
+    ChannelNotFound,
+    /// So many runs of the channel wait that no further one is taken in.
+    QueueFull,
+    /// The run was there when the store was new, and may have run before; a person must release it.
+    HeldFirstSight,
+    /// The run is tried again later.
+    BackOff,
+    /// The run waits for its turn.
+    Queued,
+    /// Another run is at work in the session that this one goes on in.
+    SessionInUse,
 }
 
 impl Reason {

@@ -6,7 +6,7 @@
 //!
 //! In reading order: `limits` (what is read at all), `read` (one file), `beneath` (links), `tree` (one walk), `place` (the way
 //! to the root), [`parse`] (a file to its objects; the only user of YAML), `scan` (walks until one is whole), `cache` (what
-//! need not be parsed again), `directory` (for builds), `revision`, `watch` (the doorbell, the only user of `notify`), [`SpecTree`] (the task).
+//! need not be parsed again), `directory` (for builds), `prompt` (for runs), `revision`, `watch` (the doorbell, the only user of `notify`), [`SpecTree`] (the task).
 
 mod beneath;
 mod cache;
@@ -14,6 +14,7 @@ mod directory;
 mod limits;
 pub mod parse;
 mod place;
+mod prompt;
 mod read;
 mod revision;
 mod scan;
@@ -24,6 +25,7 @@ mod watch;
 use crate::resource::Now;
 
 pub use directory::open_directory;
+pub use prompt::{PromptError, read_prompt};
 pub use scan::scan_once;
 pub use spec_tree::{SpecTree, Timing};
 

@@ -79,3 +79,21 @@ impl FromSql for Unsigned {
         u64::try_from(number).map(Self).map_err(|_| FromSqlError::OutOfRange(number))
     }
 }
+
+/// A value as JSON: its fields are what its type says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> ToSql for Json<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text = serde_json::to_string(&self.0)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(text.into())
+    }
+}
+
+impl<T: DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(FromSqlError::other)
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! One process owns a state directory, one connection writes it, and a write is acknowledged when it is on the disk:
 //! WAL with `synchronous=FULL`, so a killed operator or a lost machine loses nothing that was answered. People may look
-//! with `sqlite3` while the operator runs; the tables have columns for that, and the view `objects` sums them up.
+//! with `sqlite3` while the operator runs; the tables have columns for that, and the views `objects`, `runs` and `costs` sum them up.
 //!
 //! What the rows mean is [`crate::world::record`]'s to say. Nothing here decides, and no database type leaves this room.
 //!
@@ -11,6 +11,7 @@
 //!   lock               flock held for life; holds the pid
 //!   key                32 random bytes, 0600: the key of hashes of secrets
 //!   chanop.db          0600; -wal and -shm beside it while it is open
+//!   runs/              0700: see [`transcripts`]
 //! ```
 //!
 //! # Guarantees
@@ -18,6 +19,7 @@
 //! - `Ok` from a commit means that all its writes are durable, together.
 //! - `Err` means that nobody may count on them. They may still turn out to be there after a crash; every [`Write`] may be
 //!   repeated, so the caller simply writes again.
+//! - The record of a run that has ended never changes, and goes only when its tombstone comes, in the same transaction.
 //! - A full disk is an error of the commits made meanwhile, not of the store: it goes on when there is space.
 
 mod columns;
@@ -26,7 +28,9 @@ mod error;
 mod key;
 mod lock;
 mod rows;
+mod run_rows;
 mod schema;
+pub mod transcripts;
 mod writer;
 
 use std::fs::OpenOptions;
@@ -42,6 +46,7 @@ use crate::world::record::{Loaded, Write};
 
 pub use error::{Cause, StoreError};
 pub use key::StateKey;
+pub use transcripts::Transcripts;
 pub use writer::{StoreHandle, StoreWriter, start};
 
 /// How long a person's `sqlite3` may hold the database before a commit fails: longer than any sane query, shorter than
@@ -57,6 +62,7 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     key: StateKey,
+    transcripts: Transcripts,
     // Fields drop in this order: the database is closed before another process may have it.
     _lock: lock::Lock,
 }
@@ -76,10 +82,16 @@ impl Store {
         let key = StateKey::load_or_make(&dir.join("key"), path.exists())?;
         let unclean = left_open(&path);
         let connection = connect(&path)?;
-        let mut store = Self { connection, path, key, _lock: lock };
+        let transcripts = Transcripts::new(dir)
+            .map_err(|error| StoreError::io("keep transcripts in", dir, error))?;
+        let mut store = Self { connection, path, key, transcripts, _lock: lock };
         store.check(unclean)?;
         store.migrate()?;
         let loaded = store.load(instance, now)?;
+        store
+            .transcripts
+            .restore(&loaded)
+            .map_err(|error| StoreError::io("put transcripts aside in", dir, error))?;
         Ok((store, loaded))
     }
 
@@ -94,13 +106,24 @@ impl Store {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed)?;
+        let mut buried = Vec::new();
         for write in writes {
+            if let Write::Bury(id, _) = write {
+                buried.extend(run_rows::attempts(&transaction, id).map_err(failed)?);
+            }
             rows::apply(&transaction, write).map_err(failed)?;
         }
         if writes.iter().any(|write| matches!(write, Write::Event(_))) {
             rows::trim_events(&transaction).map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        self.transcripts.committed(writes, buried);
+        Ok(())
+    }
+
+    /// The transcripts of this state directory.
+    pub const fn transcripts(&self) -> &Transcripts {
+        &self.transcripts
     }
 
     /// The key of this state directory.
@@ -110,7 +133,8 @@ impl Store {
 
     /// Folds the log into the database and closes it, so that the next start need not recover anything.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { connection, path, key: _, _lock } = self;
+        let Self { connection, path, key: _, transcripts, _lock } = self;
+        transcripts.stop();
         connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|error| StoreError::of("checkpoint", &path, error))?;

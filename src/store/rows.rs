@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::columns::{Id, Time, Unsigned, Word};
+use super::run_rows;
 use crate::container::ContainerId;
 use crate::container::config::Limits;
 use crate::resource::condition::Condition;
@@ -75,14 +76,14 @@ pub(super) fn load(connection: &Connection, identity: Identity) -> rusqlite::Res
         conditions,
         applied: all(connection, "SELECT * FROM applied_limits", limits)?,
         events: all(connection, "SELECT * FROM events ORDER BY sequence", event)?,
-        runs: Vec::new(),
-        tombstones: BTreeMap::new(),
-        sessions: BTreeMap::new(),
-        totals: BTreeMap::new(),
+        runs: all(connection, "SELECT record FROM run_records ORDER BY turn", run_rows::record)?,
+        tombstones: all(connection, "SELECT * FROM tombstones", run_rows::tombstone)?,
+        sessions: all(connection, "SELECT * FROM sessions", run_rows::session)?,
+        totals: run_rows::totals(connection)?,
     })
 }
 
-fn all<T, C: FromIterator<T>>(
+pub(super) fn all<T, C: FromIterator<T>>(
     connection: &Connection,
     sql: &str,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
@@ -96,7 +97,7 @@ fn object(row: &Row<'_>) -> rusqlite::Result<ObjectRef> {
     Ok(ObjectRef { kind, name })
 }
 
-fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(|Time(time)| time)
 }
 
@@ -104,7 +105,7 @@ fn time_if_any(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp
     Ok(row.get::<_, Option<Time>>(column)?.map(|Time(time)| time))
 }
 
-fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     row.get(column).map(|Unsigned(number)| number)
 }
 
@@ -225,7 +226,10 @@ pub(super) fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::R
             params![container.as_str()],
         ),
         Write::Event(event) => put_event(transaction, event),
-        Write::Run(_) | Write::Bury(..) | Write::Session(..) | Write::Total(..) => Ok(()),
+        Write::Run(record) => run_rows::put_record(transaction, record),
+        Write::Bury(id, tombstone) => run_rows::bury(transaction, id, tombstone),
+        Write::Session(key, session) => run_rows::put_session(transaction, key, session),
+        Write::Total(key, value) => run_rows::put_total(transaction, key, *value),
     }
 }
 
@@ -239,7 +243,7 @@ pub(super) fn trim_events(transaction: &Transaction<'_>) -> rusqlite::Result<()>
     )
 }
 
-fn run(
+pub(super) fn run(
     transaction: &Transaction<'_>,
     sql: &str,
     values: impl rusqlite::Params,

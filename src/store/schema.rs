@@ -106,6 +106,97 @@ const STEPS: &[&str] = &[
     LEFT JOIN conditions AS c ON c.kind = i.kind AND c.name = i.name AND c.type = 'Ready'
     LEFT JOIN overrides AS o ON o.kind = i.kind AND o.name = i.name;
     ",
+    // 2: runs
+    "
+    -- every run: the record as JSON, and beside it what people ask for; people read the view `runs`
+    CREATE TABLE run_records (
+        name TEXT NOT NULL,
+        rerun INTEGER NOT NULL,
+        channel TEXT NOT NULL,
+        turn INTEGER NOT NULL,
+        trigger TEXT NOT NULL,
+        revision TEXT,
+        phase TEXT NOT NULL,
+        reason TEXT,
+        message TEXT,
+        admitted_at TEXT NOT NULL,
+        started_at TEXT,
+        ended_at TEXT,
+        attempts INTEGER NOT NULL,
+        first_attempt INTEGER NOT NULL,
+        next_attempt INTEGER NOT NULL,
+        exit_code INTEGER,
+        session TEXT,
+        model TEXT,
+        turns INTEGER,
+        tools INTEGER,
+        tokens_in INTEGER,
+        tokens_out INTEGER,
+        tokens_cache_read INTEGER,
+        tokens_cache_creation INTEGER,
+        dollars REAL,
+        cost_basis TEXT,
+        record TEXT NOT NULL CHECK (json_valid(record)),
+        PRIMARY KEY (name, rerun)
+    ) STRICT;
+    CREATE INDEX run_records_by_turn ON run_records (turn);
+
+    -- what is left of dropped records: their files must never run again
+    CREATE TABLE tombstones (
+        name TEXT NOT NULL,
+        rerun INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        next_attempt INTEGER NOT NULL,
+        ended_at TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        PRIMARY KEY (name, rerun)
+    ) STRICT, WITHOUT ROWID;
+
+    -- the newest session of each channel (key: '') and of each key in it
+    CREATE TABLE sessions (
+        channel TEXT NOT NULL,
+        key TEXT NOT NULL,
+        id TEXT NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (channel, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- what the counters count; labels: a JSON array
+    CREATE TABLE totals (
+        family TEXT NOT NULL,
+        labels TEXT NOT NULL CHECK (json_valid(labels)),
+        value REAL NOT NULL,
+        PRIMARY KEY (family, labels)
+    ) STRICT, WITHOUT ROWID;
+
+    -- the last line of defence, against a hand with sqlite3 too
+    CREATE TRIGGER an_ended_run_never_changes
+    BEFORE UPDATE ON run_records WHEN OLD.ended_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'an ended run never changes'); END;
+    CREATE TRIGGER a_run_is_buried_and_not_dropped
+    BEFORE DELETE ON run_records
+    WHEN NOT EXISTS (SELECT 1 FROM tombstones WHERE name = OLD.name AND rerun = OLD.rerun)
+    BEGIN SELECT RAISE(ABORT, 'a run without a tombstone would run again'); END;
+
+    -- for people: one line a run, the newest first
+    CREATE VIEW runs AS
+    SELECT name, rerun, channel, trigger, phase, reason, message, admitted_at, started_at, ended_at,
+           round((julianday(ended_at) - julianday(started_at)) * 86400, 1) AS seconds,
+           attempts, turns, tools, tokens_in, tokens_out, dollars, cost_basis, exit_code, session,
+           model, revision
+    FROM run_records ORDER BY turn DESC;
+
+    -- for people: what each channel's runs cost, by day (UTC) and model; inexact: dollars that are not sure
+    CREATE VIEW costs AS
+    SELECT channel, date(ended_at) AS day, model, count(*) AS runs, sum(turns) AS turns,
+           sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
+           sum(tokens_cache_read) AS tokens_cache_read,
+           sum(tokens_cache_creation) AS tokens_cache_creation,
+           round(sum(dollars), 6) AS dollars,
+           count(*) FILTER (WHERE cost_basis <> 'exact') AS inexact
+    FROM run_records WHERE ended_at IS NOT NULL
+    GROUP BY channel, day, model ORDER BY day DESC, channel, model;
+    ",
 ];
 
 /// How many steps the file has taken.

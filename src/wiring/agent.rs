@@ -10,18 +10,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::claude::command::{ClaudeCmdBuilder, Session};
-use crate::claude::credentials::Credential;
+use crate::claude::command::Session;
 use crate::claude::environment::{Manner, variables};
-use crate::claude::project;
 use crate::docker::Engine;
+use crate::executor::agent::{call, with_project};
 use crate::executor::{Means, image_user};
-use crate::host::{self, Host, SignIn};
+use crate::host::{self, Host};
 use crate::http::{AgentCall, AgentCalls, AgentOrder, Conversation, NoCall};
 use crate::init::layout;
-use crate::resource::effective::{Effective, Home, Owner, User};
-use crate::resource::project::{PROJECT_FILE, ProjectFile, decode_project};
-use crate::specs::parse::parse_node;
+use crate::resource::effective::{Home, Owner, User};
 use crate::world::facts::Facts;
 use crate::world::preparation::{ContainerUser, Preparation};
 
@@ -83,57 +80,20 @@ fn prepared(
     host: &Host,
 ) -> Result<AgentCall, NoCall> {
     let refused = |error: host::PrepareError| NoCall::Refused(sentence(&error));
-    let mut notes = Vec::new();
-    let effective = &*with_project(order, &mut notes)?;
+    let (effective, mut notes) = with_project(&order.effective, Manner::Interactive)
+        .map_err(|error| NoCall::Refused(sentence(&error)))?;
+    let effective = &*effective;
     // Only what is optional depends on facts, and that was mounted long ago.
     let preparation = Preparation::of(&order.channel, effective, owner, user, &Facts::default());
     let place = host::prepare_agent(&preparation, effective, host).map_err(refused)?;
     notes.extend(place.notes);
     let session = session(order, host, &mut notes)?;
-    let inside = |name: &str| format!("{}/{name}", layout::SECRETS);
-    let (key, servers) = (inside(layout::API_KEY_FILE), inside(layout::MCP_FILE));
-    let mut builder = ClaudeCmdBuilder::new(effective);
-    match place.sign_in {
-        Some(SignIn::ApiKey) => builder = builder.credential(Credential::ApiKey { file: &key }),
-        Some(SignIn::OauthToken) => builder = builder.credential(Credential::OauthToken),
-        None => {}
-    }
-    if !effective.agent.mcp_servers.is_empty() {
-        builder = builder.mcp_config(&servers);
-    }
-    let argv = builder.interactive(session).map_err(|error| NoCall::Refused(error.to_string()))?;
+    let argv =
+        call(effective, place.sign_in, layout::MCP_FILE, |builder| builder.interactive(session))
+            .map_err(|error| NoCall::Refused(error.to_string()))?;
     let uid = (!user.of_image).then_some(user.uid);
     let env = variables(&effective.agent, uid, Manner::Interactive);
     Ok(AgentCall { argv, env, notes })
-}
-
-/// The channel with what its project's file says, where the channel lets it.
-fn with_project(order: &AgentOrder, notes: &mut Vec<String>) -> Result<Arc<Effective>, NoCall> {
-    let effective = &order.effective;
-    if !effective.agent.project_file {
-        return Ok(Arc::clone(effective));
-    }
-    let found = host::project_file(&effective.workspace.path)
-        .map_err(|error| NoCall::Refused(sentence(&error)))?;
-    let Some(bytes) = found else { return Ok(Arc::clone(effective)) };
-    let project = parse_project(&bytes).map_err(NoCall::Refused)?;
-    if project.resources.is_some() {
-        notes.push(format!("{PROJECT_FILE}: resources count for runs, not in the shell"));
-    }
-    let (mut applied, left_out) = project::apply(effective, &project);
-    applied.resources = effective.resources;
-    notes.extend(
-        left_out.iter().map(|note| format!("{PROJECT_FILE}: {}: {}", note.field, note.message)),
-    );
-    Ok(Arc::new(applied))
-}
-
-/// The file as text, or everything that is wrong with it in a sentence.
-fn parse_project(bytes: &[u8]) -> Result<ProjectFile, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("{PROJECT_FILE} is not UTF-8"))?;
-    let node = parse_node(PROJECT_FILE, text).map_err(|violation| violation.to_string())?;
-    let (project, violations) = decode_project(PROJECT_FILE, &node);
-    project.ok_or_else(|| violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 /// The session to begin, go on in or copy.
@@ -167,24 +127,4 @@ fn sentence(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_project_file_that_is_wrong_is_told_with_its_places() {
-        let project = parse_project(b"model: haiku\n").unwrap();
-        assert_eq!(project.model.as_deref(), Some("haiku"));
-        for (text, said) in [
-            (&b"modle: x\nimage: {}\n"[..], "project.yaml:1:1: unknown field `modle`"),
-            (b"\xff", ".chanop/project.yaml is not UTF-8"),
-            (b"a: [", "project.yaml:1:"),
-        ] {
-            let error = parse_project(text).unwrap_err();
-            assert!(error.contains(said), "{error}");
-        }
-        assert!(parse_project(b"modle: x\nimage: {}\n").unwrap_err().contains("; "));
-    }
 }

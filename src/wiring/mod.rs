@@ -8,6 +8,7 @@ pub mod core_loop;
 pub mod plan;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::executor::{Executor, Means};
 use crate::host::{self, Host, PrepareError, SecretsRoot};
 use crate::http::{self, CoreHandle, Door, Faces, Limits, SocketError, TokenFileError, Tokens};
 use crate::metrics::{InvalidFamily, Metrics};
+use crate::resource::ResourceName;
 use crate::specs::SpecTree;
 use crate::specs::parse::parse_file;
 use crate::store::{self, Store, StoreError};
@@ -159,6 +161,7 @@ pub async fn operate(
         init_source,
     };
     host::install_init(&host)?;
+    sweep_run_places(&paths, &loaded);
     let metrics = Arc::new(Metrics::new()?);
     let observed = Arc::clone(&metrics);
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
@@ -345,6 +348,25 @@ fn beginning(
         takeover: settings.takeover,
         // Only spreads retries; two operators on one engine should not keep step.
         seed: clock.now().wall.as_nanosecond().unsigned_abs().try_into().unwrap_or(u64::MAX),
+    }
+}
+
+/// A crash may have come between a run's container and what the host had for it. Of a new store nothing is known: it may have
+/// lost those runs.
+fn sweep_run_places(paths: &HostPaths, loaded: &Loaded) {
+    if loaded.fresh {
+        return;
+    }
+    let open = loaded.runs.iter().filter(|run| run.end.is_none());
+    let open: BTreeSet<&ResourceName> = open.map(|run| &run.id.name).collect();
+    match host::sweep_run_places(paths, &|place| open.contains(&place.run)) {
+        Ok(0) => {}
+        Ok(gone) => {
+            info!("{gone} attempts of runs had something on the host that nobody needs: it is gone")
+        }
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "what ended runs had on the host stays")
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::container::label::{Ownership, Role};
 use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
-use crate::resource::ResourceName;
+use crate::resource::{ObjectRef, ResourceName};
 
 /// Counts calls, answers and events in one order: what tells a fresh read from a stale one.
 pub type Seq = u64;
@@ -42,6 +42,7 @@ impl Seen {
 pub struct Observed {
     containers: BTreeMap<ContainerId, Seen>,
     shells: BTreeMap<ResourceName, BTreeSet<ContainerId>>,
+    runs: BTreeMap<ResourceName, BTreeSet<ContainerId>>,
     impostors: BTreeMap<ContainerId, ContainerName>,
     /// Has a full list been merged since the engine was last reached?
     pub synced: bool,
@@ -50,10 +51,10 @@ pub struct Observed {
 /// What became of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Noted {
-    /// Ours: it is this channel's.
-    Ours(ResourceName),
-    /// Not ours, or not any more; it was this channel's.
-    NotOurs(Option<ResourceName>),
+    /// Ours: it is this channel's or run's.
+    Ours(ObjectRef),
+    /// Not ours, or not any more; it was this one's.
+    NotOurs(Option<ObjectRef>),
 }
 
 impl Observed {
@@ -69,19 +70,21 @@ impl Observed {
         match Identity::of(instance, &snapshot.labels, &snapshot.name) {
             Ownership::Ours(identity) => {
                 self.impostors.remove(&id);
-                let channel = identity.channel.clone();
+                let object = identity.object();
                 let old = self.containers.get(&id);
                 if old.is_some_and(|old| old.as_of > as_of) {
-                    return Noted::Ours(channel);
+                    return Noted::Ours(object);
                 }
                 let first_seen = old.map_or(read_at, |old| old.first_seen);
-                if identity.role == Role::Shell {
-                    self.shells.entry(channel.clone()).or_default().insert(id.clone());
-                }
+                let of_its_kind = match &identity.role {
+                    Role::Shell => &mut self.shells,
+                    Role::Run { .. } => &mut self.runs,
+                };
+                of_its_kind.entry(object.name.clone()).or_default().insert(id.clone());
                 let made_here = false;
                 let seen = Seen { snapshot, identity, as_of, read_at, first_seen, made_here };
                 self.containers.insert(id, seen);
-                Noted::Ours(channel)
+                Noted::Ours(object)
             }
             Ownership::Impostor => {
                 let was = self.forget(&id);
@@ -93,17 +96,40 @@ impl Observed {
     }
 
     /// It is gone. Answers whose it was.
-    pub fn forget(&mut self, id: &ContainerId) -> Option<ResourceName> {
+    pub fn forget(&mut self, id: &ContainerId) -> Option<ObjectRef> {
         self.impostors.remove(id);
         let seen = self.containers.remove(id)?;
-        let channel = seen.identity.channel;
-        if let Some(ids) = self.shells.get_mut(&channel) {
+        let object = seen.identity.object();
+        let of_its_kind = match &seen.identity.role {
+            Role::Shell => &mut self.shells,
+            Role::Run { .. } => &mut self.runs,
+        };
+        if let Some(ids) = of_its_kind.get_mut(&object.name) {
             ids.remove(id);
             if ids.is_empty() {
-                self.shells.remove(&channel);
+                of_its_kind.remove(&object.name);
             }
         }
-        Some(channel)
+        Some(object)
+    }
+
+    /// The containers of a run's attempts, the oldest attempt first.
+    pub fn attempts_of(&self, run: &ResourceName) -> Vec<(u32, &Seen)> {
+        let ids = self.runs.get(run).into_iter().flatten();
+        let seen = ids.filter_map(|id| self.containers.get(id));
+        let mut attempts: Vec<(u32, &Seen)> = seen
+            .filter_map(|seen| match &seen.identity.role {
+                Role::Run { attempt, .. } => Some((*attempt, seen)),
+                Role::Shell => None,
+            })
+            .collect();
+        attempts.sort_by_key(|(attempt, seen)| (*attempt, seen.as_of));
+        attempts
+    }
+
+    /// Runs that have containers.
+    pub fn runs(&self) -> impl Iterator<Item = &ResourceName> {
+        self.runs.keys()
     }
 
     /// One of ours.

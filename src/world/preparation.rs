@@ -17,6 +17,11 @@ use crate::resource::effective::{
 };
 use crate::resource::text::hex;
 
+/// In the directory of an attempt: what its command reads.
+pub const PROMPT: &str = "stdin";
+/// In the directory of an attempt: what its init writes. See [`crate::init::attempt`].
+pub const ATTEMPT: &str = "attempt";
+
 /// Where things of one operator lie on the host. No path ends with a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPaths {
@@ -42,10 +47,31 @@ impl HostPaths {
         format!("{}/channels/{channel}", self.state)
     }
 
+    /// What one attempt of a run has for itself: its prompt, its [`layout::ATTEMPT`], its copies of files.
+    pub fn attempt(&self, place: &RunPlace) -> String {
+        format!("{}/{}/{}", self.runs(&place.channel), place.run, place.attempt)
+    }
+
+    /// The places of all of a channel's runs.
+    pub fn runs(&self, channel: &ResourceName) -> String {
+        format!("{}/runs", self.channel(channel))
+    }
+
     /// A channel's secrets, mounted at [`layout::SECRETS`].
     pub fn secrets_of(&self, channel: &ResourceName) -> String {
         format!("{}/{channel}", self.secrets)
     }
+}
+
+/// Which attempt of which run: what the host has for it lies by these names, like its container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunPlace {
+    /// The channel.
+    pub channel: ResourceName,
+    /// The run.
+    pub run: ResourceName,
+    /// The attempt's number.
+    pub attempt: u32,
 }
 
 /// A bind mount that is there.
@@ -110,6 +136,8 @@ impl ContainerUser {
 pub struct Preparation {
     /// Whose.
     pub channel: ResourceName,
+    /// For an attempt of a run; `None`: for the shell.
+    pub run: Option<RunPlace>,
     /// The operator's owner: whose home, whose git identity.
     pub owner: Owner,
     /// Whose the prepared files are.
@@ -183,6 +211,7 @@ impl Preparation {
         };
         Self {
             channel: channel.clone(),
+            run: None,
             owner: owner.clone(),
             user,
             groups: effective.security.supplemental_groups.clone(),
@@ -230,15 +259,16 @@ impl Preparation {
         format!("{}/mounts-{}", paths.channel(&self.channel), short_hex(&hasher.finalize()))
     }
 
-    /// Where the copy of a staged file lies.
+    /// Where the copy of a staged file lies. Each attempt has its own, as each container has of a file that is copied in.
     pub fn staged_file(&self, paths: &HostPaths, file: &HostFile) -> String {
         let name = short_hex(&Sha256::digest(file.target.as_bytes()));
-        format!("{}/files/{name}", paths.channel(&self.channel))
+        let own = self.run.as_ref().map(|place| paths.attempt(place));
+        format!("{}/files/{name}", own.unwrap_or_else(|| paths.channel(&self.channel)))
     }
 }
 
 /// The mounts of every container beside workspace and the spec's own: init and what it reads, home, users, git's configuration, staged
-/// files. Parents come before what lies in them.
+/// files, and a run's prompt and attempt. Parents come before what lies in them.
 pub fn support_mounts(paths: &HostPaths, preparation: &Preparation) -> Vec<MountConfig> {
     let channel = &preparation.channel;
     let own = |name: &str| format!("{}/{name}", paths.channel(channel));
@@ -254,6 +284,11 @@ pub fn support_mounts(paths: &HostPaths, preparation: &Preparation) -> Vec<Mount
         bind(own("gitignore"), layout::GITIGNORE, true),
         bind(own("gitconfig"), "/etc/gitconfig", true),
     ];
+    if let Some(place) = &preparation.run {
+        let own = paths.attempt(place);
+        mounts.push(bind(format!("{own}/{PROMPT}"), layout::STDIN, true));
+        mounts.push(bind(format!("{own}/{ATTEMPT}"), layout::ATTEMPT, false));
+    }
     if !preparation.user.of_image {
         mounts.push(bind(own("passwd"), "/etc/passwd", true));
         mounts.push(bind(own("group"), "/etc/group", true));

@@ -53,6 +53,8 @@ pub mod meta_key {
     pub const SCOPE: &str = "scope";
     /// Where the last scan was that missed nothing.
     pub const PLACE: &str = "place";
+    /// The runs that were there when the store was new, with spaces between: they may have run before.
+    pub const FIRST_SIGHT: &str = "first_sight";
 }
 
 /// One object that we believe exists.

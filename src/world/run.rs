@@ -5,6 +5,7 @@
 //! its last attempt. An ended record never changes again.
 
 mod index;
+mod live;
 mod target;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::resource::run::{Message, Session};
 use crate::resource::{ResourceName, SourceRef};
 
 pub use index::{DesiredRun, Runs};
+pub use live::{Live, Made, Memory, PromptRead};
 pub use target::{ExitRecord, RunTarget, Task};
 
 /// Which run: its name, and how often its file was told to run again.
@@ -65,6 +67,9 @@ pub struct RunRecord {
     /// Its attempts, oldest first. One is here from its permit on.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// Why it is tried again, once its last attempt has ended.
+    #[serde(default)]
+    pub next: Option<AttemptKind>,
     /// Not tried again before.
     #[serde(default)]
     pub not_before: Option<Timestamp>,
@@ -86,6 +91,8 @@ pub enum Trigger {
     },
     /// Somebody over the API.
     Api,
+    /// Nobody that is known: its container was found, and no record of it.
+    Found,
     /// A schedule.
     Schedule {
         /// Its name.
@@ -104,6 +111,7 @@ impl Trigger {
         match self {
             Self::File { .. } => "file",
             Self::Api => "api",
+            Self::Found => "found",
             Self::Schedule { .. } => "schedule",
         }
     }
@@ -113,7 +121,7 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line } => write!(f, "{file}:{line}"),
-            Self::Api => f.write_str("api"),
+            Self::Api | Self::Found => f.write_str(self.word()),
             Self::Schedule { name } => write!(f, "schedule/{name}"),
         }
     }
@@ -206,8 +214,24 @@ pub struct Attempt {
     pub permitted_at: Timestamp,
     /// By which process: it alone may send the start.
     pub permitted_by: Uuid,
+    /// The bounds that it was started with; a later change of its channel does not touch it.
+    pub terms: Terms,
     /// How it ended.
     pub end: Option<AttemptEnd>,
+}
+
+/// The bounds of an attempt, as its run and its channel had them when it was permitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// Seconds of running, over all attempts; 0: no deadline.
+    pub active_deadline_seconds: u64,
+    /// Seconds between TERM and KILL.
+    pub grace_seconds: u32,
+    /// Seconds that the ended container stays.
+    pub keep_container_seconds: u64,
+    /// Is it ended when its channel goes?
+    pub cancel_with_channel: bool,
 }
 
 /// What became of an attempt, in a word.
@@ -359,9 +383,14 @@ pub struct RunEnd {
 }
 
 impl RunRecord {
-    /// The attempt whose end is not known yet.
+    /// The attempt whose end is not known yet; the oldest, should a lost store have left several.
     pub fn open_attempt(&self) -> Option<&Attempt> {
-        self.attempts.last().filter(|attempt| attempt.end.is_none())
+        self.attempts.iter().find(|attempt| attempt.end.is_none())
+    }
+
+    /// This attempt.
+    pub fn attempt(&self, number: u32) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.number == number)
     }
 
     /// The number that the next attempt gets.

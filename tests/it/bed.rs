@@ -43,6 +43,7 @@ impl Bed {
         let owner = Owner { user: "ada".to_owned(), uid: OWNER, gid: OWNER, home };
         let preparation = Preparation {
             channel: ResourceName::parse("demo").unwrap(),
+            run: None,
             owner,
             user: ContainerUser { uid: OWNER, gid: OWNER, of_image: false },
             groups: vec![],

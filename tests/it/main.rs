@@ -42,6 +42,8 @@ mod operator;
 #[cfg(test)]
 mod resource;
 #[cfg(test)]
+mod run_place;
+#[cfg(test)]
 mod schemas;
 #[cfg(test)]
 mod specs;

@@ -184,6 +184,7 @@ fn stopped(ending: &Ending) -> Option<OutcomeClass> {
     ending.stopped.map(|stop| match stop {
         Stop::Deadline => OutcomeClass::Deadline,
         Stop::Cancel => OutcomeClass::Cancelled,
+        Stop::Refused => OutcomeClass::AuthFailed,
     })
 }
 

@@ -32,7 +32,7 @@ const WORDS_KEPT: usize = 32;
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 
 /// What is known of a run so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fold {
     events: u64,
     session_id: Option<String>,
@@ -65,7 +65,7 @@ pub struct Fold {
 }
 
 /// Dollars, result by result.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Sum {
     dollars: Option<f64>,
     // What the session had cost at the last result.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{KnownSession, RunId, RunRecord, SessionKey, Tombstone, TotalKey};
+use super::{KnownSession, Memory, RunId, RunRecord, SessionKey, Tombstone, TotalKey};
 use crate::resource::condition::Reason;
 use crate::resource::{ResourceName, RunSpec, SourceRef};
+use crate::world::Trouble;
 
 /// A run as its file wants it.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,10 @@ pub struct Runs {
     pub sessions: BTreeMap<SessionKey, KnownSession>,
     /// What the counters count.
     pub totals: BTreeMap<TotalKey, f64>,
+    /// What this process knows beside.
+    pub memory: Memory,
+    /// What last went wrong with a run, until something goes right.
+    pub troubles: BTreeMap<ResourceName, Trouble>,
     last_turn: u64,
 }
 

@@ -228,7 +228,7 @@ fn change(shared: &Shared, method: &Method, id: &str, verb: &[&str]) -> Response
     let call = match (method, verb) {
         (&Method::POST, ["start"]) => Call::Start { id, target: None },
         (&Method::POST, ["stop"]) => Call::Stop { id, grace_seconds: 10 },
-        (&Method::DELETE, []) => Call::Remove { id, force: true },
+        (&Method::DELETE, []) => Call::Remove { id, force: true, place: None },
         (&Method::PUT, ["archive"]) => return told(StatusCode::OK, ""),
         _ => return refused(StatusCode::NOT_FOUND, "this engine is simulated, and cannot do that"),
     };
@@ -263,7 +263,9 @@ fn events(shared: &Shared, query: &str) -> Response<Body> {
 fn line_of(event: &Event, instance: &ResourceName) -> Option<Bytes> {
     let bell = event.doorbell.as_ref()?;
     let mut attributes = BTreeMap::from([(label::INSTANCE, instance.to_string())]);
-    attributes.extend(bell.channel.clone().map(|channel| (label::CHANNEL, channel)));
+    // Shells alone: this engine runs nothing else.
+    attributes.extend(bell.object.as_ref().map(|object| (label::CHANNEL, object.name.to_string())));
+    attributes.insert(label::KIND, "shell".to_owned());
     attributes.extend(bell.exit_code.map(|code| ("exitCode", code.to_string())));
     let line = json!({ "Type": "container", "Action": bell.action, "timeNano": bell.time_nano,
         "Actor": { "ID": bell.id, "Attributes": attributes } });

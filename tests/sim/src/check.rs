@@ -299,7 +299,7 @@ impl Check {
                 self.with_open_eyes(&text, call.word(), id, now);
                 self.run_stops(now, id, engine);
             }
-            Call::Remove { id, force } if Self::is_run_call(call, engine) => {
+            Call::Remove { id, force, .. } if Self::is_run_call(call, engine) => {
                 if !self.may_go_unseen(id) {
                     self.with_open_eyes(&text, call.word(), id, now);
                 }
@@ -470,6 +470,7 @@ impl Check {
             (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
             (Call::Start { id, .. }, Err(Failure::Unreachable(_))) => {
                 self.made_here.insert(id.clone());
+                self.start_is_unsent(id);
             }
             (Call::Remove { .. }, Ok(_)) => key.absent = true,
             (Call::Inspect(_) | Call::InspectName(_), Ok(Answer::Inspected(found))) => {

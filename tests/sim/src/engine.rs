@@ -11,7 +11,7 @@ use std::time::Duration;
 use chanop::container::config::{ContainerConfig, NetworkMode};
 use chanop::container::label;
 use chanop::container::snapshot::Details;
-use chanop::container::{ContainerId, ContainerName, ContainerState, Snapshot};
+use chanop::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Doorbell, EngineFacts, Failure};
 use chanop::executor::refuse_to_inherit;
@@ -283,7 +283,7 @@ impl Engine {
     ) {
         let doorbell = Doorbell {
             id: id.clone(),
-            channel: labels.and_then(|labels| labels.get(label::CHANNEL).cloned()),
+            object: labels.as_ref().and_then(Identity::object_of),
             action: action.to_owned(),
             exit_code,
             time_nano: i64::try_from(self.clock().as_nanosecond()).unwrap_or_default(),
@@ -363,7 +363,13 @@ impl Engine {
                     _ => Ok(Answer::Done),
                 }
             }
-            Call::Remove { id, force } => self.remove(id, *force),
+            Call::Remove { id, force, place } => {
+                let answer = self.remove(id, *force);
+                if let (Ok(_) | Err(Failure::NotFound(_)), Some(place)) = (&answer, place) {
+                    self.agents.forget_place(place.run.as_str(), place.attempt);
+                }
+                answer
+            }
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
                 found.config.limits = *limits;

@@ -63,8 +63,8 @@ fn ask(
         Asked::Inspect => Call::Inspect(id),
         Asked::Start => Call::Start { id, target: None },
         Asked::Stop => Call::Stop { id, grace_seconds: 1 },
-        Asked::Remove => Call::Remove { id, force: false },
-        Asked::RemoveForce => Call::Remove { id, force: true },
+        Asked::Remove => Call::Remove { id, force: false, place: None },
+        Asked::RemoveForce => Call::Remove { id, force: true, place: None },
         Asked::Update => {
             let limits = Limits { memory_bytes: 64 << 20, nano_cpus: 500_000_000, pids: 50 };
             Call::Update { id, limits }

@@ -296,8 +296,8 @@ impl Check {
         let old = self.runs.written.insert(record.id.clone(), Arc::clone(record));
         let Some(old) = old else {
             self.admitted(record);
-            // All that may be said of a run when it is admitted, but for its attempts.
-            if !record.attempts.is_empty() {
+            // What was found ran with another store, and nobody has leave to start it.
+            if record.attempts.iter().any(|it| !it.permitted_by.is_nil()) {
                 self.fail(format!("S8: {name} is admitted with an attempt"));
             }
             self.run_ends(record);
@@ -309,9 +309,12 @@ impl Check {
             }
             return;
         }
+        // Who was let go counts from then on.
+        let since = old.held == record.held;
         let fixed = |it: &RunRecord| {
             let ids = (it.id.clone(), it.channel.clone(), it.turn, it.first_attempt);
-            (ids, it.trigger.clone(), it.fingerprint.clone(), it.order.clone(), it.admitted_at)
+            let admitted = since.then_some(it.admitted_at);
+            (ids, it.trigger.clone(), it.fingerprint.clone(), it.order.clone(), admitted)
         };
         if fixed(&old) != fixed(record) {
             self.fail(format!("S15: what was asked of {name} changes after its admission"));
@@ -405,6 +408,7 @@ impl Check {
                 }
             }
             Trigger::Api if self.runs.submitted.contains(name.as_str()) => {}
+            Trigger::Found if !record.attempts.is_empty() => {}
             other => self.fail(format!("S15: nobody asked for {name}: {other}")),
         }
     }
@@ -440,13 +444,14 @@ impl Check {
         settings: &Settings,
     ) {
         let name = record.id.name.as_str();
-        if attempt.permitted_by != self.runs.process {
+        let by_hand = engine.agents.of(&attempt.container).any(|it| it.by != Starter::Operator);
+        if attempt.permitted_by != self.runs.process && !(attempt.permitted_by.is_nil() && by_hand) {
             self.fail(format!("S8: attempt {} of {name} is permitted by another", attempt.number));
         }
         if record.held {
             self.fail(format!("5: {name} is permitted, though it is held"));
         }
-        if record.cancel.is_some() {
+        if record.cancel.is_some() && !by_hand {
             self.fail(format!("S9: {name} is permitted, though it is to be ended"));
         }
         let made = engine.containers.get(&attempt.container).and_then(|it| it.agent.as_ref());
@@ -647,6 +652,13 @@ impl Check {
         }
     }
 
+    /// It surely did not arrive.
+    pub(super) fn start_is_unsent(&mut self, id: &ContainerId) {
+        if let Some(count) = self.runs.starts.get_mut(id) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     pub(super) fn run_stops(&mut self, now: Duration, id: &ContainerId, engine: &Engine) {
         let tampered = self.tampered.contains(id);
         let book = &self.runs;
@@ -663,8 +675,8 @@ impl Check {
             return;
         };
         let over = record.attempts.iter().any(|it| it.container == *id && it.end.is_some());
-        let spec = self.beliefs.get(record.channel.as_str()).and_then(|it| it.spec.as_ref());
-        let deadline = record.order.active_deadline_seconds.or(spec.map(|it| it.runs.deadline));
+        let attempt = record.attempts.iter().find(|it| it.container == *id);
+        let deadline = attempt.map(|it| it.terms.active_deadline_seconds);
         let first = engine.agents.ledger.iter().find(|it| it.agent.run == record.id.name.as_str());
         let late = match (deadline, first) {
             (Some(0), _) | (_, None) => false,

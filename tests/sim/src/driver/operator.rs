@@ -45,6 +45,11 @@ impl Sim {
         self.crash_where(back_after, |rng| rng.permille(500));
     }
 
+    /// `kill -9`, after which all that is on its way is carried out, or none of it.
+    pub fn crash_and(&mut self, arrives: bool, back_after: Duration) {
+        self.crash_where(back_after, |_| arrives);
+    }
+
     /// `kill -9`; `arrives` says of each request and commit on its way whether it is carried out.
     pub(super) fn crash_where(
         &mut self,

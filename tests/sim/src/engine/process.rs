@@ -225,6 +225,13 @@ impl Agents {
         self.records.get(&(run.to_owned(), attempt))
     }
 
+    /// What the host had for this attempt is taken away.
+    pub(super) fn forget_place(&mut self, run: &str, attempt: u32) {
+        let key = (run.to_owned(), attempt);
+        self.started.remove(&key);
+        self.records.remove(&key);
+    }
+
     pub(super) fn next_time(&self) -> Option<Duration> {
         let ends = self.ledger.iter().filter_map(Execution::due);
         let refused = self.refusing.iter().map(|(at, _)| *at);

@@ -4,6 +4,8 @@
 //! what the same channel gets must raise `TEMPLATE_VERSION` in [`crate::container::spec_hash`], or an upgrade would leave
 //! the old containers as they are.
 
+mod run;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -23,6 +25,8 @@ use crate::world::environment::HOST_ALIAS;
 use crate::world::facts::{BuildFact, CredentialsFact, Facts, SecretFact};
 use crate::world::image::ImageSource;
 use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
+
+pub use run::run_container;
 
 /// Where images that chanop builds are, and no others.
 pub const BUILD_REPOSITORY: &str = "chanop-build";
@@ -279,8 +283,18 @@ mod tests {
     }
 
     fn made_with(agent: &str, agent_cli: Option<&str>, facts: &Facts) -> Target {
+        let (_, target, _) = channel(&format!("agent: {agent}"), agent_cli, facts);
+        target
+    }
+
+    /// A channel as it counts, its shell, and the settings of its operator.
+    pub(super) fn channel(
+        spec: &str,
+        agent_cli: Option<&str>,
+        facts: &Facts,
+    ) -> (Effective, Target, Settings) {
         let text = format!(
-            "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  agent: {agent}\n"
+            "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: a}}\nspec:\n  workspace: {{path: /home/u/src}}\n  {spec}\n"
         );
         let parsed = parse_file("a.yaml", &text);
         let [Resource::Channel(channel)] = parsed.resources.as_slice() else {
@@ -302,14 +316,10 @@ mod tests {
             max_runs: 8,
             process: uuid::Uuid::nil(),
         };
-        shell_container(
-            &channel.meta.name,
-            &effective,
-            facts,
-            &settings,
-            "a.yaml",
-            &BTreeMap::new(),
-        )
+        let name = &channel.meta.name;
+        let target =
+            shell_container(name, &effective, facts, &settings, "a.yaml", &BTreeMap::new());
+        (effective, target, settings)
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! How an attempt ended: from what the init wrote down, what the engine says, and what the agent said.
+//!
+//! An engine that was restarted makes up exit codes, and one that lost a container says nothing. So an end has its evidence, and
+//! without any it is Lost, whatever the transcript promises: somebody has to look at it.
+
+use super::next::{Next, next};
+use super::{Context, RunAction, RunStep};
+use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome, Stop};
+use crate::container::{ContainerState, Snapshot};
+use crate::init::layout;
+use crate::planner::mark::Mark;
+use crate::world::run::{
+    Attempt, AttemptEnd, AttemptResult, Evidence, Live, Phase, RunEnd, RunRecord,
+};
+
+/// What is known of the end of a process.
+struct Known {
+    evidence: Evidence,
+    exit_code: Option<i64>,
+}
+
+impl Context<'_> {
+    /// The attempt has ended: what became of it, and of its run.
+    pub(super) fn attempt_over(
+        &self,
+        attempt: &Attempt,
+        live: &Live,
+        snapshot: Option<&Snapshot>,
+        never_started: Option<String>,
+    ) -> RunStep {
+        let end = self.end_of(attempt, live, snapshot, never_started);
+        let mark = match end.result {
+            AttemptResult::Lost => Some(Mark::RunLost),
+            _ if end.evidence == Evidence::EngineAfterRestart => Some(Mark::EndAfterGap),
+            _ if end.evidence == Evidence::Event => Some(Mark::EndFromEvent),
+            _ => None,
+        };
+        let cause = format!("attempt {} ended: {}", attempt.number, word(&end));
+        let mut record = RunRecord::clone(self.record);
+        if let Some(open) = record.attempts.iter_mut().find(|it| it.number == attempt.number) {
+            open.end = Some(end);
+        }
+        // Of several that a lost store left, only the last decides.
+        if record.open_attempt().is_none() {
+            match next(&record, super::turn::bounds(self.world, &record.channel), self.now.wall) {
+                Next::Over { phase, reason, message } => {
+                    record.end = Some(RunEnd { phase, reason, message, at: self.now.wall });
+                }
+                Next::Again { kind, not_before } => {
+                    record.next = Some(kind);
+                    record.not_before = not_before;
+                }
+            }
+        }
+        let phase = record.end.as_ref().map_or(Phase::Queued, |end| end.phase);
+        let step = RunStep::act(phase, RunAction::Keep(Box::new(record)), cause);
+        match mark {
+            Some(mark) => step.marked(mark),
+            None => step,
+        }
+    }
+
+    fn end_of(
+        &self,
+        attempt: &Attempt,
+        live: &Live,
+        snapshot: Option<&Snapshot>,
+        never_started: Option<String>,
+    ) -> AttemptEnd {
+        let details = snapshot.and_then(|snapshot| snapshot.details.as_ref());
+        let by_init = live.followed.as_ref().and_then(|followed| followed.exit.as_ref());
+        let never = never_started.or_else(|| {
+            let fenced = live.fenced && !live.ran;
+            fenced.then(|| "it was removed before it was started".to_owned())
+        });
+        let started_at = by_init
+            .map(|exit| exit.started_at)
+            .or_else(|| details.and_then(|details| details.started_at));
+        let finished_at = by_init
+            .map(|exit| exit.finished_at)
+            .or_else(|| details.and_then(|details| details.finished_at));
+        let tampered = details.and_then(|details| {
+            (details.restart_count > 0)
+                .then(|| "the engine restarted it by a policy that somebody set".to_owned())
+        });
+        let end = AttemptEnd {
+            result: AttemptResult::NeverStarted,
+            message: String::new(),
+            evidence: Evidence::Engine,
+            exit_code: None,
+            oom_killed: details.is_some_and(|details| details.oom_killed),
+            started_at,
+            finished_at,
+            outcome: None,
+            transcript: live.followed.as_ref().and_then(|followed| followed.transcript.clone()),
+            tampered,
+            recorded_at: self.now.wall,
+        };
+        if let Some(why) = never {
+            let cancelled = self.record.cancel.as_ref();
+            let result =
+                cancelled.map_or(AttemptResult::NeverStarted, |_| AttemptResult::Cancelled);
+            let message = cancelled.map_or(why, |cancel| cancel.why.clone());
+            return AttemptEnd { result, message, started_at: None, finished_at: None, ..end };
+        }
+        let known = self.known_end(live, snapshot);
+        let ending = Ending {
+            exit_code: known.exit_code,
+            oom_killed: end.oom_killed,
+            stopped: self.stopped(attempt, live, finished_at),
+            stderr: live.followed.as_ref().map(|it| it.stderr.clone()).unwrap_or_default(),
+        };
+        let outcome = live
+            .followed
+            .as_ref()
+            .map(|followed| followed.fold.clone().end(&followed.noise, &ending));
+        let end = AttemptEnd { evidence: known.evidence, exit_code: known.exit_code, ..end };
+        judged(end, outcome, &ending)
+    }
+
+    /// How surely, and with which code.
+    fn known_end(&self, live: &Live, snapshot: Option<&Snapshot>) -> Known {
+        if let Some(exit) = live.followed.as_ref().and_then(|followed| followed.exit.as_ref()) {
+            return Known { evidence: Evidence::Init, exit_code: Some(exit.exit_code) };
+        }
+        let ended =
+            snapshot.filter(|it| matches!(it.state, ContainerState::Exited | ContainerState::Dead));
+        match ended.and_then(|snapshot| snapshot.details.as_ref()) {
+            Some(details) if !live.gap || live.exit_event == Some(details.exit_code) => {
+                Known { evidence: Evidence::Engine, exit_code: Some(details.exit_code) }
+            }
+            // 255 stands for a process whose end nobody saw, and some versions put 0 there.
+            Some(details) if !matches!(details.exit_code, 0 | 255) => {
+                Known { evidence: Evidence::EngineAfterRestart, exit_code: Some(details.exit_code) }
+            }
+            Some(_) => Known { evidence: Evidence::None, exit_code: None },
+            None => match live.exit_event {
+                Some(code) => Known { evidence: Evidence::Event, exit_code: Some(code) },
+                None => Known { evidence: Evidence::None, exit_code: None },
+            },
+        }
+    }
+
+    /// Did we end it, and why? After a restart its record and the clock say it.
+    fn stopped(
+        &self,
+        attempt: &Attempt,
+        live: &Live,
+        finished_at: Option<jiff::Timestamp>,
+    ) -> Option<Stop> {
+        if live.stop.is_some() {
+            return live.stop;
+        }
+        let finished = finished_at.unwrap_or(self.now.wall);
+        if self.record.cancel.as_ref().is_some_and(|cancel| cancel.at <= finished) {
+            return Some(Stop::Cancel);
+        }
+        let late = self.deadline(attempt).is_some_and(|deadline| deadline <= finished);
+        late.then_some(Stop::Deadline)
+    }
+}
+
+/// The word for it.
+fn judged(end: AttemptEnd, outcome: Option<RunOutcome>, ending: &Ending) -> AttemptEnd {
+    let class = outcome.as_ref().map(|outcome| outcome.class.clone());
+    let said = outcome.as_ref().is_some_and(|outcome| outcome.lines.events > 0);
+    // The init's word that it did not run the agent: the mounts were not what was prepared, or it had run before.
+    let refused = [layout::EXIT_MOUNTS, layout::EXIT_STARTED_BEFORE].map(i64::from);
+    let by_init = end.evidence != Evidence::Init
+        && !said
+        && end.exit_code.is_some_and(|code| refused.contains(&code));
+    let result = match &class {
+        _ if end.evidence == Evidence::None && ending.stopped == Some(Stop::Cancel) => {
+            AttemptResult::Cancelled
+        }
+        _ if end.evidence == Evidence::None => AttemptResult::Lost,
+        _ if by_init => AttemptResult::NeverStarted,
+        Some(OutcomeClass::Succeeded) if end.exit_code == Some(0) => AttemptResult::Succeeded,
+        Some(OutcomeClass::Cancelled) => AttemptResult::Cancelled,
+        _ => AttemptResult::Failed,
+    };
+    let message = match (result, &outcome) {
+        (AttemptResult::Succeeded, _) => String::new(),
+        (AttemptResult::Lost, _) => "it ran, and nobody saw how it ended".to_owned(),
+        (_, Some(outcome)) => outcome.message.clone().unwrap_or_else(|| said_of(&outcome.class)),
+        (_, None) => match end.exit_code {
+            Some(code) => format!("it ended with {code}, and nothing of its output is left"),
+            None => "nothing is known of its end".to_owned(),
+        },
+    };
+    AttemptEnd { result, message, outcome, ..end }
+}
+
+fn said_of(class: &OutcomeClass) -> String {
+    match class {
+        OutcomeClass::Deadline => "its time was over".to_owned(),
+        OutcomeClass::Cancelled => "it was ended by request".to_owned(),
+        OutcomeClass::NoResult => "it ended without a result".to_owned(),
+        OutcomeClass::OomKilled => "the kernel killed it for memory".to_owned(),
+        OutcomeClass::Killed { signal } => format!("signal {signal} ended it"),
+        class => class.name().to_owned(),
+    }
+}
+
+/// One word: the outcome's class where the agent had a say.
+pub(super) fn word(end: &AttemptEnd) -> String {
+    match (end.result, &end.outcome) {
+        (AttemptResult::Succeeded, _) => "Succeeded".to_owned(),
+        (AttemptResult::NeverStarted, _) => "NeverStarted".to_owned(),
+        (AttemptResult::Lost, _) => "Lost".to_owned(),
+        (AttemptResult::Cancelled, _) => "Cancelled".to_owned(),
+        (AttemptResult::Failed, Some(outcome)) => match &outcome.class {
+            // A success that something else gave the lie.
+            OutcomeClass::Succeeded => "Failed".to_owned(),
+            class => class.name().to_owned(),
+        },
+        (AttemptResult::Failed, None) => "Failed".to_owned(),
+    }
+}

@@ -1,0 +1,47 @@
+//! Which records are dropped: beyond `history.limit` or older than `history.maxAge`. What is left of one keeps its file from running
+//! again.
+
+use super::later;
+use super::turn::bounds;
+use crate::resource::Now;
+use crate::resource::ResourceName;
+use crate::world::World;
+use crate::world::run::{RunId, RunRecord, Tombstone};
+
+/// The schema's defaults, for a channel that is gone.
+const LIMIT: u32 = 100;
+const MAX_AGE_SECONDS: u64 = 90 * 86_400;
+
+/// The channel's records that are to be dropped, the oldest first.
+pub fn expired(world: &World, channel: &ResourceName, now: Now) -> Vec<(RunId, Tombstone)> {
+    let (limit, max_age) = bounds(world, channel).map_or((LIMIT, MAX_AGE_SECONDS), |bounds| {
+        (bounds.history_limit, bounds.history_max_age.as_secs())
+    });
+    let ended = world.runs.ended_in(channel);
+    let surplus = ended.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    ended
+        .enumerate()
+        .map_while(|(at, id)| {
+            let record = world.runs.record(id)?;
+            let end = record.end.as_ref()?;
+            let old = later(end.at, max_age) <= now.wall;
+            (at < surplus || old).then_some((record, end))
+        })
+        // A container of it says by its name whose it is: it goes first.
+        .filter(|(record, _)| !has_container(world, record))
+        .map(|(record, end)| {
+            let stone = Tombstone {
+                fingerprint: record.fingerprint.clone(),
+                next_attempt: record.next_attempt(),
+                ended_at: end.at,
+                phase: end.phase,
+            };
+            (record.id.clone(), stone)
+        })
+        .collect()
+}
+
+fn has_container(world: &World, record: &RunRecord) -> bool {
+    let attempts = world.observed.attempts_of(&record.id.name);
+    attempts.iter().any(|(number, _)| record.attempt(*number).is_some())
+}

@@ -1,0 +1,153 @@
+//! After an attempt: is the run over, or is it tried again? Never blindly: an agent has side effects.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::end::word;
+use super::later;
+use crate::claude::outcome::OutcomeClass;
+use crate::resource::effective::RunDefaults;
+use crate::world::run::{AttemptEnd, AttemptKind, AttemptResult, Phase, RunRecord};
+
+/// Attempts that did nothing are tried again so often, whatever `backoffLimit` says.
+const FREE_TRIES: usize = 3;
+/// After the first failure; doubled by each further one.
+const BASE: Duration = Duration::from_secs(10);
+/// At most.
+const CAP: Duration = Duration::from_mins(10);
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is over.
+    Over { phase: Phase, reason: String, message: String },
+    /// Another attempt.
+    Again { kind: AttemptKind, not_before: Option<Timestamp> },
+}
+
+/// What follows the last attempt of a run, which has ended.
+pub(super) fn next(record: &RunRecord, bounds: Option<&RunDefaults>, now: Timestamp) -> Next {
+    let Some((last, end)) = record.attempts.last().and_then(|it| Some((it, it.end.as_ref()?)))
+    else {
+        return Next::Again { kind: AttemptKind::First, not_before: None };
+    };
+    let over = |phase: Phase| {
+        let message = end.message.clone();
+        Next::Over { phase, reason: word(end), message }
+    };
+    let at_once = |kind| Next::Again { kind, not_before: None };
+    match end.result {
+        AttemptResult::Succeeded if last.kind == AttemptKind::Compact => {
+            return at_once(AttemptKind::AfterCompact);
+        }
+        AttemptResult::Succeeded => return over(Phase::Succeeded),
+        AttemptResult::Cancelled => return over(Phase::Cancelled),
+        AttemptResult::Lost => return over(Phase::Lost),
+        AttemptResult::Failed | AttemptResult::NeverStarted => {}
+    }
+    let failed = match end.result {
+        AttemptResult::NeverStarted => Phase::NeverStarted,
+        _ => Phase::Failed,
+    };
+    if record.cancel.is_some() {
+        return over(Phase::Cancelled);
+    }
+    let had = |kind| record.attempts.iter().any(|attempt| attempt.kind == kind);
+    let class = end.outcome.as_ref().map(|outcome| &outcome.class);
+    match class {
+        Some(OutcomeClass::SessionNotFound)
+            if last.resumes.is_some() && !had(AttemptKind::WithoutSession) =>
+        {
+            return at_once(AttemptKind::WithoutSession);
+        }
+        Some(OutcomeClass::PromptTooLong)
+            if last.resumes.is_some() && !had(AttemptKind::Compact) =>
+        {
+            return at_once(AttemptKind::Compact);
+        }
+        // The session stays too long.
+        _ if last.kind == AttemptKind::Compact && !is_free(end) => {
+            let message =
+                format!("the session is too long, and could not be made shorter: {}", end.message);
+            return Next::Over { phase: failed, reason: "PromptTooLong".to_owned(), message };
+        }
+        _ => {}
+    }
+    let earlier = record.attempts.iter().rev().skip(1).filter_map(|attempt| attempt.end.as_ref());
+    let kind = match last.kind {
+        AttemptKind::Compact => AttemptKind::Compact,
+        AttemptKind::First
+        | AttemptKind::Retry
+        | AttemptKind::WithoutSession
+        | AttemptKind::AfterCompact => AttemptKind::Retry,
+    };
+    if is_free(end) {
+        let tried = earlier.filter(|end| is_free(end)).count();
+        if tried >= FREE_TRIES {
+            return over(failed);
+        }
+        let resets_at = match class {
+            Some(OutcomeClass::RateLimited { resets_at }) => *resets_at,
+            _ => None,
+        };
+        let backoff = later(now, wait(tried).as_secs());
+        let not_before = resets_at.map_or(backoff, |resets_at| resets_at.max(backoff));
+        return Next::Again { kind, not_before: Some(not_before) };
+    }
+    let limit = record.order.backoff_limit.or(bounds.map(|bounds| bounds.backoff_limit));
+    let tried = earlier.filter(|end| may_be_tried_again(end) && !is_free(end)).count();
+    let limit = usize::try_from(limit.unwrap_or(0)).unwrap_or(usize::MAX);
+    if may_be_tried_again(end) && tried < limit {
+        let not_before = Some(later(now, wait(tried).as_secs()));
+        return Next::Again { kind, not_before };
+    }
+    over(failed)
+}
+
+fn wait(tried: usize) -> Duration {
+    BASE.saturating_mul(1 << tried.min(6)).min(CAP)
+}
+
+/// It did nothing that anybody could see, and may well work the next time.
+fn is_free(end: &AttemptEnd) -> bool {
+    if end.result == AttemptResult::NeverStarted {
+        return true;
+    }
+    end.outcome.as_ref().is_some_and(|outcome| {
+        !outcome.made_tool_use
+            && matches!(outcome.class, OutcomeClass::Overloaded | OutcomeClass::RateLimited { .. })
+    })
+}
+
+/// May it work the next time? What is wrong with the account, the order or the image stays wrong.
+fn may_be_tried_again(end: &AttemptEnd) -> bool {
+    if end.result == AttemptResult::NeverStarted {
+        return true;
+    }
+    let Some(outcome) = &end.outcome else { return end.result == AttemptResult::Failed };
+    match outcome.class {
+        OutcomeClass::NoResult
+        | OutcomeClass::ApiError { .. }
+        | OutcomeClass::Unreachable
+        | OutcomeClass::RateLimited { .. }
+        | OutcomeClass::Overloaded
+        | OutcomeClass::OutputTooLong
+        | OutcomeClass::Aborted
+        | OutcomeClass::Failed
+        | OutcomeClass::Killed { .. }
+        | OutcomeClass::OomKilled => true,
+        OutcomeClass::Succeeded
+        | OutcomeClass::AuthFailed
+        | OutcomeClass::Billing
+        | OutcomeClass::ModelNotFound
+        | OutcomeClass::PromptTooLong
+        | OutcomeClass::Refused
+        | OutcomeClass::SessionNotFound
+        | OutcomeClass::MaxTurns
+        | OutcomeClass::Budget
+        | OutcomeClass::BadInvocation { .. }
+        | OutcomeClass::Deadline
+        | OutcomeClass::Cancelled => false,
+    }
+}
