@@ -114,7 +114,7 @@ fn secret_text(
 
 /// `text` so that the CLI gives it back unchanged. It knows no escape, but looks at what it has put in only once: a
 /// variable that nobody sets (see [`crate::resource::channel::is_reserved`]) has the dollar for its default.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     text.replace("${", "${CHANOP_UNSET:-$}{")
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::client::Client;
 use super::failure::Failure;
 use super::printer::Printer;
 use crate::clock::Clock;
 use crate::config::{Environment, Process, default_socket};
+use crate::http::client::Client;
 use crate::resource::ResourceName;
 
 /// Flags that every command takes.

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::client::JSON;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::grid::Grid;
+use super::image_bar;
 use super::printer::plain;
 use super::target::{self, Collection};
+use crate::http::client::JSON;
 use crate::http::table::age;
 use crate::http::views::{Channel, ChannelClass, Event, List, SOURCE_ANNOTATION};
 
@@ -153,29 +154,10 @@ fn container(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
 }
 
 fn image(page: &mut Page, channel: &Channel) {
-    let Some(it) = &channel.status.image_work else { return };
-    // A build has no bytes, and a pull knows of them only after its first answer.
-    let (part, whole) = if it.bytes_total > 0 {
-        (it.bytes, it.bytes_total)
-    } else {
-        (it.done.into(), it.total.into())
-    };
-    let unit = if it.verb == "build" { "steps" } else { "layers" };
-    let mut words = format!("{} {}/{} {unit}", bar(part, whole), it.done, it.total);
-    if it.bytes_total > 0 {
-        let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-        let _infallible =
-            write!(words, ", {}/{} MB", megabytes(it.bytes), megabytes(it.bytes_total));
+    if let Some(it) = &channel.status.image_work {
+        let (label, words) = image_bar::words(it);
+        page.line(label, &words);
     }
-    page.line(if it.verb == "build" { "Building" } else { "Pulling" }, &words);
-}
-
-/// Twenty places wide.
-fn bar(part: u64, whole: u64) -> String {
-    const WIDTH: usize = 20;
-    let filled = part.saturating_mul(WIDTH as u64).checked_div(whole).unwrap_or(0);
-    let filled = usize::try_from(filled).unwrap_or(WIDTH).min(WIDTH);
-    format!("[{}{}]", "#".repeat(filled), "-".repeat(WIDTH - filled))
 }
 
 fn pending(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
@@ -230,17 +212,4 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_is_as_full_as_its_part_and_never_overflows() {
-        assert_eq!(bar(0, 0), "[--------------------]");
-        assert_eq!(bar(1, 4), "[#####---------------]");
-        assert_eq!(bar(9, 4), "[####################]");
-        assert_eq!(bar(u64::MAX, u64::MAX).len(), 22);
-    }
 }

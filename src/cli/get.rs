@@ -5,7 +5,6 @@
 
 use serde_json::Value;
 
-use super::client::{Client, JSON, TABLE, query_value};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
@@ -13,13 +12,14 @@ use super::grid::{Grid, coloured, shown};
 use super::printer::plain;
 use super::target::{self, Collection};
 use super::yaml;
+use crate::http::client::{Client, JSON, TABLE, query_value};
 use crate::http::table::Table;
 use crate::http::views::{List, OperatorStatus, WatchEvent};
 
 /// What to show, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct GetArgs {
-    /// channels, classes, events or all; or TYPE/NAME
+    /// channels, runs, classes, events or all; or TYPE/NAME
     #[arg(value_name = "TYPE[/NAME]")]
     what: String,
     /// One object's name
@@ -37,6 +37,9 @@ pub(super) struct GetArgs {
         hide_default_value = true
     )]
     selector: String,
+    /// Only runs of this channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
     /// Go on showing what changes
     #[arg(short, long)]
     watch: bool,
@@ -78,10 +81,13 @@ pub(super) async fn run(args: &GetArgs, context: &Context) -> Outcome {
         ));
     }
     let ask = Ask { args, collection: Collection::parse(&args.what)?, name: None };
+    if args.channel.is_some() && ask.collection != Collection::Runs {
+        return Err(Failure::said("--channel selects runs: chanop get runs --channel NAME"));
+    }
     if args.watch {
         return watch(&ask, context, &client).await;
     }
-    list(&ask, context, &client).await?;
+    list(&ask, false, context, &client).await?;
     if ask.collection == Collection::Channels && ask.is_table() {
         footer(context, &client).await?;
     }
@@ -113,9 +119,13 @@ impl Ask<'_> {
         if watch {
             query.push_str("&watch=true");
         }
-        if let Some(name) = &self.name {
-            query.push_str("&fieldSelector=metadata.name%3D");
-            query.push_str(&query_value(name));
+        let name = self.name.as_ref().map(|name| format!("metadata.name={name}"));
+        let channel = self.args.channel.as_ref().filter(|_| self.collection == Collection::Runs);
+        let channel = channel.map(|name| format!("spec.channelName={name}"));
+        let fields: Vec<_> = name.into_iter().chain(channel).collect();
+        if !fields.is_empty() {
+            query.push_str("&fieldSelector=");
+            query.push_str(&query_value(&fields.join(",")));
         }
         query
     }
@@ -123,14 +133,13 @@ impl Ask<'_> {
 
 async fn all(args: &GetArgs, context: &Context, client: &Client) -> Outcome {
     if args.watch || args.name.is_some() {
-        return Err(Failure::said("`get all` lists once: watch channels, classes or events"));
+        return Err(Failure::said("`get all` lists once: watch channels, runs, classes or events"));
     }
-    for (index, collection) in [Collection::Channels, Collection::Classes].into_iter().enumerate() {
+    for (index, collection) in
+        [Collection::Channels, Collection::Runs, Collection::Classes].into_iter().enumerate()
+    {
         let ask = Ask { args, collection, name: None };
-        if index > 0 && ask.is_table() {
-            context.printer.out("");
-        }
-        list(&ask, context, client).await?;
+        list(&ask, index > 0, context, client).await?;
     }
     if matches!(args.output, None | Some(Output::Wide)) {
         footer(context, client).await?;
@@ -177,15 +186,24 @@ async fn effective(
     Ok(Exit::Ok)
 }
 
-async fn list(ask: &Ask<'_>, context: &Context, client: &Client) -> Result<(), Failure> {
+/// Lists once; a table that is not the first has an empty line before it.
+async fn list(
+    ask: &Ask<'_>,
+    is_next: bool,
+    context: &Context,
+    client: &Client,
+) -> Result<(), Failure> {
     let query = ask.query(false);
     if ask.is_table() {
         let table: Table = client.get(&query, TABLE).await?;
         if table.rows.is_empty() {
             context.printer.err(format!("no {} found", ask.collection.path()));
-        } else {
-            print_table(&table, ask.is_wide(), context);
+            return Ok(());
         }
+        if is_next {
+            context.printer.out("");
+        }
+        print_table(&table, ask.is_wide(), context);
         return Ok(());
     }
     if ask.args.output == Some(Output::Name) {

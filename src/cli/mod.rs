@@ -1,13 +1,13 @@
 //! The command line: a verb a file.
 //!
 //! [`main`] parses, gives each verb its [`Context`] and turns what comes back into an [`Exit`]. A verb
-//! prints through [`printer`] alone and reads the operator through [`client`]. Errors are one line on standard error.
+//! prints through [`printer`] alone and reads the operator through [`crate::http::client`]. Errors are one line on standard error.
 
 mod agent;
 mod agent_host;
 pub mod agent_image;
 mod busybox;
-pub mod client;
+mod cancel;
 mod completion;
 pub mod context;
 pub mod demo_image;
@@ -19,15 +19,19 @@ mod exec;
 pub mod exit;
 pub mod explain;
 pub mod failure;
+mod follow;
 mod get;
 mod grid;
+mod image_bar;
 mod init;
 mod layer;
 pub mod operator;
 pub mod plan;
 pub mod printer;
+mod progress;
 mod prune;
 mod reconcile;
+mod run;
 pub mod schema;
 mod session;
 mod setup;
@@ -36,6 +40,7 @@ mod suspend;
 mod target;
 mod terminal;
 mod transcript;
+mod turns;
 pub mod validate;
 mod version;
 mod work_dir;
@@ -84,10 +89,13 @@ Write specs:
   plan        Show what the operator would do, and why
 
 Look:
-  get         List channels, classes or events
+  get         List channels, runs, classes or events
   describe    Show all of one object
 
 Work:
+  run         Have a channel's agent do something, in a container of its own
+  wait        Wait until a run has ended
+  cancel      End a run
   shell       Open a login shell in a channel's container
   exec        Run a command in a channel's container
   agent       Talk to the agent in a channel's container
@@ -98,6 +106,7 @@ Operate:
   suspend     Stop a channel for a while
   resume      Take a suspension back
   prune       Let go of removals that were held
+  release     Let go of runs that were held since a new store first saw them
   doctor      Check what this host has and lacks
   version     Show the versions of chanop, operator and engine
 
@@ -111,8 +120,9 @@ First steps:
   chanop get channels
 
 `chanop COMMAND --help` says more of each.
-Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec`, `shell`
-and `agent` pass the command's own code on.";
+Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; of a run: 3 failed,
+4 cancelled, 5 lost or never started, 124 its time was over; `exec`, `shell` and `agent` pass the
+command's own code on.";
 
 const ENGINE_HELP: &str =
     "The engine's socket [default: $DOCKER_HOST, the docker CLI's context, or the first found]";
@@ -141,17 +151,38 @@ Examples:
   chanop plan
   chanop plan -o json")]
     Plan(Box<plan::PlanArgs>),
-    /// List channels, classes or events, as they are or as they change
+    /// List channels, runs, classes or events, as they are or as they change
     #[command(after_help = "\
 Examples:
   chanop get channels
   chanop get channels -o wide -l team=billing
   chanop get channel/payments -o yaml --effective
+  chanop get runs --channel payments
   chanop get events -w")]
     Get(get::GetArgs),
     /// Show all of one object: conditions, container, what waits, where fields come from, events
     #[command(after_help = "Example:\n  chanop describe channel/payments")]
     Describe(describe::DescribeArgs),
+    /// Have a channel's agent do something, in a container of its own
+    #[command(after_help = "\
+The run is the operator's: it goes on when this command ends, and when the operator restarts. Exit
+codes: 0 succeeded, 3 failed, 4 cancelled, 5 lost or never started, 124 its time was over, 130 left by
+Ctrl-C.
+
+Examples:
+  chanop run payments -p 'Why is the last build red?'
+  git diff | chanop run payments - --max-turns 20 --budget 2
+  chanop run payments -f prompts/review.md --session key:reviews --detach
+  chanop run run/fix-flaky-ci                # the same order again")]
+    Run(Box<run::RunArgs>),
+    /// Wait until a run has ended; its exit code is that of `chanop run`
+    #[command(after_help = "Example:\n  chanop wait run/fix-flaky-ci --timeout 1h")]
+    Wait(cancel::WaitArgs),
+    /// End a run
+    #[command(after_help = "\
+Example:
+  chanop cancel run/fix-flaky-ci --reason 'fixed by hand'")]
+    Cancel(cancel::CancelArgs),
     /// Open a login shell in a channel's container, which is made if there is none
     #[command(after_help = "Example:\n  chanop shell payments")]
     Shell(shell::ShellArgs),
@@ -197,6 +228,9 @@ Examples:
   chanop prune                        # what is held, and under which revision
   chanop prune --confirm 4f1c2aa")]
     Prune(prune::PruneArgs),
+    /// Let go of runs that were held since a new store first saw them
+    #[command(after_help = "Examples:\n  chanop release run/fix-flaky-ci\n  chanop release --all")]
+    Release(cancel::ReleaseArgs),
     /// Check what this host has, and lacks, for an operator
     Doctor(doctor::DoctorArgs),
     /// Show the versions of chanop, of the operator and of its engine
@@ -276,6 +310,10 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Plan(args) => block_on(plan::run(&args, context)),
         Command::Get(args) => block_on(get::run(&args, context)),
         Command::Describe(args) => block_on(describe::run(&args, context)),
+        Command::Run(args) => block_on(run::run(&args, context)),
+        Command::Wait(args) => block_on(cancel::wait(&args, context)),
+        Command::Cancel(args) => block_on(cancel::cancel(&args, context)),
+        Command::Release(args) => block_on(cancel::release(&args, context)),
         Command::Shell(args) => block_on(shell::run(&args, context)),
         Command::Exec(args) => block_on(exec::run(&args, context)),
         Command::Agent(args) => block_on(agent::run(&args, context)),

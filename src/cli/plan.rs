@@ -1,6 +1,5 @@
 //! `chanop plan`: what the operator would do, and why.
 
-use super::client::JSON;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
@@ -9,6 +8,7 @@ use super::operator::SetupArgs;
 use super::printer::{Printer, plain};
 use super::setup;
 use super::yaml;
+use crate::http::client::JSON;
 use crate::http::views::{Plan, PlanLine};
 use crate::wiring;
 

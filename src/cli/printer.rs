@@ -47,6 +47,18 @@ impl Printer {
         let _closed_pipe = stderr.write_all(bytes).and_then(|()| stderr.flush());
     }
 
+    /// Is there somebody who watches, on whose screen a line may be drawn again and again? Not when either output is read
+    /// by a program: what is drawn would stand in its midst.
+    pub fn is_watched(self) -> bool {
+        std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Draws the line below all others anew; an empty one takes it away. Only for who [`is_watched`](Self::is_watched).
+    pub fn draw(self, line: &str) {
+        let mut stderr = std::io::stderr().lock();
+        let _closed = write!(stderr, "\r\x1b[2K{line}").and_then(|()| stderr.flush());
+    }
+
     /// A line for the person: progress, a hint, an error.
     pub fn err(self, line: impl Display) {
         let mut stderr = std::io::stderr().lock();

@@ -28,7 +28,9 @@ impl Collection {
             .find(|(_, words)| words.contains(&word.to_ascii_lowercase().as_str()))
             .map(|(collection, _)| collection)
             .ok_or_else(|| {
-                Failure::said(format!("there is no type `{word}`: use channels, classes or events"))
+                Failure::said(format!(
+                    "there is no type `{word}`: use channels, runs, classes or events"
+                ))
             })
     }
 
@@ -73,6 +75,17 @@ pub(super) fn object(word: &str, name: Option<&str>) -> Result<(Collection, Stri
         return Err(Failure::said(format!("`{name}` is no name of {}", collection.path())));
     }
     Ok((collection, name.to_owned()))
+}
+
+/// A run: its bare name, or `run/NAME`.
+pub(super) fn run(text: &str) -> Result<ResourceName, Failure> {
+    let name = match text.split_once('/') {
+        Some((word, name)) if Collection::parse(word)? == Collection::Runs => name,
+        Some(_) => return Err(Failure::said(format!("`{text}` is no run"))),
+        None => text,
+    };
+    ResourceName::parse(name)
+        .map_err(|error| Failure::said(format!("`{name}` is no run's name: {error}")))
 }
 
 /// A channel: its bare name, or `channel/NAME`.

@@ -1,16 +1,16 @@
 //! `chanop version`: this program, the operator, and its engine.
 
-use super::client::ClientError;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::printer::plain;
+use crate::http::client::{Client, ClientError};
 
 /// Runs the command. That no operator answers is an answer, not an error.
 pub(super) async fn run(context: &Context) -> Outcome {
     let printer = context.printer;
     printer.out(concat!("chanop    ", env!("CARGO_PKG_VERSION")));
-    let client = super::client::Client::new(context.socket()?);
+    let client = Client::new(context.socket()?);
     let status = match client.status().await {
         Ok(status) => status,
         Err(ClientError::NoOperator(socket)) => {

@@ -176,7 +176,7 @@ pub(super) fn replace_file(
     owner: Ids,
 ) -> io::Result<()> {
     let parent = parent.as_fd();
-    // One name: no two preparations of a channel run at once, and what a crash left is taken away here.
+    // One name: where several could write, they hold the channel's lock; and what a crash left is taken away here.
     let temporary = format!(".{name}.new");
     remove_file(parent, &temporary)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -15,12 +15,14 @@ pub mod secrets_root;
 mod archive;
 mod beneath;
 mod git;
+mod known;
 mod run;
 mod secret;
 mod secret_files;
 mod users;
 
 pub use agent::{AgentPlace, newest_session, prepare_agent, project_file};
+pub use known::known_secrets;
 pub use prepare::{
     Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
 };

@@ -29,12 +29,10 @@ pub fn prepare_run(
     let path = host.paths.attempt(place);
     let user = (preparation.user.uid, preparation.user.gid);
     let directory = private_directory(&path)?;
-    let write = |name, content, mode| {
-        beneath::replace_file(&directory, name, content, mode, user)
-            .map_err(|cause| io_failed("write the run's files to", &path, cause))
-    };
-    write(PROMPT, stdin, 0o400)?;
-    write(ATTEMPT, &[], 0o600)?;
+    let failed = |cause| io_failed("write the run's files to", &path, cause);
+    beneath::replace_file(&directory, PROMPT, stdin, 0o400, user).map_err(failed)?;
+    // One that is there is left: should this be a call that was given up and hung until now, a container may have it already.
+    beneath::touch(&directory, Path::new(ATTEMPT), user).map_err(|error| failed(error.into()))?;
     Ok(prepared)
 }
 

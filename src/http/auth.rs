@@ -158,11 +158,11 @@ pub(super) fn required_role(method: &Method, path: &str) -> Option<Role> {
     if method == Method::GET || method == Method::HEAD {
         return Some(Role::Viewer);
     }
-    let is_ensure = path
-        .strip_prefix(BASE)
-        .and_then(|rest| rest.strip_prefix("/channels/"))
-        .is_some_and(|rest| rest.ends_with("/ensure"));
-    Some(if method == Method::POST && is_ensure { Role::Runner } else { Role::Admin })
+    let rest = path.strip_prefix(BASE).unwrap_or_default();
+    let is_verb = |of: &str, verb: &str| rest.starts_with(of) && rest.ends_with(verb);
+    let is_work =
+        rest == "/runs" || is_verb("/runs/", "/cancel") || is_verb("/channels/", "/ensure");
+    Some(if method == Method::POST && is_work { Role::Runner } else { Role::Admin })
 }
 
 #[cfg(test)]
@@ -202,6 +202,12 @@ mod tests {
         assert_eq!(role(Method::GET, "/metrics/"), Some(Role::Viewer));
         assert_eq!(role(Method::GET, &format!("{BASE}/channels")), Some(Role::Viewer));
         assert_eq!(role(Method::POST, &format!("{BASE}/channels/web/ensure")), Some(Role::Runner));
+        assert_eq!(role(Method::POST, &format!("{BASE}/runs")), Some(Role::Runner));
+        assert_eq!(role(Method::POST, &format!("{BASE}/runs/x/cancel")), Some(Role::Runner));
+        assert_eq!(role(Method::POST, &format!("{BASE}/runs/x/release")), Some(Role::Admin));
+        assert_eq!(role(Method::POST, &format!("{BASE}/operator/release")), Some(Role::Admin));
+        assert_eq!(role(Method::GET, &format!("{BASE}/runs/x/turns")), Some(Role::Viewer));
+        assert_eq!(role(Method::POST, "/runs"), Some(Role::Admin));
         assert_eq!(role(Method::POST, &format!("{BASE}/channels/web/suspend")), Some(Role::Admin));
         assert_eq!(role(Method::POST, &format!("{BASE}/operator/prune")), Some(Role::Admin));
         assert_eq!(role(Method::DELETE, &format!("{BASE}/channels/web/ensure")), Some(Role::Admin));

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::{self, ColumnSpec, Row};
+use super::views::run::{self, Activity, Detail, Run};
 use super::views::{self, Channel, ChannelClass, Event, Metadata};
-use crate::controller::view::{ChannelView, View};
+use crate::controller::view::{ChannelView, RunView, View};
+use crate::resource::ResourceName;
 use crate::world::record::EventRecord;
 
 /// Objects of one kind.
@@ -17,14 +19,16 @@ pub(super) enum Collection {
     Channels,
     Classes,
     Events,
+    Runs,
 }
 
 /// One object of a snapshot.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    Channel(Arc<ChannelView>),
+    Channel(Arc<ChannelView>, Activity),
     Class { name: String, channels: usize },
     Event(EventRecord),
+    Run(Arc<RunView>),
 }
 
 /// One object, in its JSON shape.
@@ -34,12 +38,25 @@ pub(super) enum Object {
     Channel(Box<Channel>),
     Class(Box<ChannelClass>),
     Event(Box<Event>),
+    Run(Box<Run>),
+}
+
+/// How much of an object is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One of many.
+    Listed,
+    /// Alone.
+    Whole,
+    /// Alone, and with where its fields came from.
+    WithOrigins,
 }
 
 impl Collection {
     /// By the word of the path.
     pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::Channels, Self::Classes, Self::Events].into_iter().find(|it| it.as_str() == word)
+        let all = [Self::Channels, Self::Classes, Self::Events, Self::Runs];
+        all.into_iter().find(|it| it.as_str() == word)
     }
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -47,6 +64,7 @@ impl Collection {
             Self::Channels => "channels",
             Self::Classes => "channelclasses",
             Self::Events => "events",
+            Self::Runs => "runs",
         }
     }
 
@@ -55,6 +73,7 @@ impl Collection {
             Self::Channels => "ChannelList",
             Self::Classes => "ChannelClassList",
             Self::Events => "EventList",
+            Self::Runs => "RunList",
         }
     }
 
@@ -63,37 +82,56 @@ impl Collection {
             Self::Channels => table::CHANNELS,
             Self::Classes => table::CLASSES,
             Self::Events => table::EVENTS,
+            Self::Runs => table::RUNS,
         }
     }
 
     /// Everything, by name. Events come by name too; whoever lists them wants [`Self::order`].
-    pub(super) fn items(self, view: &View) -> BTreeMap<String, Item> {
+    pub(super) fn items(self, view: &View, now: Timestamp) -> BTreeMap<String, Item> {
         match self {
-            Self::Channels => view
-                .channels
-                .iter()
-                .map(|(name, channel)| (name.to_string(), Item::Channel(Arc::clone(channel))))
-                .collect(),
+            Self::Channels => channels(view, now),
             Self::Classes => classes(view),
             Self::Events => view
                 .events
                 .iter()
                 .map(|event| (views::event_name(event), Item::Event(event.clone())))
                 .collect(),
+            Self::Runs => view
+                .runs
+                .iter()
+                .map(|(name, run)| (name.to_string(), Item::Run(Arc::clone(run))))
+                .collect(),
         }
     }
 
-    /// In the order of a list: by name, but events as they happened.
+    /// In the order of a list: by name, but events as they happened, and runs as they were admitted, the others last.
     pub(super) fn order(self, items: BTreeMap<String, Item>) -> Vec<Item> {
         let mut items: Vec<_> = items.into_values().collect();
-        if self == Self::Events {
-            items.sort_by_key(|item| match item {
+        match self {
+            Self::Events => items.sort_by_key(|item| match item {
                 Item::Event(event) => Some(event.last),
-                Item::Channel(_) | Item::Class { .. } => None,
-            });
+                Item::Channel(..) | Item::Class { .. } | Item::Run(_) => None,
+            }),
+            Self::Runs => items.sort_by_key(|item| match item {
+                Item::Run(run) => run.record.as_ref().map_or(u64::MAX, |record| record.turn),
+                Item::Channel(..) | Item::Class { .. } | Item::Event(_) => u64::MAX,
+            }),
+            Self::Channels | Self::Classes => {}
         }
         items
     }
+}
+
+fn channels(view: &View, now: Timestamp) -> BTreeMap<String, Item> {
+    let mut activities: BTreeMap<&ResourceName, Activity> = BTreeMap::new();
+    for run in view.runs.values() {
+        activities.entry(&run.channel).or_default().add(run, now);
+    }
+    let item = |(name, channel): (&ResourceName, &Arc<ChannelView>)| {
+        let activity = activities.get(name).cloned().unwrap_or_default();
+        (name.to_string(), Item::Channel(Arc::clone(channel), activity))
+    };
+    view.channels.iter().map(item).collect()
 }
 
 fn classes(view: &View) -> BTreeMap<String, Item> {
@@ -117,15 +155,29 @@ impl Item {
     pub(super) fn labels(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         match self {
-            Self::Channel(channel) => &channel.labels,
+            Self::Channel(channel, _) => &channel.labels,
+            Self::Run(run) => &run.labels,
             Self::Class { .. } | Self::Event(_) => &NONE,
         }
     }
 
-    pub(super) fn object(&self, version: &str, with_origins: bool) -> Object {
+    /// The channel of a run.
+    pub(super) fn channel(&self) -> Option<&ResourceName> {
         match self {
-            Self::Channel(it) => {
-                Object::Channel(Box::new(views::channel(it, version, with_origins)))
+            Self::Run(run) => Some(&run.channel),
+            Self::Channel(..) | Self::Class { .. } | Self::Event(_) => None,
+        }
+    }
+
+    pub(super) fn object(&self, version: &str, shape: Shape) -> Object {
+        match self {
+            Self::Channel(it, activity) => {
+                let with_origins = shape == Shape::WithOrigins;
+                Object::Channel(Box::new(views::channel(it, activity, version, with_origins)))
+            }
+            Self::Run(it) => {
+                let detail = if shape == Shape::Listed { Detail::Listed } else { Detail::Whole };
+                Object::Run(Box::new(run::run(it, version, detail)))
             }
             Self::Class { name, channels } => {
                 Object::Class(Box::new(views::class(name, *channels, version)))
@@ -137,7 +189,10 @@ impl Item {
     pub(super) fn row(&self, version: &str, now: Timestamp) -> Row {
         let metadata = self.metadata(version);
         match self {
-            Self::Channel(it) => Row::new(table::channel_cells(it, now), metadata),
+            Self::Channel(it, activity) => {
+                Row::new(table::channel_cells(it, activity, now), metadata)
+            }
+            Self::Run(it) => Row::new(table::run_cells(it, now), metadata),
             Self::Class { name, channels } => {
                 Row::new(vec![name.clone(), channels.to_string()], metadata)
             }
@@ -147,7 +202,8 @@ impl Item {
 
     fn metadata(&self, version: &str) -> Metadata {
         match self {
-            Self::Channel(it) => views::channel_metadata(it, version),
+            Self::Channel(it, _) => views::channel_metadata(it, version),
+            Self::Run(it) => run::run_metadata(it, version),
             Self::Class { name, channels } => views::class(name, *channels, version).metadata,
             Self::Event(it) => views::event(it, version).metadata,
         }
@@ -156,7 +212,10 @@ impl Item {
     /// Would both look the same? Unchanged channels are shared between snapshots, so this is mostly one comparison.
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Channel(one), Self::Channel(other)) => Arc::ptr_eq(one, other) || one == other,
+            (Self::Channel(one, runs), Self::Channel(other, other_runs)) => {
+                (Arc::ptr_eq(one, other) || one == other) && runs == other_runs
+            }
+            (Self::Run(one), Self::Run(other)) => Arc::ptr_eq(one, other) || one == other,
             (
                 Self::Class { name, channels },
                 Self::Class { name: other_name, channels: other_channels },

@@ -6,25 +6,26 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router, middleware};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::BASE;
 use super::agent::{AgentBody, AgentCall, AgentOrder, NoCall};
 use super::body;
-use super::collection::Collection;
+use super::collection::{Collection, Shape};
 use super::discovery;
 use super::guard::{self, Caller, Guard};
 use super::health;
+use super::runs;
 use super::selector::Selector;
-use super::server::Faces;
+use super::server::{Faces, Limits};
 use super::status::Refusal;
 use super::table::Table;
 use super::views::{AgentStart, Ensured, List, ListMetadata, Plan, Status, operator};
@@ -41,6 +42,9 @@ const ENSURE_PATIENCE: Duration = Duration::from_mins(2);
 /// For everything else that is asked: the core answers from what it knows, after a commit at most.
 const ASK_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Orders of runs that are read at once on one door: at most a hundred megabytes with what is made of them.
+const ORDERS_MAX: usize = 4;
+
 /// What handlers share.
 #[derive(Debug, Clone)]
 pub(super) struct Api(Arc<Inner>);
@@ -50,14 +54,25 @@ struct Inner {
     faces: Faces,
     guard: Guard,
     shown: Shown,
+    limits: Limits,
     streams: Arc<Semaphore>,
+    orders: Semaphore,
     stop: CancellationToken,
 }
 
 impl Api {
-    pub(super) fn new(faces: Faces, guard: Guard, streams: usize, stop: CancellationToken) -> Self {
-        let streams = Arc::new(Semaphore::new(streams));
-        Self(Arc::new(Inner { faces, guard, shown: Shown::default(), streams, stop }))
+    pub(super) fn new(faces: Faces, guard: Guard, limits: Limits, stop: CancellationToken) -> Self {
+        let streams = Arc::new(Semaphore::new(limits.streams));
+        let orders = Semaphore::new(ORDERS_MAX);
+        Self(Arc::new(Inner {
+            faces,
+            guard,
+            shown: Shown::default(),
+            limits,
+            streams,
+            orders,
+            stop,
+        }))
     }
 
     pub(super) fn faces(&self) -> &Faces {
@@ -72,12 +87,29 @@ impl Api {
         &self.0.shown
     }
 
+    /// How long a stream of events may be silent.
+    pub(super) fn silence(&self) -> Duration {
+        self.0.limits.silence
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.0.faces.clock.now().wall
     }
 
     pub(super) async fn stopped(&self) {
         self.0.stop.cancelled().await;
+    }
+
+    /// A stream's place; dropped, it is free again.
+    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.0.streams)
+            .try_acquire_owned()
+            .map_err(|_full| Refusal::too_many("too many streams are open; try again later"))
+    }
+
+    /// One's turn to have an order read.
+    pub(super) async fn orders(&self) -> Result<SemaphorePermit<'_>, tokio::sync::AcquireError> {
+        self.0.orders.acquire().await
     }
 
     /// The snapshot's version, above every version of an earlier process: snapshots are counted from nought in each.
@@ -90,7 +122,7 @@ impl Api {
         u64::try_from(self.0.faces.started.as_second()).unwrap_or(0) << 20
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, Refusal> {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply, Refusal> {
         Ok(self.0.faces.core.ask(request, ASK_PATIENCE).await?)
     }
 }
@@ -116,7 +148,12 @@ pub(super) fn router(api: Api) -> Router {
         .route(&at("/channels/{name}/agent"), verb(post(agent)))
         .route(&at("/channels/{name}/suspend"), verb(post(suspend)))
         .route(&at("/channels/{name}/resume"), verb(post(resume)))
-        .route(&at("/{collection}"), get(list_or_watch).fallback(written_in_files))
+        .route(&at("/operator/release"), verb(post(runs::release_all)))
+        .route(&at("/runs/{name}/log"), read(get(runs::log)))
+        .route(&at("/runs/{name}/turns"), read(get(runs::turns)))
+        .route(&at("/runs/{name}/cancel"), verb(post(runs::cancel)))
+        .route(&at("/runs/{name}/release"), verb(post(runs::release)))
+        .route(&at("/{collection}"), get(list_or_watch).post(create).fallback(written_in_files))
         .route(&at("/{collection}/{name}"), get(get_one).fallback(written_in_files))
         .fallback(async || Refusal::not_found(format!("there is nothing here; see {BASE}")))
         .layer(middleware::from_fn_with_state(api.clone(), guard::check))
@@ -131,11 +168,36 @@ fn verb(route: MethodRouter<Api>) -> MethodRouter<Api> {
     route.fallback(async || Refusal::method_not_allowed("this is something to do: use POST"))
 }
 
+/// Runs are all that can be made over the API.
+async fn create(
+    State(api): State<Api>,
+    Extension(Caller(who)): Extension<Caller>,
+    Path(collection): Path<String>,
+    request: HttpRequest,
+) -> Result<Response, Refusal> {
+    if Collection::parse(&collection) != Some(Collection::Runs) {
+        let refusal = not_made_here(&collection, None);
+        return Ok(([(header::ALLOW, "GET,HEAD")], refusal).into_response());
+    }
+    runs::submit(api, &who, request).await
+}
+
 /// Objects come from files; the answer says what to do instead.
 async fn written_in_files(Path(path): Path<Vec<(String, String)>>) -> Refusal {
     let mut parts = path.iter().map(|(_, value)| value.as_str());
     let collection = parts.next().unwrap_or_default();
-    match (Collection::parse(collection), parts.next()) {
+    not_made_here(collection, parts.next())
+}
+
+fn not_made_here(collection: &str, name: Option<&str>) -> Refusal {
+    match (Collection::parse(collection), name) {
+        (Some(Collection::Runs), Some(name)) => Refusal::method_not_allowed(format!(
+            "a run is ordered once and stays as it is: end it with POST {BASE}/runs/{name}/cancel; its record goes by \
+             the channel's runs.history"
+        )),
+        (Some(Collection::Runs), None) => {
+            Refusal::method_not_allowed("runs are listed with GET and ordered with POST")
+        }
         (Some(Collection::Events), _) => {
             Refusal::method_not_allowed("events are the operator's own words and can only be read")
         }
@@ -152,9 +214,7 @@ async fn written_in_files(Path(path): Path<Vec<(String, String)>>) -> Refusal {
 
 fn unknown_collection(word: &str) -> Refusal {
     match word {
-        "runs" | "schedules" => {
-            Refusal::not_implemented(format!("{word} are not served by this version"))
-        }
+        "schedules" => Refusal::not_implemented(format!("{word} are not served by this version")),
         _ => Refusal::not_found(format!("there is no `{word}` here; see {BASE}")),
     }
 }
@@ -178,7 +238,7 @@ impl Parameters {
     }
 }
 
-fn is_on(flag: Option<&str>) -> bool {
+pub(super) fn is_on(flag: Option<&str>) -> bool {
     flag.is_some_and(|word| !matches!(word, "false" | "0"))
 }
 
@@ -193,38 +253,38 @@ async fn list_or_watch(
     let collection =
         Collection::parse(&collection).ok_or_else(|| unknown_collection(&collection))?;
     let parameters = Parameters::take(query)?;
-    let selection = Selection {
+    let mut selection = Selection {
         collection,
         labels: Selector::parse(&parameters.label_selector)
             .map_err(|error| Refusal::bad_request(error.to_string()))?,
-        name: name_of(&parameters.field_selector)?,
+        name: None,
+        channel: None,
         as_table: wants_table(&headers),
     };
+    select_fields(&mut selection, &parameters.field_selector)?;
     if is_on(parameters.watch.as_deref()) {
         return watch(api, selection, &parameters);
     }
     let view = api.faces().core.snapshot();
     api.shown().remember(&view);
     let version = api.resource_version(&view);
-    let items = collection.order(selection.items(&view));
+    let now = api.now();
+    let items = collection.order(selection.items(&view, now));
     if selection.as_table {
-        let now = api.now();
         let rows = items.iter().map(|item| item.row(&version, now)).collect();
         return Ok(Json(Table::new(version, collection.columns(), rows)).into_response());
     }
     let list = List {
         api_version: API_VERSION.to_owned(),
         kind: collection.list_kind().to_owned(),
-        items: items.iter().map(|item| item.object(&version, false)).collect(),
+        items: items.iter().map(|item| item.object(&version, Shape::Listed)).collect(),
         metadata: ListMetadata { resource_version: version },
     };
     Ok(Json(list).into_response())
 }
 
 fn watch(api: Api, selection: Selection, parameters: &Parameters) -> Result<Response, Refusal> {
-    let place = Arc::clone(&api.0.streams)
-        .try_acquire_owned()
-        .map_err(|_full| Refusal::too_many("too many streams are open; try again later"))?;
+    let place = api.stream_place()?;
     let since = match parameters.resource_version.as_str() {
         "" | "0" => None,
         version => Some(shown_as(&api, version)?),
@@ -245,14 +305,22 @@ fn shown_as(api: &Api, version: &str) -> Result<Arc<View>, Refusal> {
         .ok_or_else(|| Refusal::expired(format!("version {version} is too old: list again")))
 }
 
-fn name_of(field_selector: &str) -> Result<Option<String>, Refusal> {
-    if field_selector.is_empty() {
-        return Ok(None);
+/// `metadata.name=X`, and for runs `spec.channelName=X`; several with commas between.
+fn select_fields(selection: &mut Selection, field_selector: &str) -> Result<(), Refusal> {
+    for term in field_selector.split(',').filter(|term| !term.is_empty()) {
+        let (field, value) = term.split_once('=').unwrap_or((term, ""));
+        let value = Some(value.trim_start_matches('=').to_owned());
+        match (field, selection.collection) {
+            ("metadata.name", _) => selection.name = value,
+            ("spec.channelName", Collection::Runs) => selection.channel = value,
+            _ => {
+                return Err(Refusal::bad_request(
+                    "fields that can be selected are metadata.name and, of runs, spec.channelName",
+                ));
+            }
+        }
     }
-    field_selector
-        .strip_prefix("metadata.name=")
-        .map(|name| Some(name.trim_start_matches('=').to_owned()))
-        .ok_or_else(|| Refusal::bad_request("the only field that can be selected is metadata.name"))
+    Ok(())
 }
 
 fn wants_table(headers: &HeaderMap) -> bool {
@@ -271,17 +339,19 @@ async fn get_one(
     let view = api.faces().core.snapshot();
     api.shown().remember(&view);
     let version = api.resource_version(&view);
-    let mut items = collection.items(&view);
+    let mut items = collection.items(&view, api.now());
     let item = items.remove(&name).ok_or_else(|| no_such(collection, &name))?;
     if wants_table(&headers) {
         let rows = vec![item.row(&version, api.now())];
         return Ok(Json(Table::new(version, collection.columns(), rows)).into_response());
     }
-    let object = item.object(&version, is_on(parameters.origins.as_deref()));
+    let with_origins = is_on(parameters.origins.as_deref());
+    let shape = if with_origins { Shape::WithOrigins } else { Shape::Whole };
+    let object = item.object(&version, shape);
     Ok(Json(object).into_response())
 }
 
-fn no_such(collection: Collection, name: impl Display) -> Refusal {
+pub(super) fn no_such(collection: Collection, name: impl Display) -> Refusal {
     Refusal::not_found(format!("{} \"{name}\" not found", collection.as_str()))
 }
 
@@ -312,7 +382,7 @@ async fn ensure(
     State(api): State<Api>,
     Extension(Caller(who)): Extension<Caller>,
     Path(name): Path<String>,
-    _body: body::Json<Nothing>,
+    _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
     let channel = channel_name(&name)?;
     tracing::debug!(who, channel = %channel, "ensure");
@@ -380,7 +450,7 @@ async fn resume(
     State(api): State<Api>,
     Extension(Caller(who)): Extension<Caller>,
     Path(name): Path<String>,
-    _body: body::Json<Nothing>,
+    _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
     let target = ObjectRef::channel(channel_name(&name)?);
     tracing::info!(who, object = %target, "resume");
@@ -410,11 +480,6 @@ async fn prune(
     tracing::info!(who, revision = body.confirm, "prune");
     answer(api.ask(Request::ConfirmPrune(body.confirm)).await?)
 }
-
-/// No words needed, and none taken.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -448,7 +513,7 @@ fn object_ref(text: &str) -> Result<ObjectRef, Refusal> {
 }
 
 /// An answer that has no object of its own.
-fn answer(reply: Reply) -> Result<Response, Refusal> {
+pub(super) fn answer(reply: Reply) -> Result<Response, Refusal> {
     match reply {
         Reply::Accepted(message) => Ok(Json(Status::success(message)).into_response()),
         Reply::NotFound(message) => Err(Refusal::not_found(message)),

@@ -29,6 +29,7 @@ use super::core::CoreHandle;
 use super::first_byte::FirstByte;
 use super::guard::{Guard, Hosts};
 use super::routes::{self, Api};
+use super::transcript::TranscriptSource;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -40,18 +41,26 @@ pub struct Faces {
     pub(super) clock: Clock,
     pub(super) started: Timestamp,
     pub(super) agents: Option<Arc<dyn AgentCalls>>,
+    pub(super) transcripts: Option<Arc<dyn TranscriptSource>>,
 }
 
 impl Faces {
     /// Ages are those at the request, not at the snapshot; so the faces have the clock.
     pub fn new(core: CoreHandle, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { core, metrics, clock, started: clock.now().wall, agents: None }
+        let started = clock.now().wall;
+        Self { core, metrics, clock, started, agents: None, transcripts: None }
     }
 
     /// With somebody who makes the agent's calls.
     #[must_use]
     pub fn with_agents(self, agents: Arc<dyn AgentCalls>) -> Self {
         Self { agents: Some(agents), ..self }
+    }
+
+    /// With somebody who reads transcripts.
+    #[must_use]
+    pub fn with_transcripts(self, transcripts: Arc<dyn TranscriptSource>) -> Self {
+        Self { transcripts: Some(transcripts), ..self }
     }
 }
 
@@ -84,6 +93,8 @@ pub struct Limits {
     pub header: Duration,
     /// For open requests at the end.
     pub drain: Duration,
+    /// How long a stream of events may be silent: proxies close what is for 30 or 60 seconds.
+    pub silence: Duration,
 }
 
 impl Default for Limits {
@@ -94,6 +105,7 @@ impl Default for Limits {
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(10),
             drain: Duration::from_secs(5),
+            silence: Duration::from_secs(15),
         }
     }
 }
@@ -101,7 +113,7 @@ impl Default for Limits {
 /// Serves until `stop`, then drains. Ends only then: a failing accept is waited out.
 pub async fn serve(faces: Faces, door: Door, limits: Limits, stop: CancellationToken) {
     let (accept, guard) = Accept::new(door);
-    let api = Api::new(faces, guard, limits.streams, stop.clone());
+    let api = Api::new(faces, guard, limits, stop.clone());
     let service = TowerToHyperService::new(routes::router(api));
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     // Without a timer hyper knows no timeout.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::core::CoreUnavailable;
-use super::views::Status;
+use super::views::{Status, StatusDetails};
 
 /// A request that is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +13,12 @@ pub(super) struct Refusal {
     code: StatusCode,
     reason: &'static str,
     message: String,
+    details: Option<Box<StatusDetails>>,
 }
 
 impl Refusal {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
+        Self { code, reason, message: message.into(), details: None }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -42,6 +43,20 @@ impl Refusal {
 
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)
+    }
+
+    /// With what it is about.
+    pub(super) fn about(self, details: StatusDetails) -> Self {
+        Self { details: Some(Box::new(details)), ..self }
+    }
+
+    /// Kubernetes' word for an object that is JSON, but no such object.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    pub(super) fn already_exists(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message)
     }
 
     /// Kubernetes' word for a version to watch from that is no longer known: list again.
@@ -84,7 +99,8 @@ impl From<CoreUnavailable> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let code = self.code;
-        let status = Status::failure(code.as_u16(), self.reason, self.message);
+        let mut status = Status::failure(code.as_u16(), self.reason, self.message);
+        status.details = self.details;
         let mut response = (code, Json(status)).into_response();
         let headers = response.headers_mut();
         if code == StatusCode::UNAUTHORIZED {

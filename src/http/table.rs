@@ -5,10 +5,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::views::run::{Activity, Sums, duration, finished_at};
 use super::views::{ListMetadata, Metadata};
-use crate::controller::view::{ChannelView, PendingView};
+use crate::claude::outcome::{Cost, CostBasis};
+use crate::controller::view::{ChannelView, PendingView, RunView};
 use crate::resource::effective::Effective;
 use crate::world::record::EventRecord;
+use crate::world::run::Trigger;
 
 /// A table of objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +113,7 @@ pub(super) const CHANNELS: &[ColumnSpec] = &[
     ("READY", 0, "Is it as its file wants it, and usable?"),
     ("STATUS", 0, "Running, or why not"),
     ("RUNS", 0, "Active runs of how many, and queued ones"),
-    ("LAST-RUN", 0, "Time since the last run ended"),
+    ("LAST-RUN", 0, "How the last run ended, and the time since"),
     ("COST-24H", 0, "Dollars of the last 24 hours"),
     ("NEXT", 0, "Time until the next scheduled run"),
     ("PENDING", 0, "The change that waits"),
@@ -122,17 +125,17 @@ pub(super) const CHANNELS: &[ColumnSpec] = &[
     ("SOURCE", 1, "Where it is written"),
 ];
 
-pub(super) fn channel_cells(it: &ChannelView, now: Timestamp) -> Vec<String> {
+pub(super) fn channel_cells(it: &ChannelView, runs: &Activity, now: Timestamp) -> Vec<String> {
     let effective = it.effective.as_deref();
     let of_spec = |get: fn(&Effective) -> String| effective.map(get);
     vec![
         it.name.to_string(),
         if it.ready { "True" } else { "False" }.to_owned(),
         or_dash(it.status.clone()),
-        // Runs and schedules come with a later version; a dash, because nought would be a claim.
-        dash(),
-        dash(),
-        dash(),
+        effective.map_or_else(dash, |it| slots(runs, it.runs.max_concurrent)),
+        runs.last.as_ref().map_or_else(dash, |(_, phase, at)| format!("{phase} {}", age(*at, now))),
+        runs.dollars.map_or_else(dash, |dollars| format!("{dollars:.2}")),
+        // Schedules come with a later version; a dash, because nought would be a claim.
         dash(),
         it.pending.as_ref().map_or_else(dash, pending_word),
         age(it.created_at, now),
@@ -142,6 +145,12 @@ pub(super) fn channel_cells(it: &ChannelView, now: Timestamp) -> Vec<String> {
         effective.and_then(|it| it.class_name.as_ref()).map_or_else(dash, ToString::to_string),
         it.source.as_ref().map_or_else(dash, ToString::to_string),
     ]
+}
+
+/// `1/1+3`: at work, at most at once, waiting.
+fn slots(runs: &Activity, max: u32) -> String {
+    let queued = if runs.queued > 0 { format!("+{}", runs.queued) } else { String::new() };
+    format!("{}/{max}{queued}", runs.active)
 }
 
 fn image_of(it: &Effective) -> String {
@@ -159,6 +168,74 @@ fn pending_word(it: &PendingView) -> String {
         }
         action => action.to_owned(),
     }
+}
+
+pub(super) const RUNS: &[ColumnSpec] = &[
+    ("NAME", 0, "The run"),
+    ("CHANNEL", 0, "The channel that it runs in"),
+    ("STATUS", 0, "How far it is, or how it ended"),
+    ("REASON", 0, "Why it is not further, or its outcome's class"),
+    ("TURNS", 0, "Turns of the agent, over all attempts"),
+    ("TOOLS", 0, "Tool uses, over all attempts"),
+    ("COST", 0, "Dollars; ≤ and ≥ where the agent's words leave it open"),
+    ("DURATION", 0, "From the first process's begin to the last one's end, or until now"),
+    ("AGE", 0, "Time since it was admitted"),
+    ("FROM", 0, "Who or what asked for it"),
+    ("ATTEMPT", 1, "The number of its last attempt"),
+    ("SESSION", 1, "The session that it leaves behind"),
+    ("MODEL", 1, "Who answered"),
+    ("TOKENS", 1, "All tokens, those of the cache too"),
+    ("EXIT", 1, "The last process's exit code"),
+    ("REVISION", 1, "The spec revision that it was admitted at"),
+    ("SOURCE", 1, "Where it is written"),
+];
+
+pub(super) fn run_cells(it: &RunView, now: Timestamp) -> Vec<String> {
+    let record = it.record.as_deref();
+    let sums = Sums::of(it);
+    let until = finished_at(it).unwrap_or(now);
+    let is_known = sums.turns > 0 || sums.cost.is_some() || it.progress.is_some();
+    let counted = |number: u64| if is_known { number.to_string() } else { dash() };
+    let models: Vec<_> = sums.models.into_iter().collect();
+    let exit = record.and_then(|it| it.last_end()?.exit_code);
+    vec![
+        it.name.to_string(),
+        it.channel.to_string(),
+        it.phase.to_string(),
+        or_dash(it.reason.clone()),
+        counted(sums.turns),
+        counted(sums.tools),
+        sums.cost.map_or_else(dash, cost),
+        duration(it, until).map_or_else(dash, span),
+        record.map_or_else(dash, |it| age(it.admitted_at, now)),
+        record.map_or_else(|| "file".to_owned(), |it| from(&it.trigger)),
+        it.attempt().map_or_else(dash, |number| number.to_string()),
+        sums.session.map_or_else(dash, |it| it),
+        or_dash(models.join(",")),
+        sums.tokens.map_or_else(dash, |it| it.total().to_string()),
+        exit.map_or_else(dash, |code| code.to_string()),
+        record.and_then(|it| it.revision.clone()).map_or_else(dash, or_dash),
+        it.source.as_ref().map_or_else(dash, ToString::to_string),
+    ]
+}
+
+/// A file's place has a column of its own.
+fn from(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::File { .. } | Trigger::Api => trigger.word().to_owned(),
+        Trigger::Schedule { .. } => trigger.to_string(),
+    }
+}
+
+fn cost(cost: Cost) -> String {
+    let Some(dollars) = cost.dollars else { return dash() };
+    let sign = match cost.basis {
+        CostBasis::Exact => "",
+        CostBasis::AtMost => "≤",
+        CostBasis::AtLeast => "≥",
+        CostBasis::Unknown => "~",
+    };
+    format!("{sign}{dollars:.2}")
 }
 
 pub(super) const CLASSES: &[ColumnSpec] =
@@ -198,7 +275,12 @@ fn or_dash(text: String) -> String {
 
 /// `45s`, `14m`, `6h`, `3d`: the unit in which the number is worth reading.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    let seconds = now.as_second().saturating_sub(since.as_second());
+    span(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// So many seconds, likewise.
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),

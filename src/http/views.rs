@@ -3,6 +3,9 @@
 //! Kubernetes' `metadata`, `spec` and `status`, so that its clients and habits fit. They are made from the core's snapshot
 //! by hand, so that a change inside changes nothing outside by accident. The command line reads the same types.
 
+pub mod run;
+mod status;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -10,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use self::run::Activity;
 use super::spec_view;
 use crate::controller::request::{EnsuredShell, PlanReport};
 use crate::controller::view::{ChannelView, View};
 use crate::resource::meta::API_VERSION;
 use crate::world::record::EventRecord;
+pub use status::{Status, StatusCause, StatusDetails};
 
 /// The annotation that says where an object was written.
 pub const SOURCE_ANNOTATION: &str = "chanop.dev/source";
@@ -62,7 +67,7 @@ pub struct Channel {
 }
 
 /// How a channel stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelStatus {
     /// One word: `Running`, or why not.
@@ -80,6 +85,9 @@ pub struct ChannelStatus {
     /// Its image, while that is being pulled or built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_work: Option<ImageWork>,
+    /// Its runs.
+    #[serde(default)]
+    pub runs: ChannelRuns,
     /// What is wanted and waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -98,6 +106,34 @@ pub struct ChannelStatus {
     /// Where each field of the spec came from, by path; only when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origins: Option<BTreeMap<String, String>>,
+}
+
+/// A channel's runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelRuns {
+    /// Starting or running.
+    pub active: usize,
+    /// Waiting.
+    pub queued: usize,
+    /// The one that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastRun>,
+    /// Dollars of those that ended within a day; absent when none of them said anything.
+    #[serde(default, rename = "dollars24h", skip_serializing_if = "Option::is_none")]
+    pub dollars_24h: Option<f64>,
+}
+
+/// The run that ended last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRun {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub phase: String,
+    /// When.
+    pub finished_at: Timestamp,
 }
 
 /// A condition, in words, so that an older client reads what a newer operator says.
@@ -273,50 +309,6 @@ pub struct WatchEvent<T> {
     pub object: T,
 }
 
-/// How a request ended, when it has no object to answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    /// `v1`, as in Kubernetes.
-    pub api_version: String,
-    /// `Status`.
-    pub kind: String,
-    /// Nothing; clients expect it.
-    pub metadata: ListMetadata,
-    /// `Success` or `Failure`.
-    pub status: String,
-    /// A sentence.
-    pub message: String,
-    /// A stable word.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// The HTTP status.
-    pub code: u16,
-}
-
-impl Status {
-    pub(super) fn failure(code: u16, reason: &str, message: String) -> Self {
-        Self {
-            status: "Failure".to_owned(),
-            reason: reason.to_owned(),
-            code,
-            ..Self::success(message)
-        }
-    }
-
-    pub(super) fn success(message: String) -> Self {
-        Self {
-            api_version: "v1".to_owned(),
-            kind: "Status".to_owned(),
-            metadata: ListMetadata::default(),
-            status: "Success".to_owned(),
-            message,
-            reason: String::new(),
-            code: 200,
-        }
-    }
-}
-
 /// The answer to `ensure`: where the running shell is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -483,7 +475,12 @@ pub struct EngineStatus {
     pub endpoint: String,
 }
 
-pub(super) fn channel(it: &ChannelView, version: &str, with_origins: bool) -> Channel {
+pub(super) fn channel(
+    it: &ChannelView,
+    runs: &Activity,
+    version: &str,
+    with_origins: bool,
+) -> Channel {
     Channel {
         api_version: API_VERSION.to_owned(),
         kind: "Channel".to_owned(),
@@ -510,6 +507,16 @@ pub(super) fn channel(it: &ChannelView, version: &str, with_origins: bool) -> Ch
                 bytes: it.progress.bytes,
                 bytes_total: it.progress.bytes_total,
             }),
+            runs: ChannelRuns {
+                active: runs.active,
+                queued: runs.queued,
+                last: runs.last.as_ref().map(|(name, phase, at)| LastRun {
+                    name: name.to_string(),
+                    phase: phase.to_string(),
+                    finished_at: *at,
+                }),
+                dollars_24h: runs.dollars,
+            },
             pending: it.pending.as_ref().map(|it| Pending {
                 action: it.action.clone(),
                 cause: it.cause.clone(),

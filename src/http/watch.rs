@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::collection::{Collection, Item};
+use super::collection::{Collection, Item, Shape};
 use super::routes::Api;
 use super::selector::Selector;
 use super::table::Table;
@@ -55,15 +56,21 @@ pub(super) struct Selection {
     pub(super) labels: Selector,
     /// `metadata.name=X`.
     pub(super) name: Option<String>,
+    /// `spec.channelName=X`, for runs.
+    pub(super) channel: Option<String>,
     /// As tables.
     pub(super) as_table: bool,
 }
 
 impl Selection {
-    pub(super) fn items(&self, view: &View) -> BTreeMap<String, Item> {
-        let mut items = self.collection.items(view);
+    pub(super) fn items(&self, view: &View, now: Timestamp) -> BTreeMap<String, Item> {
+        let mut items = self.collection.items(view, now);
         items.retain(|name, item| {
-            self.labels.matches(item.labels()) && self.name.as_ref().is_none_or(|it| it == name)
+            let of_channel =
+                |channel: &String| item.channel().is_some_and(|it| it.as_str() == channel);
+            self.labels.matches(item.labels())
+                && self.name.as_ref().is_none_or(|it| it == name)
+                && self.channel.as_ref().is_none_or(of_channel)
         });
         items
     }
@@ -80,7 +87,7 @@ pub(super) fn lines(
     let mut view = api.faces().core.view.clone();
     // The first look is at once, whatever the receiver has seen.
     view.mark_changed();
-    let seen = since.map(|view| selection.items(view)).unwrap_or_default();
+    let seen = since.map(|view| selection.items(view, api.now())).unwrap_or_default();
     let end: Pin<Box<dyn Future<Output = ()> + Send>> = match timeout {
         Some(timeout) => Box::pin(tokio::time::sleep(timeout)),
         None => Box::pin(std::future::pending()),
@@ -120,7 +127,7 @@ impl Watch {
     }
 
     fn compare(&mut self, view: &Arc<View>) {
-        let items = self.selection.items(view);
+        let items = self.selection.items(view, self.api.now());
         let version = self.api.resource_version(view);
         let queued = self.queue.len();
         for (name, item) in &items {
@@ -147,7 +154,7 @@ impl Watch {
             let columns = self.selection.collection.columns();
             line(kind, Table::new(version.to_owned(), columns, vec![row]))
         } else {
-            line(kind, item.object(version, false))
+            line(kind, item.object(version, Shape::Listed))
         };
         self.queue.extend(line);
     }

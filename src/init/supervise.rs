@@ -53,7 +53,7 @@ pub(super) fn run(
         command.stdin(file);
     }
     let attempt = guard.map(Attempt::begin).transpose()?;
-    let ended = spawn(program, command).and_then(|child| await_end(&mut signals, child));
+    let ended = spawn(program, command).map(|child| await_end(&mut signals, child));
     if let Some(attempt) = attempt {
         attempt.end(ended.as_ref().map_or_else(Failure::exit_code, |code| *code));
     }
@@ -67,18 +67,18 @@ fn spawn(program: String, mut command: Command) -> Result<Option<Pid>, Failure> 
 }
 
 /// Passes signals on to the command until it has ended; answers its exit code.
-fn await_end(signals: &mut Signals, child: Option<Pid>) -> Result<u8, Failure> {
+fn await_end(signals: &mut Signals, child: Option<Pid>) -> u8 {
     for signal in signals.forever() {
         if signal == SIGCHLD {
             if let Some(code) = reap(child) {
-                return Ok(code);
+                return code;
             }
         } else if let (Some(pid), Some(signal)) = (child, Signal::from_named_raw(signal)) {
             // It may have ended just now; then CHLD follows.
             let _ = kill_process(pid, signal);
         }
     }
-    Ok(super::EXIT_FAILED)
+    super::EXIT_FAILED
 }
 
 fn listen(signals: &[i32]) -> Result<Signals, Failure> {

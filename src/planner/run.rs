@@ -10,6 +10,8 @@ mod end;
 mod history;
 mod next;
 mod session;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;

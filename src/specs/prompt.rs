@@ -3,7 +3,6 @@
 //! A link is followed as in a scan: within the directory, and never out of it. So a prompt can come by the same ways as a spec,
 //! and none of the host's other files can be made one.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -48,7 +47,7 @@ pub fn read_prompt(root: &Path, file: &str, bytes_max: usize) -> Result<String, 
     };
     let limits =
         Limits { file_bytes: u64::try_from(bytes_max).unwrap_or(u64::MAX), ..Limits::default() };
-    let bytes = match read_file(&*directory, &OsString::from(name), &limits) {
+    let bytes = match read_file(&*directory, &name, &limits) {
         Ok((_, bytes)) => bytes,
         Err(NotRead::Refused(why)) => return Err(no_prompt(&why)),
         Err(NotRead::Unstable) => return Err(not_there("changed each time that it was read")),

@@ -17,6 +17,7 @@ use crate::controller::request::Reply;
 use crate::controller::view::View;
 use crate::docker::Engine;
 use crate::executor::{Executor, follow};
+use crate::follower::Follower;
 use crate::http::Question;
 use crate::resource::ResourceName;
 use crate::world::scan::RawScan;
@@ -31,6 +32,8 @@ pub struct CoreLoop<E> {
     pub core: Controller,
     /// What carries out its calls.
     pub executor: Executor<E>,
+    /// What follows the output of runs.
+    pub follower: Follower<E>,
     /// Whose events are followed.
     pub engine: E,
     /// Whose containers are ours.
@@ -96,6 +99,7 @@ impl<E: Engine> CoreLoop<E> {
             self.step(&mut standing, input);
         }
         standing.follower.shutdown().await;
+        self.follower.stop().await;
     }
 
     fn step(&mut self, standing: &mut Standing, input: Input) {
@@ -118,7 +122,7 @@ impl<E: Engine> CoreLoop<E> {
                 let mailbox = self.inputs_in.clone();
                 standing.follower.spawn(follow(engine, instance, epoch, since, mailbox));
             }
-            Effect::FollowRuns(_) => {}
+            Effect::FollowRuns(wanted) => self.follower.follow(&wanted),
             // One look that is asked for and not yet begun answers any number of askers.
             Effect::Scan => drop(self.rescan.try_send(())),
             Effect::WakeAt(at) => standing.wake_at = Some(at),

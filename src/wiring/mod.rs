@@ -18,19 +18,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::claude::mcp::SecretBytes;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, Environment};
+use crate::controller::input::Input;
 use crate::controller::view::View;
 use crate::controller::{Beginning, Controller};
 use crate::docker::image::CredentialSources;
 use crate::docker::{Docker, Endpoint, EngineError};
 use crate::executor::{Executor, Means};
+use crate::follower::{self, Follower};
 use crate::host::{self, Host, PrepareError, SecretsRoot};
 use crate::http::{self, CoreHandle, Door, Faces, Limits, SocketError, TokenFileError, Tokens};
 use crate::metrics::{InvalidFamily, Metrics};
 use crate::resource::ResourceName;
 use crate::specs::SpecTree;
 use crate::specs::parse::parse_file;
+use crate::store::transcripts::Secrets;
 use crate::store::{self, Store, StoreError};
 use crate::supervisor::{Ending, Tasks};
 use crate::world::Settings;
@@ -146,6 +150,7 @@ pub async fn operate(
     }
     let (store, loaded) = Store::open(&settings.state_dir, &settings.instance, clock.now().wall)?;
     let key = store.key().clone();
+    let transcripts = store.transcripts().clone();
     let (handle, writer) = store::start(store)?;
     let state_dir = real_path(&settings.state_dir)?;
     let paths = host_paths(&settings, environment, state_dir);
@@ -201,9 +206,11 @@ pub async fn operate(
 
     let mut tasks = Tasks::new();
     let executor = Executor::new(means.clone(), handle);
+    let follower = Follower::new(following(&means, transcripts, inputs_in.clone()));
     let core_loop = CoreLoop {
         core,
         executor,
+        follower,
         engine: means.engine,
         instance: settings.instance.clone(),
         clock,
@@ -259,6 +266,27 @@ pub async fn operate(
         Err(error) => error!("operator failed: {error}"),
     }
     result
+}
+
+/// What the output of runs is followed with.
+fn following(
+    means: &Means<Docker>,
+    transcripts: store::Transcripts,
+    inputs: mpsc::Sender<Input>,
+) -> follower::Means<Docker> {
+    let host = means.host.clone();
+    let secrets = move |channel: &ResourceName| {
+        let known = host::known_secrets(&host, channel);
+        Secrets::new(known.iter().map(SecretBytes::expose))
+    };
+    follower::Means {
+        engine: means.engine.clone(),
+        transcripts,
+        inputs,
+        secrets: Arc::new(secrets),
+        // Containers of runs have no exit record yet.
+        exit: Arc::new(|_| None),
+    }
 }
 
 /// Until a signal, or until something ends that must not.
@@ -362,10 +390,11 @@ fn sweep_run_places(paths: &HostPaths, loaded: &Loaded) {
     match host::sweep_run_places(paths, &|place| open.contains(&place.run)) {
         Ok(0) => {}
         Ok(gone) => {
-            info!("{gone} attempts of runs had something on the host that nobody needs: it is gone")
+            info!("{gone} ended attempts of runs had something left on the host: it is gone");
         }
         Err(error) => {
-            warn!(error = &error as &dyn std::error::Error, "what ended runs had on the host stays")
+            let error: &dyn std::error::Error = &error;
+            warn!(error, "what ended runs had on the host stays");
         }
     }
 }

@@ -38,6 +38,13 @@ async fn a_session_goes_on_is_copied_and_is_compacted_under_the_ids_that_were_gi
     let told = bed.run(&command).await;
     assert_eq!((told.code, told.session()), (0, copy.to_string()));
     assert!(told.has("compact_boundary"), "{:?}", told.events);
+
+    // A command of the CLI's is one by standard input too.
+    asked(Session::Resume(copy), "five").await;
+    let builder = ClaudeCmdBuilder::new(&bed.effective).credential(bed.key()).prompt_by_stdin();
+    let bounds = Bounds::default();
+    let told = bed.run(&builder.batch(Session::Resume(copy), "/compact", bounds).unwrap()).await;
+    assert!(told.code == 0 && told.has("compact_boundary"), "{:?}", told.events);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,16 +52,22 @@ async fn a_session_goes_on_is_copied_and_is_compacted_under_the_ids_that_were_gi
 async fn a_prompt_arrives_whatever_it_looks_like() {
     let bed = Bed::new("systemPrompt: --SYSTEM-ONE, args: [--tools, Bash, Read]").await;
     let long = "word ".repeat(PROMPT_ARGUMENT_MAX / 4);
-    for prompt in ["mcp", "--help", "-p", "--", "it's \"$HOME\" \\ ünï\n\u{1b}[31m end", &long] {
-        let told = bed.batch(Session::Fresh(None), prompt, Bounds::default()).await;
-        assert_eq!(told.code, 0, "{prompt}: {}", told.stderr);
-        let said: Vec<usize> = bed.api.said().iter().map(String::len).collect();
-        let shown: String = prompt.chars().take(40).collect();
-        assert!(
-            bed.api.said().iter().any(|text| text.trim_end() == prompt.trim_end()),
-            "{shown}: {said:?}"
-        );
-        assert!(bed.api.newest().contains("--SYSTEM-ONE"));
+    let as_may_be = ClaudeCmdBuilder::new(&bed.effective).credential(bed.key());
+    let unseen = as_may_be.clone().prompt_by_stdin();
+    let prompts = ["mcp", "--help", "-p", "--", "it's \"$HOME\" \\ ünï\n\u{1b}[31m end", &long];
+    for prompt in prompts {
+        for builder in [&as_may_be, &unseen] {
+            let command = builder.batch(Session::Fresh(None), prompt, Bounds::default()).unwrap();
+            let told = bed.run(&command).await;
+            assert_eq!(told.code, 0, "{prompt}: {}", told.stderr);
+            let said: Vec<usize> = bed.api.said().iter().map(String::len).collect();
+            let shown: String = prompt.chars().take(40).collect();
+            assert!(
+                bed.api.said().iter().any(|text| text.trim_end() == prompt.trim_end()),
+                "{shown}: {said:?}"
+            );
+            assert!(bed.api.newest().contains("--SYSTEM-ONE"));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The built binary: what it prints, and its exit codes.
 
+mod runs;
+
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -69,10 +71,13 @@ async fn help_tells_a_newcomer_where_to_begin() {
           plan        Show what the operator would do, and why
 
         Look:
-          get         List channels, classes or events
+          get         List channels, runs, classes or events
           describe    Show all of one object
 
         Work:
+          run         Have a channel's agent do something, in a container of its own
+          wait        Wait until a run has ended
+          cancel      End a run
           shell       Open a login shell in a channel's container
           exec        Run a command in a channel's container
           agent       Talk to the agent in a channel's container
@@ -83,6 +88,7 @@ async fn help_tells_a_newcomer_where_to_begin() {
           suspend     Stop a channel for a while
           resume      Take a suspension back
           prune       Let go of removals that were held
+          release     Let go of runs that were held since a new store first saw them
           doctor      Check what this host has and lacks
           version     Show the versions of chanop, operator and engine
 
@@ -100,8 +106,9 @@ async fn help_tells_a_newcomer_where_to_begin() {
           chanop get channels
 
         `chanop COMMAND --help` says more of each.
-        Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; `exec`, `shell`
-        and `agent` pass the command's own code on.
+        Exit codes: 0 done, 1 error, 2 `plan` found something to do, 130 interrupted; of a run: 3 failed,
+        4 cancelled, 5 lost or never started, 124 its time was over; `exec`, `shell` and `agent` pass the
+        command's own code on.
         exit 0
     "]]).await;
 }
@@ -173,7 +180,7 @@ async fn wrong_usage_is_an_error_and_not_a_pending_change() {
     check_alone(
         &["get", "pods"],
         expect![[r"
-        ! chanop: there is no type `pods`: use channels, classes or events
+        ! chanop: there is no type `pods`: use channels, runs, classes or events
         exit 1
     "]],
     )
@@ -212,7 +219,7 @@ async fn get_channels_prints_the_documented_columns() {
         expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
-        web      True    Running           -      -          -          -      image     3d
+        web      True    Running           0/1    -          -          -      image     3d
         ! revision 4f1c2aa · 1 held · 2 not for this host
         ! held removals are let go with: chanop prune --confirm h1
         exit 0
@@ -225,7 +232,7 @@ async fn get_channels_prints_the_documented_columns() {
 async fn get_has_wide_columns_and_names_and_selects() {
     check(&["get", "ch", "-o", "wide", "-l", "team=team-web"], expect![[r"
         NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE   IMAGE     WORKSPACE           CONTAINER      CLASS   SOURCE
-        web    True    Running   -      -          -          -      image     3d    node:22   /home/ann/src/web   0123456789ab   -       team/web.yaml:1
+        web    True    Running   0/1    -          -          -      image     3d    node:22   /home/ann/src/web   0123456789ab   -       team/web.yaml:1
         ! revision 4f1c2aa · 1 held · 2 not for this host
         ! held removals are let go with: chanop prune --confirm h1
         exit 0
@@ -243,7 +250,7 @@ async fn get_has_wide_columns_and_names_and_selects() {
         &["get", "channel/web"],
         expect![[r"
         NAME   READY   STATUS    RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
-        web    True    Running   -      -          -          -      image     3d
+        web    True    Running   0/1    -          -          -      image     3d
         exit 0
     "]],
     )
@@ -268,29 +275,31 @@ async fn get_has_wide_columns_and_names_and_selects() {
     .await;
     check(
         &["get", "runs"],
-        expect![[r"
-        ! chanop: runs are not served by this version
-        exit 1
-    "]],
+        expect![[r#"
+            ! no runs found
+            exit 0
+        "#]],
     )
     .await;
 }
 
 #[tokio::test]
-async fn get_all_lists_channels_and_classes() {
+async fn get_all_lists_channels_runs_and_classes() {
     check(
         &["get", "all"],
-        expect![[r"
-        NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
-        ledger   False   PolicyViolation   -      -          -          -      -         3d
-        web      True    Running           -      -          -          -      image     3d
+        expect![[r#"
+            NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
+            ledger   False   PolicyViolation   -      -          -          -      -         3d
+            web      True    Running           0/1    -          -          -      image     3d
 
-        NAME      CHANNELS
-        default   0
-        ! revision 4f1c2aa · 1 held · 2 not for this host
-        ! held removals are let go with: chanop prune --confirm h1
-        exit 0
-    "]],
+
+            NAME      CHANNELS
+            default   0
+            ! no runs found
+            ! revision 4f1c2aa · 1 held · 2 not for this host
+            ! held removals are let go with: chanop prune --confirm h1
+            exit 0
+        "#]],
     )
     .await;
 }
@@ -484,12 +493,12 @@ async fn a_watch_prints_rows_below_one_heading_until_the_operator_ends() {
     })
     .await;
     assert_eq!(status.0.code(), Some(0));
-    expect![[r"
+    expect![[r#"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
-        web      True    Running           -      -          -          -      image     3d
-        web      True    Gone              -      -          -          -      image     3d
-    "]]
+        web      True    Running           0/1    -          -          -      image     3d
+        web      True    Gone              0/1    -          -          -      image     3d
+    "#]]
     .assert_eq(&status.1);
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The boundary is the core's mailbox. Everything on this side of it is real: sockets, the server, the binary.
 
+pub(crate) mod runs;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ pub(crate) struct Served {
     pub(crate) socket: PathBuf,
     pub(crate) address: SocketAddr,
     pub(crate) view: watch::Sender<Arc<View>>,
+    pub(crate) transcripts: runs::Transcripts,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
     tasks: tokio::task::JoinSet<()>,
@@ -59,8 +62,10 @@ impl Served {
         let (requests, mut asked) = mpsc::channel(8);
         let engine_endpoint = "unix:///var/run/docker.sock".to_owned();
         let core = CoreHandle { view: seen, requests, engine_endpoint };
+        let transcripts = runs::Transcripts::default();
         let faces = Faces::new(core, Arc::new(Metrics::new().unwrap()), Clock::start())
-            .with_agents(Arc::new(Agents));
+            .with_agents(Arc::new(Agents))
+            .with_transcripts(Arc::new(transcripts.clone()));
 
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -70,23 +75,26 @@ impl Served {
         for door in [unix, tcp] {
             tasks.spawn(serve(faces.clone(), door, limits, stop.clone()));
         }
+        let published = view.clone();
         tasks.spawn(async move {
             let _bound = bound;
             while let Some((request, reply)) = asked.recv().await {
-                let _hung_up = reply.send(answer(request, &shell));
+                let reply_to = match request {
+                    Request::SubmitRun { name, labels, spec } => {
+                        runs::submit(&published, name, labels, &spec)
+                    }
+                    Request::CancelRun { name, why } => runs::cancel(&published, &name, why),
+                    request => answer(request, &shell),
+                };
+                let _hung_up = reply.send(reply_to);
             }
         });
-        Self { socket, address, view, stop, _directory: directory, tasks }
+        Self { socket, address, view, transcripts, stop, _directory: directory, tasks }
     }
 
     /// Publishes a changed snapshot.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut View)) {
-        self.view.send_modify(|view| {
-            let mut next = (**view).clone();
-            change(&mut next);
-            next.version += 1;
-            *view = Arc::new(next);
-        });
+        publish(&self.view, change);
     }
 
     /// Ends the server as the operator does; answers whether it ended by itself.
@@ -99,6 +107,15 @@ impl Served {
         };
         tokio::time::timeout(Duration::from_secs(10), end).await.is_ok()
     }
+}
+
+fn publish(view: &watch::Sender<Arc<View>>, change: impl FnOnce(&mut View)) {
+    view.send_modify(|view| {
+        let mut next = (**view).clone();
+        change(&mut next);
+        next.version += 1;
+        *view = Arc::new(next);
+    });
 }
 
 /// A token file in which the tokens of root, ci and eye are `admin`, `runner` and `viewer`: their roles.
@@ -128,9 +145,9 @@ fn answer(request: Request, shell: &ContainerId) -> Reply {
             Some(target) => format!("looking at {target}"),
             None => "looking at everything".to_owned(),
         }),
-        Request::SubmitRun { name, .. } => Reply::Submitted(name),
-        Request::CancelRun { name, why } => Reply::Accepted(format!("run/{name} is ended: {why}")),
-        Request::ReleaseRun(name) => Reply::Accepted(format!("{name:?} is let go")),
+        Request::SubmitRun { .. } | Request::CancelRun { .. } => unreachable!("answered before"),
+        Request::ReleaseRun(Some(name)) => Reply::Accepted(format!("run/{name} is let go")),
+        Request::ReleaseRun(None) => Reply::Accepted("all runs are let go".to_owned()),
         Request::ConfirmPrune(revision) => Reply::Accepted(format!("let go of {revision}")),
         Request::Plan => Reply::Planned(PlanReport {
             revision: "4f1c2aa".to_owned(),
@@ -153,11 +170,11 @@ pub(crate) fn id() -> ContainerId {
     ContainerId::parse(&"0123456789abcdef".repeat(4)).unwrap()
 }
 
-fn name(text: &str) -> ResourceName {
+pub(crate) fn name(text: &str) -> ResourceName {
     ResourceName::parse(text).unwrap()
 }
 
-fn ago(hours: i64) -> Timestamp {
+pub(crate) fn ago(hours: i64) -> Timestamp {
     // A little more, so that the test is not on the edge of a unit.
     Clock::start().now().wall - jiff::SignedDuration::from_secs(hours * 3_600 + 60)
 }

@@ -7,11 +7,13 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use chanop::host::{Occasion, PrepareError, give_volume, prepare, probe};
+use chanop::host::{Occasion, PrepareError, give_volume, prepare, prepare_run, probe};
 use chanop::init::{mounts, secrets};
+use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
 use chanop::resource::effective::SecretKeyRef;
 use chanop::world::facts::{CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact};
+use chanop::world::preparation::RunPlace;
 use chanop::world::preparation::{Bind, Delivery, HostFile};
 
 use crate::bed::{Bed, OWNER, set_mode};
@@ -155,6 +157,44 @@ fn preparing_twice_is_preparing_once() {
     assert_eq!(bed.prepare().unwrap(), first);
     // A running container has these mounted: the same things must stay there.
     assert_eq!(files.map(|path| inode(&path)), before);
+}
+
+#[test]
+fn a_shell_and_runs_are_prepared_side_by_side() {
+    let mut bed = Bed::new();
+    bed.secret("s", "k", b"v");
+    bed.preparation.secrets = vec![("K".to_owned(), key("s", "k"))];
+    bed.preparation.targets = vec![bed.text("home/.cache/deep")];
+    chanop::host::install_init(&bed.host).unwrap();
+    let name = |text: &str| ResourceName::parse(text).unwrap();
+    std::thread::scope(|scope| {
+        let bed = &bed;
+        for worker in 0..6_u32 {
+            scope.spawn(move || {
+                for attempt in 1..=20 {
+                    let mut preparation = bed.preparation.clone();
+                    // Another name of the owner's each time: another passwd.
+                    preparation.owner.user = format!("u{worker}x{attempt}");
+                    if worker == 0 {
+                        prepare(&preparation, &bed.host, Occasion::Create).unwrap();
+                        continue;
+                    }
+                    let run = name(&format!("run-{worker}"));
+                    let channel = preparation.channel.clone();
+                    preparation.run = Some(RunPlace { channel, run, attempt });
+                    prepare_run(&preparation, &bed.host, b"x").unwrap();
+                }
+            });
+        }
+    });
+    let prompts = fs::read_dir(bed.path("state/channels/demo/runs")).unwrap();
+    let prompts = prompts.flat_map(|run| fs::read_dir(run.unwrap().path()).unwrap());
+    assert_eq!(
+        prompts.filter(|it| it.as_ref().unwrap().path().join("stdin").exists()).count(),
+        100
+    );
+    let left = fs::read_dir(bed.path("state/channels/demo")).unwrap();
+    assert!(left.flatten().all(|entry| entry.path().extension().is_none_or(|end| end != "new")));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The HTTP faces on a real socket and a real port: shapes, roles, limits, and how streams end.
 
+mod runs;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -167,7 +169,8 @@ async fn what_is_not_there_is_said_in_a_status() {
     for (path, code, reason) in [
         ("/channels/nope", 404, "NotFound"),
         ("/pods", 404, "NotFound"),
-        ("/runs", 501, "NotImplemented"),
+        ("/runs/nope", 404, "NotFound"),
+        ("/runs/nope/turns", 404, "NotFound"),
         ("/schedules/x", 501, "NotImplemented"),
         ("/channels?labelSelector=a%20b", 400, "BadRequest"),
         ("/channels?fieldSelector=spec.x%3D1", 400, "BadRequest"),
@@ -215,7 +218,7 @@ async fn a_table_has_the_documented_columns() {
     let expected = "NAME READY STATUS RUNS LAST-RUN COST-24H NEXT PENDING AGE";
     assert_eq!(columns.join(" "), expected);
     let cells: Vec<_> = table["rows"][1]["cells"].as_array().unwrap().iter().take(9).collect();
-    assert_eq!(cells, ["web", "True", "Running", "-", "-", "-", "-", "image", "3d"]);
+    assert_eq!(cells, ["web", "True", "Running", "0/1", "-", "-", "-", "image", "3d"]);
     assert_eq!(table["rows"][1]["object"]["metadata"]["name"], "web");
 }
 

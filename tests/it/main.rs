@@ -30,6 +30,8 @@ mod examples;
 #[cfg(test)]
 mod faces;
 #[cfg(test)]
+mod follower;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod http;

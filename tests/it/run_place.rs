@@ -250,6 +250,7 @@ fn record(ask: Ask) -> RunRecord {
         cancel: None,
         first_attempt: 1,
         attempts: Vec::new(),
+        next: None,
         not_before: None,
         end: None,
     }

@@ -61,6 +61,8 @@ pub struct Fold {
     compactions: Compactions,
     api_error: Option<ApiError>,
     refused: bool,
+    // Tries in a row at an API that does not take the credentials.
+    unauthorized: u64,
     odd: BTreeSet<String>,
 }
 
@@ -138,6 +140,8 @@ impl Fold {
             Said::User(user) => self.user(user, event.parent_tool_use_id.is_some()),
             Said::Result(result) => self.result(result),
             Said::ApiRetry(retry) => {
+                let refused = matches!(retry.status, Some(401 | 403));
+                self.unauthorized = if refused { self.unauthorized + 1 } else { 0 };
                 self.retries.total += 1;
                 self.retries.last = Some(retry.clone());
             }
@@ -149,6 +153,31 @@ impl Fold {
             Said::Refused => self.refused = true,
             Said::Task(_) | Said::Delta(_) | Said::Other { .. } | Said::Cut { .. } => {}
         }
+    }
+
+    /// Turns so far.
+    pub const fn turns(&self) -> u64 {
+        self.turns.saturating_add(self.open_turns)
+    }
+
+    /// Tool uses so far.
+    pub const fn tools(&self) -> u64 {
+        self.tool_uses.total
+    }
+
+    /// Dollars, where a result said them.
+    pub const fn dollars(&self) -> Option<f64> {
+        self.cost.dollars
+    }
+
+    /// How often in a row, until now, the API refused the credentials and the CLI tried again.
+    pub const fn unauthorized(&self) -> u64 {
+        self.unauthorized
+    }
+
+    /// Was a result the last word of weight?
+    pub const fn is_over(&self) -> bool {
+        self.results > 0 && !self.went_on
     }
 
     /// The process ended.
@@ -166,6 +195,7 @@ impl Fold {
         };
         let class = class::class(&facts, ending);
         let message = class::message(&facts, ending);
+        let turns = self.turns();
         // The CLI names the session that it was asked for, or makes one up: neither is there.
         let session_id = self.session_id.filter(|_| class != OutcomeClass::SessionNotFound);
         let mut models = self.models;
@@ -187,7 +217,7 @@ impl Fold {
             text: self.last.and_then(|result| result.text),
             text_bytes: self.text_bytes,
             results: self.results,
-            turns: self.turns.saturating_add(self.open_turns),
+            turns,
             tokens: self.tokens,
             cost: self.cost.cost(self.unpaid),
             tool_uses: self.tool_uses,
@@ -228,6 +258,7 @@ impl Fold {
             self.api_error.clone_from(&assistant.api_error);
         }
         if !assistant.is_synthetic() {
+            self.unauthorized = 0;
             self.unpaid = true;
             if let Some(model) = &assistant.model {
                 keep_word(&mut self.models, model);

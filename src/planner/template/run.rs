@@ -196,6 +196,7 @@ mod tests {
             cancel: None,
             first_attempt: 1,
             attempts: Vec::new(),
+            next: None,
             not_before: None,
             end: None,
         }

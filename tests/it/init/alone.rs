@@ -36,6 +36,8 @@ fn a_bad_call_is_told_in_one_line() {
         &["run", "--loud", "--", "true"],
         &["exec", "--stdin", "/dev/null", "--", "true"],
         &["idle", "--stdin", "/dev/null"],
+        &["exec", "--guard", "/dev/null", "--", "true"],
+        &["run", "--guard", "/dev/null"],
         &["exec", "--kill", "--", "true"],
         &["leash"],
         &["leash", "--", "a", "b"],
@@ -62,6 +64,55 @@ fn the_commands_exit_code_is_passed_on() {
     for (program, code) in [("/nowhere/program", 127), ("/etc/passwd", 126)] {
         assert_eq!(output(&["exec", "--", program]).status.code(), Some(code));
     }
+}
+
+#[test]
+fn a_guarded_command_is_run_once_and_its_end_is_written_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (guard, ran) = (path("guard"), path("ran"));
+    fs::write(&guard, "").unwrap();
+    let script = format!("cat {guard}; echo x >>{ran}; exit 3");
+    let run = || output(&["run", "--guard", &guard, "--", "sh", "-c", &script]);
+    let first = run();
+    assert_eq!(first.status.code(), Some(3), "{}", stderr(&first));
+    let seen = String::from_utf8(first.stdout).unwrap();
+    assert!(seen.starts_with(r#"{"startedAt":"2"#), "noted before it ran: {seen}");
+    let second = run();
+    assert_eq!(second.status.code(), Some(254));
+    let said = "chanop-init: the command was started before; it is never started twice\n";
+    assert_eq!(stderr(&second), said);
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "x\n");
+    let text = fs::read_to_string(&guard).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(line["exitCode"], 3);
+    let time = |name: &str| line[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time("startedAt") <= time("finishedAt"));
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn what_cannot_be_noted_is_not_started_and_what_fails_before_is_not_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let ran = path("ran");
+    for guard in [path("missing"), path(""), "/dev/full".to_owned()] {
+        let output = output(&["run", "--guard", &guard, "--", "touch", &ran]);
+        assert_eq!(output.status.code(), Some(125), "{guard}");
+        let said = stderr(&output);
+        assert!(said.contains("failed to note the start in"), "{said}");
+        assert!(!fs::exists(&ran).unwrap(), "{guard}");
+    }
+    let guard = path("guard");
+    fs::write(&guard, "").unwrap();
+    let missing = path("missing");
+    let failed = output(&["run", "--guard", &guard, "--stdin", &missing, "--", "touch", &ran]);
+    assert_eq!(failed.status.code(), Some(125));
+    assert_eq!(fs::read_to_string(&guard).unwrap(), "");
+    let none = output(&["run", "--guard", &guard, "--", "/nowhere/program"]);
+    assert_eq!(none.status.code(), Some(127));
+    let text = fs::read_to_string(&guard).unwrap();
+    assert!(text.ends_with("\"exitCode\":127}\n"), "{text}");
 }
 
 #[test]

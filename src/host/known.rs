@@ -1,0 +1,91 @@
+//! Which secrets a channel's containers know, so that what they write can be masked.
+//!
+//! Read from what was prepared for them, which is what they were given, whatever the secrets directory holds by now. The
+//! file of MCP servers holds secrets beside plain words (`production`, a path), and masking those would hide half of the
+//! text: of it counts what is in the secrets directory. When nothing is prepared any more (memory is empty after a reboot), every
+//! secret of the operator counts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::Host;
+use super::secret;
+use crate::claude::mcp::{self, SecretBytes};
+use crate::init::{layout, secrets};
+use crate::resource::ResourceName;
+use crate::resource::effective::SecretKeyRef;
+
+/// Of the secrets directory: a house has dozens.
+const SECRETS_MAX: usize = 2_000;
+/// The longest that init takes, and several times what an MCP file has.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The secrets of a channel's containers. What cannot be read is passed over: nothing waits for it.
+pub fn known_secrets(host: &Host, channel: &ResourceName) -> Vec<SecretBytes> {
+    let prepared = host.paths.secrets_of(channel);
+    let prepared = Path::new(&prepared);
+    let all = all(host);
+    let Some(variables) = read(&prepared.join(layout::SECRETS_FILE)) else {
+        return all.into_iter().map(SecretBytes::new).collect();
+    };
+    let variables = secrets::decode(&variables).unwrap_or_default();
+    let mut known: BTreeSet<Vec<u8>> =
+        variables.iter().map(|(_, value)| value.as_bytes().to_vec()).collect();
+    known.extend(read(&prepared.join(layout::API_KEY_FILE)));
+    if let Some(text) = read(&prepared.join(layout::MCP_FILE)) {
+        known.extend(all.into_iter().filter(|value| is_in(&text, value)));
+    }
+    known.into_iter().map(SecretBytes::new).collect()
+}
+
+/// Is this one of the values in the file of MCP servers?
+fn is_in(json: &[u8], value: &[u8]) -> bool {
+    let (Ok(json), Ok(value)) = (serde_json::from_slice(json), std::str::from_utf8(value)) else {
+        return false;
+    };
+    holds(&json, &mcp::literal(value))
+}
+
+fn holds(json: &Json, value: &str) -> bool {
+    match json {
+        Json::String(text) => text == value,
+        Json::Array(items) => items.iter().any(|item| holds(item, value)),
+        Json::Object(fields) => fields.values().any(|field| holds(field, value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+/// Every secret of the operator.
+fn all(host: &Host) -> BTreeSet<Vec<u8>> {
+    let Some(directory) = host.secrets_directory.as_deref() else { return BTreeSet::new() };
+    let names = names_in(directory);
+    let references = names.iter().flat_map(|name| {
+        let keys = names_in(&directory.join(name));
+        keys.into_iter().map(|key| SecretKeyRef { name: name.clone(), key })
+    });
+    references
+        .take(SECRETS_MAX)
+        .filter_map(|reference| secret::read(directory, &reference).ok())
+        .map(|secret| secret.bytes().to_vec())
+        .collect()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .take(SECRETS_MAX)
+        .collect()
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

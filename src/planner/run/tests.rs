@@ -1,0 +1,199 @@
+//! The rules by which a run goes on, as a table.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::next::{Next, next};
+use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome};
+use crate::container::ContainerId;
+use crate::resource::ResourceName;
+use crate::resource::run::Session;
+use crate::world::run::{
+    Ask, Attempt, AttemptEnd, AttemptKind, AttemptResult, Cancel, Evidence, Order, Phase, RunId,
+    RunRecord, Terms, Trigger,
+};
+
+const NOW: i64 = 1_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn record() -> RunRecord {
+    RunRecord {
+        id: RunId { name: ResourceName::parse("r").unwrap(), rerun: 0 },
+        channel: ResourceName::parse("c").unwrap(),
+        turn: 1,
+        trigger: Trigger::Api,
+        revision: None,
+        labels: std::collections::BTreeMap::new(),
+        order: Order {
+            ask: Ask::Prompt("p".to_owned()),
+            system_prompt: String::new(),
+            author: String::new(),
+            session: Session::Fresh,
+            fork: false,
+            starting_deadline_seconds: 60,
+            active_deadline_seconds: None,
+            termination_grace_period_seconds: None,
+            backoff_limit: None,
+            max_turns: None,
+            max_budget_usd: None,
+            keep_container_seconds: None,
+        },
+        fingerprint: String::new(),
+        admitted_at: at(NOW),
+        held: false,
+        cancel: None,
+        first_attempt: 1,
+        attempts: Vec::new(),
+        next: None,
+        not_before: None,
+        end: None,
+    }
+}
+
+/// What an attempt came to: its class, and whether it used a tool.
+type Came = (AttemptKind, AttemptResult, Option<(OutcomeClass, bool)>);
+
+fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
+    let mut record = record();
+    record.order.backoff_limit = Some(backoff_limit);
+    for (number, (kind, result, outcome)) in (1..).zip(attempts) {
+        let outcome = outcome.clone().map(|(class, made_tool_use)| RunOutcome {
+            class,
+            made_tool_use,
+            ..RunOutcome::of_transcript(b"", &Ending::default())
+        });
+        record.attempts.push(Attempt {
+            number,
+            kind: *kind,
+            session: Uuid::from_u128(7),
+            resumes: resumes.then(|| Uuid::from_u128(7)),
+            container: ContainerId::parse(&"a".repeat(64)).unwrap(),
+            image: String::new(),
+            image_digest: None,
+            permitted_at: at(NOW),
+            permitted_by: Uuid::nil(),
+            terms: Terms {
+                active_deadline_seconds: 0,
+                grace_seconds: 0,
+                keep_container_seconds: 0,
+                cancel_with_channel: false,
+            },
+            end: Some(AttemptEnd {
+                result: *result,
+                message: "m".to_owned(),
+                evidence: Evidence::Init,
+                exit_code: None,
+                oom_killed: false,
+                started_at: None,
+                finished_at: None,
+                outcome,
+                transcript: None,
+                tampered: None,
+                recorded_at: at(NOW),
+            }),
+        });
+    }
+    record
+}
+
+/// `Succeeded`, `Failed NoResult`, `again Retry in 10 s`.
+fn said(record: &RunRecord) -> String {
+    match next(record, None, at(NOW)) {
+        Next::Over { phase, reason, .. } if phase.as_str() == reason => reason,
+        Next::Over { phase, reason, .. } => format!("{phase} {reason}"),
+        Next::Again { kind, not_before: None } => format!("again {kind:?}"),
+        Next::Again { kind, not_before: Some(then) } => {
+            format!("again {kind:?} in {} s", then.as_second() - NOW)
+        }
+    }
+}
+
+#[test]
+fn what_follows_an_attempt() {
+    use AttemptKind::{AfterCompact, Compact, First, Retry, WithoutSession};
+    use AttemptResult::{Cancelled, Failed, Lost, NeverStarted, Succeeded};
+    let class = |class: OutcomeClass| Some((class, false));
+    let worked = |class: OutcomeClass| Some((class, true));
+    let overloaded = || (Retry, Failed, class(OutcomeClass::Overloaded));
+    let limited = |seconds| OutcomeClass::RateLimited { resets_at: Some(at(NOW + seconds)) };
+    let gone = || class(OutcomeClass::SessionNotFound);
+    let long = || class(OutcomeClass::PromptTooLong);
+    let no_result = || worked(OutcomeClass::NoResult);
+    let auth = || class(OutcomeClass::AuthFailed);
+    let table: Vec<(bool, u32, Vec<Came>, &str)> = vec![
+        (false, 0, vec![(First, Succeeded, class(OutcomeClass::Succeeded))], "Succeeded"),
+        (false, 9, vec![(First, Lost, None)], "Lost"),
+        (false, 9, vec![(First, Cancelled, class(OutcomeClass::Cancelled))], "Cancelled"),
+        (false, 9, vec![(First, Failed, class(OutcomeClass::Deadline))], "Failed Deadline"),
+        // The ancestor's recoveries: each once, and only where a session was to go on.
+        (true, 0, vec![(First, Failed, gone())], "again WithoutSession"),
+        (false, 0, vec![(First, Failed, gone())], "Failed SessionNotFound"),
+        (
+            true,
+            9,
+            vec![(First, Failed, gone()), (WithoutSession, Failed, gone())],
+            "Failed SessionNotFound",
+        ),
+        (true, 0, vec![(First, Failed, long())], "again Compact"),
+        (false, 0, vec![(First, Failed, long())], "Failed PromptTooLong"),
+        (true, 0, vec![(First, Failed, long()), (Compact, Succeeded, None)], "again AfterCompact"),
+        (
+            true,
+            9,
+            vec![(First, Failed, long()), (Compact, Failed, no_result())],
+            "Failed PromptTooLong",
+        ),
+        (
+            true,
+            9,
+            vec![
+                (First, Failed, long()),
+                (Compact, Succeeded, None),
+                (AfterCompact, Failed, long()),
+            ],
+            "Failed PromptTooLong",
+        ),
+        // What did nothing is tried again, three times, whatever the limit.
+        (false, 0, vec![(First, NeverStarted, None)], "again Retry in 10 s"),
+        (false, 0, vec![overloaded(), overloaded(), overloaded()], "again Retry in 40 s"),
+        (
+            false,
+            0,
+            vec![overloaded(), overloaded(), overloaded(), overloaded()],
+            "Failed Overloaded",
+        ),
+        (false, 0, vec![(First, Failed, class(limited(3_600)))], "again Retry in 3600 s"),
+        (false, 0, vec![(First, Failed, class(limited(-5)))], "again Retry in 10 s"),
+        // What used a tool is not, unless the limit says so; and what stays wrong never.
+        (false, 0, vec![(First, Failed, worked(OutcomeClass::Overloaded))], "Failed Overloaded"),
+        (false, 1, vec![(First, Failed, worked(OutcomeClass::Overloaded))], "again Retry in 10 s"),
+        (false, 0, vec![(First, Failed, no_result())], "Failed NoResult"),
+        (false, 1, vec![(First, Failed, no_result())], "again Retry in 10 s"),
+        (
+            false,
+            1,
+            vec![(First, Failed, no_result()), (Retry, Failed, no_result())],
+            "Failed NoResult",
+        ),
+        (false, 9, vec![(First, Failed, auth())], "Failed AuthFailed"),
+        (false, 9, vec![(First, Failed, class(OutcomeClass::MaxTurns))], "Failed MaxTurns"),
+        // A success that something gave the lie.
+        (false, 0, vec![(First, Failed, worked(OutcomeClass::Succeeded))], "Failed"),
+    ];
+    for (resumes, limit, attempts, expected) in table {
+        let record = after(resumes, limit, &attempts);
+        assert_eq!(said(&record), expected, "{attempts:?}");
+    }
+}
+
+#[test]
+fn nothing_follows_for_a_run_that_somebody_ended() {
+    let class = Some((OutcomeClass::Overloaded, false));
+    let mut record = after(true, 9, &[(AttemptKind::First, AttemptResult::Failed, class)]);
+    record.cancel = Some(Cancel { at: at(NOW), why: "enough".to_owned() });
+    let over = next(&record, None, at(NOW));
+    assert!(matches!(over, Next::Over { phase: Phase::Cancelled, .. }), "{over:?}");
+}

@@ -1,0 +1,285 @@
+//! Following containers' output on a real engine: nothing lost, nothing doubled, whatever is torn down in between.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chanop::container::ContainerId;
+use chanop::controller::effect::FollowRun;
+use chanop::controller::input::Input;
+use chanop::docker::{Docker, Engine};
+use chanop::follower::{Follower, Means};
+use chanop::resource::ResourceName;
+use chanop::store::transcripts::{Secrets, Transcripts};
+use chanop::world::run::{Followed, RunId, RunProgress};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::support::engine::TestBed;
+
+const SECRET: &str = "hunter2-hunter2-hunter2";
+/// Generous: five workers share two cores.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An operator's part that follows, and its files.
+struct Operator {
+    follower: Follower<Docker>,
+    inputs: mpsc::Receiver<Input>,
+    transcripts: Transcripts,
+    progress: Vec<RunProgress>,
+}
+
+impl Operator {
+    fn start(bed: &TestBed, dir: &Path) -> Self {
+        let transcripts = Transcripts::new(dir).unwrap();
+        let (inputs_in, inputs) = mpsc::channel(64);
+        let means = Means {
+            engine: bed.docker.clone(),
+            transcripts: transcripts.clone(),
+            inputs: inputs_in,
+            secrets: Arc::new(|channel: &ResourceName| {
+                assert_eq!(channel.as_str(), "house");
+                Secrets::new([SECRET])
+            }),
+            exit: Arc::new(|_| None),
+        };
+        Self { follower: Follower::new(means), inputs, transcripts, progress: Vec::new() }
+    }
+
+    fn follow(&mut self, id: &ContainerId, ended: bool) {
+        let run = RunId { name: name("a"), rerun: 0 };
+        let run = FollowRun { run, channel: name("house"), attempt: 0, ended };
+        self.follower.follow(&BTreeMap::from([(id.clone(), run)]));
+    }
+
+    /// The one word about this container.
+    async fn followed(&mut self, id: &ContainerId) -> Followed {
+        loop {
+            let input = tokio::time::timeout(PATIENCE, self.inputs.recv()).await;
+            match input.expect("nothing was told").unwrap() {
+                Input::RunFollowed { id: which, followed } => {
+                    assert_eq!(which, *id);
+                    return *followed;
+                }
+                Input::RunProgressed { progress, .. } => self.progress.push(progress),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Tells of nothing more.
+    async fn stop(mut self) {
+        self.inputs.close();
+        self.follower.stop().await;
+        assert!(self.inputs.recv().await.is_none(), "told of twice");
+    }
+}
+
+fn name(text: &str) -> ResourceName {
+    ResourceName::parse(text).unwrap()
+}
+
+fn written(dir: &Path) -> Vec<u8> {
+    std::fs::read(dir.join("runs/a/0.jsonl")).unwrap_or_default()
+}
+
+async fn until_written(dir: &Path, bytes: usize) {
+    let enough = async {
+        while written(dir).len() < bytes {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, enough).await.expect("the transcript does not grow");
+}
+
+fn masked(text: &str) -> String {
+    text.replace(SECRET, &"*".repeat(SECRET.len()))
+}
+
+fn assert_whole(dir: &Path, followed: &Followed, wanted: &[u8]) {
+    let fact = followed.transcript.as_ref().unwrap();
+    assert_eq!(fact.missing, None);
+    assert!(written(dir) == wanted, "{} instead of {} bytes", written(dir).len(), wanted.len());
+    assert_eq!(fact.bytes, wanted.len() as u64);
+    let hash: String = Sha256::digest(wanted).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(fact.sha256, hash);
+}
+
+const RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","num_turns":2,"total_cost_usd":0.5}"#;
+
+#[tokio::test]
+async fn a_run_that_goes_well_is_told_once_with_its_result() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let script = format!("echo '{RESULT}'; echo 'my key is {SECRET}' >&2");
+    let id = bed.create("well", &script).await;
+    // Before it starts, there is nothing to be read, and nothing is told.
+    bed.docker.start(&id).await.unwrap();
+    operator.follow(&id, false);
+    let mut tail = operator.transcripts.open(&name("a"), 0, 0);
+    for _ in 0..100 {
+        if tail.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        tail = operator.transcripts.open(&name("a"), 0, 0);
+    }
+    let followed = operator.followed(&id).await;
+    assert_whole(dir.path(), &followed, format!("{RESULT}\n").as_bytes());
+    assert_eq!(followed.stderr, masked(&format!("my key is {SECRET}\n")));
+    assert_eq!((followed.fold.turns(), followed.fold.dollars()), (2, Some(0.5)));
+    let mut tail = tail.unwrap();
+    let mut read = Vec::new();
+    while let Some(piece) = tail.next().await.unwrap() {
+        read.extend_from_slice(&piece);
+    }
+    assert_eq!(read, format!("{RESULT}\n").as_bytes());
+    operator.follow(&id, true);
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn lines_longer_than_the_engines_pieces_stay_whole() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id = bed.run("long", &format!("busybox seq -s {SECRET} 1 20000; echo short")).await;
+    operator.follow(&id, false);
+    bed.docker.wait(&id).await.unwrap();
+    operator.follow(&id, true);
+    let followed = operator.followed(&id).await;
+    let (output, _) = bed.output(&id).await;
+    assert!(output.contains(SECRET) && output.ends_with("20000\nshort\n"));
+    assert_whole(dir.path(), &followed, masked(&output).as_bytes());
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_started_again_in_the_middle_goes_on_at_the_byte() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        "i=0; while [ $i -lt 600 ]; do echo \"line $i {SECRET} of many\"; i=$((i+1)); [ $((i % 20)) = 0 ] && sleep 0.05; done; true"
+    );
+    let id = bed.run("middle", &script).await;
+    // Three operators die, each at another place, in mid-line or not.
+    for bytes in [100, 5_000, 11_000] {
+        let mut operator = Operator::start(&bed, dir.path());
+        operator.follow(&id, false);
+        until_written(dir.path(), bytes).await;
+        operator.follower.stop().await;
+    }
+    let before = written(dir.path()).len();
+    let mut operator = Operator::start(&bed, dir.path());
+    operator.follow(&id, false);
+    bed.docker.wait(&id).await.unwrap();
+    operator.follow(&id, true);
+    let followed = operator.followed(&id).await;
+    let output = masked(&bed.output(&id).await.0);
+    assert!(before < output.len(), "all was there before the last operator began");
+    assert_whole(dir.path(), &followed, output.as_bytes());
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_ended_while_no_operator_ran_is_read_from_the_engine() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let id = bed.run_to_end("fast", "echo one; echo two; exit 3").await;
+    let mut operator = Operator::start(&bed, dir.path());
+    operator.follow(&id, true);
+    let followed = operator.followed(&id).await;
+    assert_whole(dir.path(), &followed, b"one\ntwo\n");
+    assert_eq!(followed.noise.not_json, 2);
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_without_a_result_is_told_of_when_its_end_is_known_and_not_before() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id = bed.run("quiet", "echo one").await;
+    operator.follow(&id, false);
+    bed.docker.wait(&id).await.unwrap();
+    until_written(dir.path(), 4).await;
+    let early = tokio::time::timeout(Duration::from_millis(1_500), operator.inputs.recv()).await;
+    assert!(early.is_err(), "{early:?}");
+    operator.follow(&id, true);
+    let followed = operator.followed(&id).await;
+    assert_whole(dir.path(), &followed, b"one\n");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_taken_away_leaves_what_was_read() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id = bed.run("gone", "echo one; sleep 1000").await;
+    operator.follow(&id, false);
+    until_written(dir.path(), 4).await;
+    bed.docker.remove(&id, true).await.unwrap();
+    let followed = operator.followed(&id).await;
+    let fact = followed.transcript.unwrap();
+    assert_eq!(fact.bytes, 4);
+    assert_eq!(fact.missing.as_deref(), Some("its container was gone before all was read"));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_leaves_the_set_is_not_followed_and_not_told_of() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id =
+        bed.run("left", "i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); sleep 0.05; done").await;
+    operator.follow(&id, false);
+    until_written(dir.path(), 2).await;
+    operator.follower.follow(&BTreeMap::new());
+    bed.docker.wait(&id).await.unwrap();
+    let there = written(dir.path()).len();
+    assert!(there < bed.output(&id).await.0.len());
+    operator.stop().await;
+}
+
+/// `VmRSS` of this process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn fifty_megabytes_take_little_memory() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    // 1,024 lines of 48 kB, as the agent's are.
+    let script = "line=$(busybox seq -s , 1 9000); i=0; while [ $i -lt 1100 ]; do echo \"{\\\"type\\\":\\\"x\\\",\\\"n\\\":$i,\\\"v\\\":[$line]}\"; i=$((i+1)); done";
+    let before = resident();
+    let id = bed.run("much", script).await;
+    operator.follow(&id, false);
+    let mut most = before;
+    bed.docker.wait(&id).await.unwrap();
+    operator.follow(&id, true);
+    let followed = tokio::select! {
+        followed = operator.followed(&id) => followed,
+        () = async { loop {
+            most = most.max(resident());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        } } => unreachable!(),
+    };
+    let fact = followed.transcript.unwrap();
+    assert_eq!(fact.missing, None);
+    let one = (1..=9_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    let wanted: usize = (0..1_100).map(|n: u32| n.to_string().len() + one.len() + 25).sum();
+    assert!(wanted > 45_000_000);
+    assert_eq!(fact.bytes, wanted as u64);
+    assert_eq!(followed.noise.lost_lines(), 0);
+    let grown = most.saturating_sub(before);
+    assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+    operator.stop().await;
+}
