@@ -222,7 +222,7 @@ pub(super) fn run_cells(it: &RunView, now: Timestamp) -> Vec<String> {
 /// A file's place has a column of its own.
 fn from(trigger: &Trigger) -> String {
     match trigger {
-        Trigger::File { .. } | Trigger::Api => trigger.word().to_owned(),
+        Trigger::File { .. } | Trigger::Api | Trigger::Found => trigger.word().to_owned(),
         Trigger::Schedule { .. } => trigger.to_string(),
     }
 }

@@ -44,6 +44,12 @@ impl Work {
     }
 }
 
+impl From<Work> for Vec<Work> {
+    fn from(work: Work) -> Self {
+        vec![work]
+    }
+}
+
 /// What the agent says, and with what it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {

@@ -445,7 +445,8 @@ impl Check {
     ) {
         let name = record.id.name.as_str();
         let by_hand = engine.agents.of(&attempt.container).any(|it| it.by != Starter::Operator);
-        if attempt.permitted_by != self.runs.process && !(attempt.permitted_by.is_nil() && by_hand) {
+        if attempt.permitted_by != self.runs.process && !(attempt.permitted_by.is_nil() && by_hand)
+        {
             self.fail(format!("S8: attempt {} of {name} is permitted by another", attempt.number));
         }
         if record.held {

@@ -226,6 +226,12 @@ impl Sim {
         self.view.runs.get(&name(run)).map(AsRef::as_ref)
     }
 
+    /// Is a record of the run on its way to the disk?
+    pub fn is_committing_run(&self, run: &str) -> bool {
+        let is_its = |write: &Write| matches!(write, Write::Run(it) if it.id.name.as_str() == run);
+        self.committing.values().flatten().any(is_its)
+    }
+
     /// Has its newest record an end on the disk?
     pub fn has_ended(&self, run: &str) -> bool {
         self.record(run).is_some_and(|record| record.end.is_some())

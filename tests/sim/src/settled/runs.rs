@@ -19,15 +19,18 @@ pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
         let known = sim.record(run).map(|record| record.id.rerun);
         let buried = sim.store.durable.tombstones.keys().filter(|id| id.name.as_str() == run);
         let newest = known.into_iter().chain(buried.map(|id| id.rerun)).max();
-        if newest.is_none_or(|newest| newest < found.file.rerun) && may_begin(sim, &found.file.channel) {
+        if newest.is_none_or(|newest| newest < found.file.rerun)
+            && may_begin(sim, &found.file.channel)
+        {
             return Some(format!("run {run} is not admitted"));
         }
     }
     let left = sim.engine.containers.values().find(|it| {
         let paused = it.state == ContainerState::Paused;
-        let open = it.agent.as_ref().is_some_and(|agent| {
-            sim.record(&agent.run).is_some_and(|record| record.end.is_none())
-        });
+        let open = it
+            .agent
+            .as_ref()
+            .is_some_and(|agent| sim.record(&agent.run).is_some_and(|record| record.end.is_none()));
         it.agent.is_some() && is_ours(&sim.settings.instance, it) && !paused && !open
     });
     left.map(|it| format!("{} is left, {:?}", it.name, it.state))
