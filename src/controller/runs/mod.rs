@@ -16,7 +16,7 @@ use super::drive::SAFETY_NET;
 use super::effect::{Call, Effect, FollowRun};
 use super::input::Doorbell;
 use crate::container::label::Role;
-use crate::container::{ContainerId, ContainerName};
+use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::planner::Mark;
 use crate::planner::run::{RunAction, RunStep, holds, plan_run};
 use crate::resource::{Now, ObjectRef, ResourceName};
@@ -211,7 +211,7 @@ impl Controller {
     fn is_surely_ended(&self, id: &ContainerId) -> bool {
         let live = self.world.runs.memory.of(id);
         self.world.observed.get(id).is_some_and(|seen| {
-            seen.state() == crate::container::ContainerState::Exited
+            seen.state() == ContainerState::Exited
                 && seen.snapshot.details.is_some()
                 && live.is_some_and(|live| live.followed.is_some())
         })
@@ -397,15 +397,15 @@ impl Controller {
             let seen = self.world.observed.get(&attempt.container);
             let state = seen.map(crate::world::observed::Seen::state);
             let began = live.is_some_and(|live| live.ran)
-                || state.is_some_and(|state| state != crate::container::ContainerState::Created);
+                || state.is_some_and(|state| state != ContainerState::Created);
             let silent = live.is_some_and(|live| live.fenced && !live.ran);
             if silent || !(began || seen.is_none()) || live.is_some_and(|it| it.followed.is_some())
             {
                 continue;
             }
-            let ended = seen.is_none()
-                || live.is_some_and(|live| live.ended_at.is_some())
-                || !state.is_some_and(crate::container::ContainerState::is_live);
+            // Not seen is not ended: the first list may not be there, or the start's answer.
+            let ended = live.is_some_and(|live| live.gone || live.ended_at.is_some())
+                || matches!(state, Some(ContainerState::Exited | ContainerState::Dead));
             let follow = FollowRun {
                 run: record.id.clone(),
                 channel: record.channel.clone(),

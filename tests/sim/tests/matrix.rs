@@ -306,7 +306,8 @@ fn row_23_what_ends_while_the_engine_is_away_has_its_end_by_what_init_wrote_down
         sim.engine.agents.loses_exits = loses;
         ends(&mut sim, "fix", LIMIT);
         let phase = end_of(&sim, "fix").0;
-        let expected = if guard_off && loses { Phase::Lost } else { Phase::Succeeded };
+        // A zero after the engine was away is no evidence, whatever its version.
+        let expected = if guard_off { Phase::Lost } else { Phase::Succeeded };
         assert_eq!(phase, expected, "{guard_off} {loses}: {}", sim.log.join("\n"));
         if !guard_off {
             let end = sim.record("fix").and_then(|it| it.last_end()).expect("an end");

@@ -42,6 +42,8 @@ impl Sim {
     pub(super) fn follow_runs(&mut self, set: &Arc<BTreeMap<ContainerId, FollowRun>>) {
         self.following.retain(|id, _| set.contains_key(id));
         for (id, asked) in set.iter() {
+            let ended = if asked.ended { ", which has ended" } else { "" };
+            self.note(format!("core: follow {} {}{ended}", asked.run.name, asked.attempt));
             if let Some(known) = self.following.get_mut(id) {
                 known.asked = asked.clone();
                 continue;
