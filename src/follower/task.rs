@@ -130,7 +130,9 @@ impl<E: Engine> Task<E> {
             let before = self.copy.as_ref().map(Copy::seen);
             match self.read(true).await? {
                 End::All if self.is_short() => {}
-                End::All if self.has_ended() || self.is_over() => return Ok(None),
+                // Docker 20.10 was seen to end the stream of a container that had ended before its last line.
+                End::All if self.is_over() => return Ok(None),
+                End::All if self.has_ended() => break,
                 // Its end is not known here yet; or the engine went down in good order, and it goes on.
                 End::All => {
                     if self.ended_within(WORD_COMES_WITHIN).await? {

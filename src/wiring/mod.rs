@@ -6,6 +6,7 @@
 mod agent;
 pub mod core_loop;
 pub mod plan;
+mod transcripts;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -202,7 +203,9 @@ pub async fn operate(
     let engine_endpoint = format!("unix://{}", endpoint.socket().display());
     let handle_of_core = CoreHandle { view, requests: questions_in, engine_endpoint };
     let agents = Arc::new(Agents::new(means.clone(), settings.owner.clone()));
-    let faces = Faces::new(handle_of_core, metrics, clock).with_agents(agents);
+    let faces = Faces::new(handle_of_core, metrics, clock)
+        .with_agents(agents)
+        .with_transcripts(Arc::new(transcripts.clone()));
 
     let mut tasks = Tasks::new();
     let executor = Executor::new(means.clone(), handle);
@@ -275,6 +278,7 @@ fn following(
     inputs: mpsc::Sender<Input>,
 ) -> follower::Means<Docker> {
     let host = means.host.clone();
+    let paths = host.paths.clone();
     let secrets = move |channel: &ResourceName| {
         let known = host::known_secrets(&host, channel);
         Secrets::new(known.iter().map(SecretBytes::expose))
@@ -284,8 +288,9 @@ fn following(
         transcripts,
         inputs,
         secrets: Arc::new(secrets),
-        // Containers of runs have no exit record yet.
-        exit: Arc::new(|_| None),
+        exit: Arc::new(move |follow| {
+            host::exit_record(&paths, &follow.channel, &follow.run.name, follow.attempt)
+        }),
     }
 }
 

@@ -105,6 +105,8 @@ impl Controller {
 
     fn tell_run(&mut self, now: Now, object: &ObjectRef, reason: &str, cause: &str) {
         self.record(now, &object.to_string(), false, reason, cause);
+        // Three commits a run are enough: admitted, permitted, ended.
+        self.run_books.told.extend(self.unsaved.pop());
     }
 
     fn run_inspected(&mut self, now: Now, object: &ObjectRef, sent: Seq, snapshot: Snapshot) {

@@ -39,6 +39,8 @@ pub(super) struct RunBooks {
     submitted: Vec<(u64, ResourceName)>,
     /// What containers that are being made are made for.
     made_for: BTreeMap<ResourceName, Made>,
+    /// Worth telling, and not worth a commit of its own: it goes with the next one, and is lost in a crash.
+    pub(super) told: Vec<Write>,
     /// As last said to the follower.
     following: Arc<BTreeMap<ContainerId, FollowRun>>,
     /// Was it already decided which runs are held because the store is new?

@@ -14,7 +14,7 @@ use chanop::resource::run::Session;
 use chanop::resource::{ResourceName, RunSpec};
 use chanop::world::run::{
     Ask, Attempt, AttemptEnd, AttemptKind, AttemptResult, Cancel, Evidence, Order, Phase, RunEnd,
-    RunId, RunRecord, TranscriptFact, Trigger,
+    RunId, RunRecord, Terms, TranscriptFact, Trigger,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -105,6 +105,7 @@ pub(crate) fn queued(run: &str, channel: &str) -> RunView {
         cancel: None,
         first_attempt: 1,
         attempts: vec![],
+        next: None,
         not_before: None,
         end: None,
     };
@@ -139,6 +140,12 @@ pub(crate) fn running(mut run: RunView, number: u32) -> RunView {
             image_digest: Some("sha256:bb".to_owned()),
             permitted_at: ago(1),
             permitted_by: Uuid::from_u128(1),
+            terms: Terms {
+                active_deadline_seconds: 3_600,
+                grace_seconds: 30,
+                keep_container_seconds: 300,
+                cancel_with_channel: false,
+            },
             end: None,
         });
     });
