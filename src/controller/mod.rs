@@ -542,7 +542,8 @@ impl Controller {
         if self.unsaved.is_empty() || self.committing.is_some() || waits {
             return;
         }
-        let writes = std::mem::take(&mut self.unsaved);
+        let mut writes = std::mem::take(&mut self.unsaved);
+        writes.append(&mut self.run_books.told);
         self.runs_committing();
         let seq = self.next_seq();
         self.store_retry_at = None;

@@ -30,6 +30,7 @@ use crate::world::observed::Seen;
 use crate::world::run::{Attempt, Cancel, Phase, RunEnd, RunRecord, RunTarget, Trigger};
 
 pub use admission::{fingerprint, order_of};
+pub use attempt::MEMORY_PATIENCE;
 pub use history::expired;
 pub use session::Conversation;
 pub use turn::{holds, queue_is_full};

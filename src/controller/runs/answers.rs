@@ -8,6 +8,7 @@ use super::super::key::MustRead;
 use crate::container::label::Ownership;
 use crate::container::{ContainerId, ContainerState, Identity, Snapshot};
 use crate::planner::Mark;
+use crate::planner::run::MEMORY_PATIENCE;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef};
 use crate::world::observed::Noted;
@@ -104,6 +105,8 @@ impl Controller {
 
     fn tell_run(&mut self, now: Now, object: &ObjectRef, reason: &str, cause: &str) {
         self.record(now, &object.to_string(), false, reason, cause);
+        // Three commits a run are enough: admitted, permitted, ended.
+        self.run_books.told.extend(self.unsaved.pop());
     }
 
     fn run_inspected(&mut self, now: Now, object: &ObjectRef, sent: Seq, snapshot: Snapshot) {
@@ -128,8 +131,9 @@ impl Controller {
             live.ran |= ran && began;
             live.gone = false;
             if ended {
-                // A look later than the first is the second one.
-                live.looked_again |= live.ended_at.is_some_and(|at| at < now.mono);
+                // The first look follows the event at once; only a later one is the second.
+                live.looked_again |=
+                    live.ended_at.is_some_and(|at| now.mono.saturating_sub(at) >= MEMORY_PATIENCE);
                 live.ended_at.get_or_insert(now.mono);
             }
         }

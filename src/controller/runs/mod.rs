@@ -39,6 +39,8 @@ pub(super) struct RunBooks {
     submitted: Vec<(u64, ResourceName)>,
     /// What containers that are being made are made for.
     made_for: BTreeMap<ResourceName, Made>,
+    /// Worth telling, and not worth a commit of its own: it goes with the next one, and is lost in a crash.
+    pub(super) told: Vec<Write>,
     /// As last said to the follower.
     following: Arc<BTreeMap<ContainerId, FollowRun>>,
     /// Was it already decided which runs are held because the store is new?
@@ -404,11 +406,9 @@ impl Controller {
             if silent || !(began || gone) || live.is_some_and(|live| live.followed.is_some()) {
                 continue;
             }
-            // Its start may be heard of before it is answered: what is only made has not ended.
-            let over = |state| matches!(state, ContainerState::Exited | ContainerState::Dead);
-            let ended = gone
-                || live.is_some_and(|live| live.ended_at.is_some())
-                || state.is_some_and(over);
+            // Not seen is not ended: the first list may not be there, or the start's answer.
+            let ended = live.is_some_and(|live| live.gone || live.ended_at.is_some())
+                || matches!(state, Some(ContainerState::Exited | ContainerState::Dead));
             let follow = FollowRun {
                 run: record.id.clone(),
                 channel: record.channel.clone(),

@@ -25,7 +25,7 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// The output of a container that has ended is waited for so long, and not longer: the record must not hang on it.
 const OUTPUT_PATIENCE: Duration = Duration::from_mins(1);
 /// The engine hears of a process that was killed for memory a moment after it hears of its end.
-const MEMORY_PATIENCE: Duration = Duration::from_millis(250);
+pub const MEMORY_PATIENCE: Duration = Duration::from_millis(250);
 /// So often in a row the API refuses the credentials before the CLI is spared the rest of its tries.
 const REFUSED_OFTEN: u64 = 5;
 

@@ -26,7 +26,7 @@
 //! create, B4 one probe for all while the engine is away, and the numbers of B3. B7, one parse for one changed file, is of
 //! the specs room and of its tests.
 //!
-//! Not there yet, since runs and schedules are not: S3 to S8, S15 to S18, S21, L2, L6, B6.
+//! The promises about runs are in [`runs`]. Not there yet, since schedules are not: S16, S17.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,15 +37,18 @@ use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Failure};
 use chanop::controller::view::View;
 use chanop::planner::plan_channel;
-use chanop::resource::{Now, ObjectRef, ResourceName};
+use chanop::resource::{Kind, Now, ObjectRef, ResourceName};
 use chanop::world::Settings;
 use chanop::world::record::Loaded;
 
 use crate::engine::{Engine, Maker, is_ours, spells};
 mod gates;
+mod runs;
 mod view;
 
 use self::gates::Gates;
+use self::runs::RunBook;
+use crate::driver::key_of;
 use crate::tree::{Reading, Spec, Tree, path_of};
 
 /// Each variable's value in the simulated files begins so.
@@ -106,6 +109,7 @@ pub struct Check {
     gates: Gates,
     anchored: bool,
     state_id: String,
+    runs: RunBook,
     /// Containers that a person changed: what becomes of them needs no other reason.
     pub tampered: BTreeSet<ContainerId>,
 }
@@ -127,8 +131,10 @@ impl Check {
                 belief.scans = 0;
                 belief.absent = false;
             }
+            self.runs_unseen();
             return;
         }
+        self.runs_scanned(tree, now);
         if self.pinned.is_some_and(|pinned| pinned != tree.inode) {
             self.suspicious = true;
         }
@@ -214,6 +220,7 @@ impl Check {
     pub fn store_lost(&mut self) {
         self.beliefs.clear();
         self.overridden.clear();
+        self.runs_lost();
     }
 
     /// A new process: what was not durable is not known.
@@ -255,14 +262,14 @@ impl Check {
         &mut self,
         number: u64,
         now: Duration,
-        channel: Option<&ResourceName>,
+        subject: Option<&ObjectRef>,
         call: &Call,
         engine: &Engine,
         settings: &Settings,
     ) {
-        let Some(channel) = channel else { return };
-        let text = channel.to_string();
-        let name = ContainerName::shell(&settings.instance, channel);
+        let Some(subject) = subject else { return };
+        let text = key_of(subject);
+        let name = ContainerName::shell(&settings.instance, &subject.name);
         let absent = self.listed.as_ref().is_some_and(|listed| !listed.contains(&name));
         let key = self.keys.entry(text.clone()).or_insert_with(|| Key { absent, ..Key::default() });
         if let Some(other) = key.in_flight {
@@ -286,6 +293,18 @@ impl Check {
             self.fail(format!("B3: {text}: {} {why}", call.word()));
         }
         match call {
+            Call::CreateRun { name, target } => self.run_is_made(name, target, settings),
+            Call::Start { id, .. } if Self::is_run_call(call, engine) => self.run_starts(id),
+            Call::Stop { id, .. } if Self::is_run_call(call, engine) => {
+                self.with_open_eyes(&text, call.word(), id, now);
+                self.run_stops(now, id, engine);
+            }
+            Call::Remove { id, force, .. } if Self::is_run_call(call, engine) => {
+                if !self.may_go_unseen(id) {
+                    self.with_open_eyes(&text, call.word(), id, now);
+                }
+                self.run_is_removed(id, *force, engine);
+            }
             Call::Create { name: wanted, target } => {
                 if *wanted != name {
                     self.fail(format!("S13: {text}: create of {wanted}"));
@@ -378,7 +397,8 @@ impl Check {
     }
 
     /// Something happened on the engine.
-    pub fn executed(&mut self, engine: &Engine) {
+    pub fn executed(&mut self, engine: &Engine, max_runs: u32) {
+        self.executions(engine, max_runs);
         let mut names: BTreeSet<&ContainerName> = BTreeSet::new();
         for container in engine.containers.values() {
             if !names.insert(&container.name) {
@@ -398,11 +418,12 @@ impl Check {
         number: u64,
         now: Duration,
         sent: Duration,
-        channel: Option<&ResourceName>,
+        subject: Option<&ObjectRef>,
         call: &Call,
         answer: &Result<Answer, Failure>,
         settings: &Settings,
     ) {
+        self.runs_answered(answer, settings);
         if let (Call::List, Ok(Answer::Listed(all))) = (call, answer) {
             let ours = |found: &&Snapshot| spells(&settings.instance, &found.labels, &found.name);
             let all: Vec<&Snapshot> = all.iter().filter(ours).collect();
@@ -424,10 +445,12 @@ impl Check {
         if let (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) = (call, answer) {
             self.anchored = *state_id == self.state_id;
         }
-        let Some(channel) = channel else { return };
-        let text = channel.to_string();
-        self.gates.answered(&text, now, call, answer);
-        let shell = ContainerName::shell(&settings.instance, channel);
+        let Some(subject) = subject else { return };
+        let text = key_of(subject);
+        if subject.kind == Kind::Channel {
+            self.gates.answered(&text, now, call, answer);
+        }
+        let shell = ContainerName::shell(&settings.instance, &subject.name);
         let key = self.keys.entry(text).or_default();
         if key.in_flight == Some(number) {
             key.in_flight = None;
@@ -440,13 +463,14 @@ impl Check {
                 key.unknown = Some(now);
                 key.absent = false;
             }
-            (Call::Create { .. }, Ok(Answer::Created(id))) => {
+            (Call::Create { .. } | Call::CreateRun { .. }, Ok(Answer::Created(id))) => {
                 key.absent = false;
                 self.made_here.insert(id.clone());
             }
             (Call::Create { .. }, Err(Failure::NameTaken(_))) => key.absent = false,
             (Call::Start { id, .. }, Err(Failure::Unreachable(_))) => {
                 self.made_here.insert(id.clone());
+                self.start_is_unsent(id);
             }
             (Call::Remove { .. }, Ok(_)) => key.absent = true,
             (Call::Inspect(_) | Call::InspectName(_), Ok(Answer::Inspected(found))) => {
@@ -470,7 +494,21 @@ impl Check {
         }
     }
 
-    /// Is any channel's call on its way?
+    fn runs_answered(&mut self, answer: &Result<Answer, Failure>, settings: &Settings) {
+        let ours = |found: &Snapshot| spells(&settings.instance, &found.labels, &found.name);
+        match answer {
+            Ok(Answer::Listed(all)) => {
+                for found in all {
+                    self.run_is_seen(&found.id, ours(found));
+                }
+            }
+            Ok(Answer::Inspected(found)) => self.run_is_seen(&found.id, ours(found)),
+            Ok(Answer::Created(id)) => self.run_is_seen(id, true),
+            _ => {}
+        }
+    }
+
+    /// Is any call about a channel or run on its way?
     pub fn is_busy(&self) -> bool {
         self.keys.values().any(|key| key.in_flight.is_some())
     }

@@ -14,12 +14,13 @@ use chanop::controller::input::{Answer, Failure, Input, Seq, StreamEvent};
 use chanop::controller::request::{Reply, Request};
 use chanop::controller::view::{ChannelView, View};
 use chanop::planner::Mark;
-use chanop::resource::{Now, ResourceName};
+use chanop::resource::{Now, ObjectRef};
 use chanop::world::Settings;
 use chanop::world::facts::Facts;
 use chanop::world::record::Write;
 use jiff::{SignedDuration, Timestamp};
 
+use self::runs::Following;
 use crate::check::Check;
 use crate::engine::{Container, Engine, Event, wall};
 use crate::host::{Host, name, settings};
@@ -30,8 +31,9 @@ use crate::tree::{Spec, Tree};
 mod calls;
 mod events;
 mod operator;
+mod runs;
 
-pub use calls::{Counted, Fate, Planned};
+pub use calls::{Counted, Fate, Planned, key_of};
 
 /// After a crash that a plan names.
 const BACK_AFTER: Duration = Duration::from_millis(500);
@@ -103,13 +105,15 @@ enum Happening {
     EngineUp,
     Leaves(ContainerId),
     TakesOver { generation: u32 },
+    Progress { generation: u32, id: ContainerId },
+    Followed { generation: u32, id: ContainerId },
 }
 
 #[derive(Debug)]
 struct OnItsWay {
     generation: u32,
     seq: Seq,
-    channel: Option<ResourceName>,
+    subject: Option<ObjectRef>,
     call: Call,
     sent: Duration,
     answers: bool,
@@ -129,7 +133,7 @@ struct Stream {
 pub struct Logged {
     /// When it was sent.
     pub at: Duration,
-    /// For which channel.
+    /// For which channel, or `run/` and which run.
     pub channel: Option<String>,
     /// What.
     pub word: &'static str,
@@ -199,6 +203,8 @@ pub struct Sim {
     wake: Option<Duration>,
     flying: BTreeMap<u64, OnItsWay>,
     stream: Option<Stream>,
+    following: BTreeMap<ContainerId, Following>,
+    committing: BTreeMap<Seq, Vec<Write>>,
     restarts_at: Option<Duration>,
     looking: Option<Duration>,
     here: (Duration, u32),
@@ -243,6 +249,8 @@ impl Sim {
             wake: None,
             flying: BTreeMap::new(),
             stream: None,
+            following: BTreeMap::new(),
+            committing: BTreeMap::new(),
             restarts_at: None,
             looking: None,
             here: (Duration::ZERO, 0),
@@ -329,6 +337,7 @@ impl Sim {
             self.check.fail("30,000 inputs: something goes round and round");
         }
         self.spread_news();
+        self.watch_runs();
         let happening = self.happenings.first_key_value().map(|((at, _), _)| *at);
         let next = [happening, self.wake, self.engine.next_time()].into_iter().flatten().min();
         let Some(at) = next.filter(|at| *at <= end) else { return false };
@@ -364,13 +373,15 @@ impl Sim {
                 let result = if failed {
                     Err("disk I/O error".to_owned())
                 } else {
-                    self.store.commit(writes);
+                    self.make_durable(writes);
                     Ok(())
                 };
                 let at = self.soon();
                 self.at(at, Happening::Committed { generation, seq, result });
             }
             Happening::Committed { generation, seq, result } if generation == self.generation => {
+                let writes = self.committing.remove(&seq).unwrap_or_default();
+                self.check.committed(&writes, result.is_ok());
                 self.feed(Input::Committed { seq, result });
             }
             Happening::Opened { generation, epoch } if generation == self.generation => {
@@ -406,6 +417,12 @@ impl Sim {
                 self.takeover = true;
                 self.crash(Duration::from_secs(2));
             }
+            Happening::Progress { generation, id } if generation == self.generation => {
+                self.progress(&id);
+            }
+            Happening::Followed { generation, id } if generation == self.generation => {
+                self.followed(&id);
+            }
             Happening::Leaves(stranger) => self.engine.remove_by_hand(&stranger),
             _ => {}
         }
@@ -416,6 +433,7 @@ impl Sim {
         let id = self.replies.len() as u64 + 1_000 + self.inputs;
         self.note(format!("a person asks: {request:?}"));
         self.check.asked();
+        self.check.requested(&request);
         if let Request::Suspend { target, .. } = &request {
             self.check.overridden(target.name.as_str());
         }
@@ -484,11 +502,13 @@ impl Sim {
         let generation = self.generation;
         match effect {
             Effect::Call { seq, subject, call, timeout, cause, waited: _ } => {
-                self.send(seq, subject.map(|object| object.name), call, timeout, &cause);
+                self.send(seq, subject, call, timeout, &cause);
             }
             Effect::Commit { seq, writes } => {
                 let fails = self.rng.permille(self.luck.commit);
                 let at = self.soon();
+                self.check.commits(self.now, &writes, &self.engine, &self.settings);
+                self.committing.insert(seq, writes.clone());
                 self.at(at, Happening::Durable { generation, seq, writes, fails });
             }
             Effect::Follow { epoch, since } => {
@@ -507,7 +527,7 @@ impl Sim {
                 self.at(opened, Happening::Opened { generation, epoch });
                 self.at(later, Happening::Subscribe { generation, epoch });
             }
-            Effect::FollowRuns(_) => {}
+            Effect::FollowRuns(set) => self.follow_runs(&set),
             Effect::Scan => {
                 let at = self.soon();
                 self.look_at(at);

@@ -21,6 +21,9 @@ use chanop::world::image::{ImageSource, WantedImage};
 use jiff::{SignedDuration, Timestamp};
 
 mod hands;
+mod process;
+
+pub use process::{Agent, Agents, Execution, How, REFUSED_BY_GUARD, Starter};
 
 /// An image that the engine has.
 pub const IMAGES: [&str; 4] = ["img-a:1", "img-b:1", "img-bad:1", "img-crash:1"];
@@ -75,8 +78,14 @@ pub struct Container {
     pub execs: Vec<String>,
     /// How often a process of it began.
     pub starts: u32,
+    /// How often its restart policy began one.
+    pub restarted: i64,
     /// By whom.
     pub maker: Maker,
+    /// What it is for, when it is a run's.
+    pub agent: Option<Agent>,
+    /// Its end was asked for: its restart policy does not count.
+    stopped: bool,
     /// Which of the instance's networks it is bound to.
     bound_to: u32,
     /// Until then a list still says that it runs.
@@ -89,8 +98,9 @@ impl Container {
         self.state.is_live()
     }
 
-    fn snapshot(&self, details: bool, odd: bool) -> Snapshot {
+    fn snapshot(&self, details: bool, odd: bool, now: Duration) -> Snapshot {
         let mut config = self.config.clone();
+        let killed = self.agent.as_ref().and_then(|agent| agent.out_of_memory);
         if odd {
             "localhost".clone_into(&mut config.hostname);
         }
@@ -107,10 +117,10 @@ impl Container {
                     started_at: self.started_at,
                     finished_at: self.finished_at,
                     exit_code: self.exit_code,
-                    oom_killed: false,
+                    oom_killed: killed.is_some_and(|known| known <= now),
                     error: self.error.clone(),
                     pid: i64::from(self.is_live()),
-                    restart_count: 0,
+                    restart_count: self.restarted,
                     restart_policy: self.restart_policy.clone(),
                     limits: self.config.limits,
                     config,
@@ -135,6 +145,10 @@ pub struct Event {
 pub struct Engine {
     /// What it calls itself.
     pub id: String,
+    /// Its version.
+    pub version: String,
+    /// What runs' agents do, and did.
+    pub agents: Agents,
     /// Everything it has.
     pub containers: BTreeMap<ContainerId, Container>,
     /// Names that nobody has and nobody can take, until then.
@@ -194,7 +208,8 @@ impl Engine {
         let id = "ENGINE".to_owned();
         let images: BTreeSet<String> = IMAGES.iter().map(|&image| image.to_owned()).collect();
         let registry = images.iter().cloned().chain([IMAGE_REMOTE.to_owned()]).collect();
-        Self { id, images, registry, ..Self::default() }
+        let version = "20.10.24".to_owned();
+        Self { id, version, images, registry, ..Self::default() }
     }
 
     /// What its clock says.
@@ -210,6 +225,7 @@ impl Engine {
         for id in due {
             self.end(&id, 1);
         }
+        self.agents_pass();
         for id in take_due(&mut self.removals, now) {
             if let Some(gone) = self.containers.remove(&id) {
                 self.tell_labels(&id, "destroy", None, Some(gone.config.labels));
@@ -223,7 +239,8 @@ impl Engine {
 
     /// When something will happen by itself.
     pub fn next_time(&self) -> Option<Duration> {
-        self.ends.iter().chain(&self.removals).chain(&self.restarts).map(|(at, _)| *at).min()
+        let own = self.ends.iter().chain(&self.removals).chain(&self.restarts).map(|(at, _)| *at);
+        own.chain(self.agents.next_time()).min()
     }
 
     fn new_id(&mut self) -> Option<ContainerId> {
@@ -293,7 +310,7 @@ impl Engine {
             Call::Ping => Ok(Answer::Pong),
             Call::Info => Ok(Answer::Engine(EngineFacts {
                 id: self.id.clone(),
-                version: "20.10.24".to_owned(),
+                version: self.version.clone(),
                 api_version: "1.41".to_owned(),
                 cpus: 4,
             })),
@@ -320,22 +337,25 @@ impl Engine {
             }
             Call::Inspect(id) => {
                 let found = self.containers.get(id).ok_or_else(|| lost(id))?;
-                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd))))
+                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd, self.at))))
             }
             Call::InspectName(name) => {
                 let nobody = || Failure::NotFound(format!("no such container: {name}"));
                 let found = self.named(name).ok_or_else(nobody)?;
-                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd))))
+                Ok(Answer::Inspected(Box::new(found.snapshot(true, self.odd, self.at))))
             }
             Call::Create { name, target } => self.create(name, &target.config, Maker::Operator),
-            Call::Start { id, .. } => self.start(id),
-            Call::Stop { id, .. } => {
+            Call::Start { id, .. } => self.start(id, Starter::Operator),
+            Call::Stop { id, grace_seconds } => {
                 let state = self.containers.get(id).ok_or_else(|| lost(id))?.state;
                 match state {
                     ContainerState::Running
                     | ContainerState::Paused
                     | ContainerState::Restarting => {
                         self.tell(id, "kill", None);
+                        if self.defies(id, Duration::from_secs(u64::from(*grace_seconds))) {
+                            return Ok(Answer::Done);
+                        }
                         self.end(id, 143);
                         self.tell(id, "stop", None);
                         Ok(Answer::Done)
@@ -343,7 +363,13 @@ impl Engine {
                     _ => Ok(Answer::Done),
                 }
             }
-            Call::Remove { id, force, place: _ } => self.remove(id, *force),
+            Call::Remove { id, force, place } => {
+                let answer = self.remove(id, *force);
+                if let (Ok(_) | Err(Failure::NotFound(_)), Some(place)) = (&answer, place) {
+                    self.agents.forget_place(place.run.as_str(), place.attempt);
+                }
+                answer
+            }
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
                 found.config.limits = *limits;
@@ -356,8 +382,8 @@ impl Engine {
             }
             Call::LookForImage(image) => self.look(image),
             Call::BringImage(image) => self.bring(image),
-            Call::CreateRun { .. } => {
-                Err(Failure::Refused(Reason::CreateFailed, "no runs yet".to_owned()))
+            Call::CreateRun { name, target } => {
+                self.create_run(name, &target.target.config, Agent::of(target))
             }
             Call::Probe(_) | Call::Contexts(_) | Call::ReadPrompt(_) => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
@@ -402,7 +428,7 @@ impl Engine {
             .values()
             .filter(|c| label(c).as_deref() == Some(instance.as_str()))
             .map(|c| {
-                let mut snapshot = c.snapshot(false, self.odd);
+                let mut snapshot = c.snapshot(false, self.odd, self.at);
                 if c.state == ContainerState::Exited && self.at < c.lags_until {
                     snapshot.state = ContainerState::Running;
                 }
@@ -445,7 +471,10 @@ impl Engine {
             networks: networks_of(&config.network),
             execs: Vec::new(),
             starts: 0,
+            restarted: 0,
             maker,
+            agent: None,
+            stopped: false,
             bound_to: self.networks_made,
             lags_until: Duration::ZERO,
         };
@@ -454,7 +483,23 @@ impl Engine {
         Ok(Answer::Created(id))
     }
 
-    fn start(&mut self, id: &ContainerId) -> Result<Answer, Failure> {
+    /// Makes the container of a run's attempt.
+    pub fn create_run(
+        &mut self,
+        name: &ContainerName,
+        config: &ContainerConfig,
+        agent: Agent,
+    ) -> Result<Answer, Failure> {
+        let answer = self.create(name, config, Maker::Operator);
+        if let Ok(Answer::Created(id)) = &answer
+            && let Some(made) = self.containers.get_mut(id)
+        {
+            made.agent = Some(agent);
+        }
+        answer
+    }
+
+    fn start(&mut self, id: &ContainerId, by: Starter) -> Result<Answer, Failure> {
         let at = self.clock();
         let lost = || Failure::NotFound(format!("no such container: {}", id.short()));
         let network = self.network.then_some(self.networks_made);
@@ -482,8 +527,10 @@ impl Engine {
         found.state = ContainerState::Running;
         found.started_at = Some(at);
         found.error = String::new();
+        found.stopped = false;
         found.starts += 1;
-        let crashes = found.config.image == IMAGE_CRASHES;
+        let crashes = found.config.image == IMAGE_CRASHES && found.agent.is_none();
+        self.agent_begins(id, by);
         self.push(None);
         self.tell(id, "start", None);
         if crashes {
@@ -493,6 +540,12 @@ impl Engine {
     }
 
     fn end(&mut self, id: &ContainerId, code: i64) {
+        let how = if code == 143 { How::Term } else { How::Kill };
+        self.end_as(id, code, how);
+    }
+
+    fn end_as(&mut self, id: &ContainerId, code: i64, how: How) {
+        self.agent_ends(id, code, how);
         let (at, lag, clock) = (self.at, self.lag, self.clock());
         let Some(found) = self.containers.get_mut(id).filter(|c| c.is_live()) else { return };
         found.state = ContainerState::Exited;
@@ -500,7 +553,7 @@ impl Engine {
         found.exit_code = code;
         found.execs.clear();
         found.lags_until = at + lag;
-        let again = !matches!(found.restart_policy.as_str(), "" | "no");
+        let again = !matches!(found.restart_policy.as_str(), "" | "no") && !found.stopped;
         self.tell(id, "die", Some(code));
         if again && code != 143 {
             if let Some(found) = self.containers.get_mut(id) {
@@ -527,6 +580,8 @@ impl Engine {
         found.state = ContainerState::Running;
         found.started_at = Some(clock);
         found.starts += 1;
+        found.restarted += 1;
+        self.agent_begins(id, Starter::Policy);
         self.tell(id, "start", None);
     }
 
@@ -568,9 +623,15 @@ pub fn spells(
     labels: &BTreeMap<String, String>,
     name: &ContainerName,
 ) -> bool {
-    let Some(channel) = labels.get("dev.chanop.channel") else { return false };
-    labels.get("dev.chanop.instance").map(String::as_str) == Some(instance.as_str())
-        && name.as_str() == format!("chanop_{instance}_{channel}")
+    let label = |key: &str| labels.get(&format!("dev.chanop.{key}")).map(String::as_str);
+    let Some(channel) = label("channel") else { return false };
+    let spelt = match (label("kind"), label("run"), label("attempt")) {
+        (Some("run"), Some(run), Some(attempt)) => {
+            format!("chanop_{instance}_{channel}_{run}_{attempt}")
+        }
+        _ => format!("chanop_{instance}_{channel}"),
+    };
+    label("instance") == Some(instance.as_str()) && name.as_str() == spelt
 }
 
 fn take_due(list: &mut Vec<(Duration, ContainerId)>, now: Duration) -> Vec<ContainerId> {

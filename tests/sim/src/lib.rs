@@ -19,6 +19,8 @@ pub mod rng;
 pub mod settled;
 pub mod store;
 pub mod tree;
+pub mod work;
 
 pub use driver::{Fate, Sim};
 pub use tree::Spec;
+pub use work::{Says, Work};

@@ -7,6 +7,8 @@ use crate::driver::Sim;
 use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING};
 use crate::tree::Spec;
 
+mod runs;
+
 /// The channels that there may be.
 pub const CHANNELS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
@@ -32,7 +34,7 @@ pub fn unsettled(sim: &Sim) -> Option<String> {
             return Some(format!("{channel}: {why}"));
         }
     }
-    None
+    runs::runs_unsettled(sim)
 }
 
 fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {

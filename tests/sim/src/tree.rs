@@ -9,6 +9,10 @@ use crate::check::HUSH;
 use chanop::resource::Now;
 use chanop::world::scan::{FileState, ParsedFile, Place, RawScan, Revision, Root, Watch};
 
+mod runs;
+
+pub use runs::{Asks, RunFile, RunText, path_of_run};
+
 /// What a channel's file says, as far as it varies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -32,6 +36,41 @@ pub struct Spec {
     pub keep_stopped: &'static str,
     /// `hostSelector: {zone: …}`.
     pub zone: Option<&'static str>,
+    /// `spec.runs`.
+    pub runs: RunsOf,
+}
+
+/// What a channel's file says of its runs, as far as it varies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsOf {
+    /// `maxConcurrent`.
+    pub at_once: u32,
+    /// `activeDeadlineSeconds`.
+    pub deadline: u32,
+    /// `terminationGracePeriodSeconds`.
+    pub grace: u32,
+    /// `backoffLimit`.
+    pub backoff: u32,
+    /// `keepContainer`.
+    pub keep: &'static str,
+    /// `history.limit`.
+    pub history: u32,
+    /// `deletion.runs`.
+    pub deletion: &'static str,
+}
+
+impl Default for RunsOf {
+    fn default() -> Self {
+        Self {
+            at_once: 1,
+            deadline: 600,
+            grace: 10,
+            backoff: 0,
+            keep: "20s",
+            history: 100,
+            deletion: "Finish",
+        }
+    }
 }
 
 impl Default for Spec {
@@ -47,6 +86,7 @@ impl Default for Spec {
             max_wait: "5m",
             keep_stopped: "30s",
             zone: None,
+            runs: RunsOf::default(),
         }
     }
 }
@@ -65,7 +105,9 @@ impl Spec {
             "apiVersion: chanop.dev/v1alpha1\nkind: Channel\nmetadata: {{name: {name}}}\nspec:\n{selector}  suspend: {}\n  \
              workspace: {{path: /home/u/{name}}}\n  image: {{ref: \"{}\", pullPolicy: {}}}\n  \
              env: [{{name: VAR, value: \"{HUSH}{}\"}}]\n  resources: {{limits: {{memory: {}Mi}}}}\n  \
-             shell: {{enabled: {}}}\n  updateStrategy: {{type: {}, maxWait: {}}}\n  deletion: {{keepStopped: {}}}\n",
+             shell: {{enabled: {}}}\n  updateStrategy: {{type: {}, maxWait: {}}}\n  deletion: {{keepStopped: {}, runs: {}}}\n  \
+             runs: {{maxConcurrent: {}, activeDeadlineSeconds: {}, terminationGracePeriodSeconds: {}, backoffLimit: {}, \
+             keepContainer: {}, history: {{limit: {}}}}}\n",
             self.suspend,
             self.image,
             self.pull,
@@ -75,6 +117,13 @@ impl Spec {
             self.strategy,
             self.max_wait,
             self.keep_stopped,
+            self.runs.deletion,
+            self.runs.at_once,
+            self.runs.deadline,
+            self.runs.grace,
+            self.runs.backoff,
+            self.runs.keep,
+            self.runs.history,
         )
     }
 }
@@ -106,6 +155,10 @@ pub struct File {
 pub struct Tree {
     /// By channel; the file is `<channel>.yaml`, in a folder for every other one.
     pub files: BTreeMap<String, File>,
+    /// By run.
+    pub runs: BTreeMap<String, RunText>,
+    /// Prompts, by their path.
+    pub prompts: BTreeMap<String, String>,
     /// Why the root cannot be read.
     pub away: Option<&'static str>,
     /// The root's inode.
@@ -122,6 +175,8 @@ impl Default for Tree {
     fn default() -> Self {
         Self {
             files: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            prompts: BTreeMap::new(),
             away: None,
             inode: 1,
             closed: BTreeSet::new(),
@@ -178,6 +233,10 @@ impl Tree {
         for name in names {
             self.mend(&name);
         }
+        let runs: Vec<String> = self.runs.keys().cloned().collect();
+        for run in runs {
+            self.mend_run(&run);
+        }
     }
 
     /// Looks at all of it.
@@ -205,14 +264,15 @@ impl Tree {
         for folder in &self.closed {
             scan.unreadable.insert(folder.clone(), "permission denied".to_owned());
         }
-        for (channel, file) in &self.files {
-            let path = path_of(channel);
+        let channels = self.files.iter().map(|(it, file)| (path_of(it), &file.text, file.reading));
+        let runs = self.runs.iter().map(|(it, file)| (path_of_run(it), &file.text, file.reading));
+        for (path, text, reading) in channels.chain(runs) {
             let folder = path.split_once('/').map_or("", |(folder, _)| folder);
             if self.closed.contains(folder) {
                 continue;
             }
-            let state = match file.reading {
-                Reading::Fine => FileState::Parsed(parse(&path, &file.text)),
+            let state = match reading {
+                Reading::Fine => FileState::Parsed(parse(&path, text)),
                 Reading::Unreadable => FileState::Unreadable("permission denied".to_owned()),
                 Reading::Unstable => FileState::Unstable,
             };

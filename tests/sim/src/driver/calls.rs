@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Failure, Input, Seq};
-use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
+use chanop::resource::{Kind, ObjectRef};
 
 use super::{Happening, Logged, OnItsWay, Sim};
 
@@ -41,6 +41,8 @@ pub enum Fate {
     Already,
     /// A stranger takes the name just before, and leaves again after a while.
     Taken,
+    /// The engine is killed between the process's begin and its note of it, and is back after a second.
+    Forgotten,
 }
 
 impl Fate {
@@ -56,8 +58,9 @@ impl Fate {
             Self::Already => matches!(word, "create" | "start" | "stop" | "remove" | "update"),
             Self::Gone => matches!(
                 word,
-                "create" | "start" | "stop" | "remove" | "update" | "inspect" | "anchor"
+                "create" | "start" | "stop" | "remove" | "update" | "inspect" | "anchor" | "prompt"
             ),
+            Self::Forgotten => word == "start",
             Self::Conflict => matches!(word, "start" | "stop" | "remove" | "update"),
             Self::NoSpace => matches!(word, "create" | "start" | "update" | "pull"),
             Self::Failed => !matches!(word, "ping" | "probe" | "info" | "list" | "inspect"),
@@ -157,14 +160,14 @@ impl Sim {
     pub(super) fn send(
         &mut self,
         seq: Seq,
-        channel: Option<ResourceName>,
+        subject: Option<ObjectRef>,
         call: Call,
         timeout: Duration,
         cause: &str,
     ) {
         self.counter += 1;
         let number = self.counter;
-        let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
+        let target = subject.as_ref().map_or(String::new(), |it| format!(" {}", key_of(it)));
         let fate = self.roll(&call);
         let is_image = matches!(call, Call::BringImage(_));
         if !matches!(call, Call::Ping | Call::Probe(_)) {
@@ -172,16 +175,16 @@ impl Sim {
         }
         self.calls.push(Logged {
             at: self.now,
-            channel: channel.as_ref().map(ToString::to_string),
+            channel: subject.as_ref().map(key_of),
             word: call.word(),
             mutates: call.mutates(),
         });
-        self.check.sent(number, self.now, channel.as_ref(), &call, &self.engine, &self.settings);
+        self.check.sent(number, self.now, subject.as_ref(), &call, &self.engine, &self.settings);
         let generation = self.generation;
         let flight = OnItsWay {
             generation,
             seq,
-            channel,
+            subject,
             call,
             sent: self.now,
             answers: fate.is_heard(),
@@ -203,7 +206,7 @@ impl Sim {
                 self.later(done, number, Err(Failure::Failed(Reason::HostFailed, message)));
             }
             Fate::Lost => self.later(done, number, unknown()),
-            Fate::AnswerLost => {
+            Fate::AnswerLost | Fate::Forgotten => {
                 self.at(done, Happening::Execute { call: number });
                 let answered = done + self.rng.millis(0, 50);
                 self.later(answered, number, unknown());
@@ -252,9 +255,19 @@ impl Sim {
             let at = self.soon();
             return self.later(at, number, Ok(Answer::Facts(facts)));
         }
+        if let Call::ReadPrompt(file) = &call {
+            self.just_before(number);
+            let answer = self.read_prompt(file.as_str());
+            if answers {
+                let at = self.soon() + late;
+                self.later(at, number, answer);
+            }
+            return;
+        }
         if !self.engine.down {
             self.just_before(number);
         }
+        let late = late + self.stubbornness(&call);
         if matches!(call, Call::List) && self.rng.permille(self.luck.stale_list) {
             self.note("engine: the list before the last");
             self.engine.stale_once = true;
@@ -267,7 +280,7 @@ impl Sim {
         if let Ok(Answer::Created(id)) = &answer {
             self.check.created(number, id);
         }
-        self.check.executed(&self.engine);
+        self.check.executed(&self.engine, self.settings.max_runs);
         if call.mutates() && !answers {
             self.note(format!("engine: does {} all the same: {}", call.word(), answer.is_ok()));
         }
@@ -293,6 +306,13 @@ impl Sim {
             (Fate::Gone, Call::Create { target, .. }) => {
                 self.engine.images.remove(&target.config.image);
             }
+            (Fate::Gone, Call::CreateRun { target, .. }) => {
+                self.engine.images.remove(&target.target.config.image);
+            }
+            (Fate::Gone, Call::ReadPrompt(file)) => {
+                self.tree.prompts.remove(file.as_str());
+            }
+            (Fate::Forgotten, Call::Start { id, .. }) => self.forgets(id),
             (Fate::Gone, Call::Anchor { .. }) => self.engine.anchor = None,
             (Fate::Gone, Call::InspectName(name)) => {
                 if let Some(id) = self.engine.named(name).map(|found| found.id.clone()) {
@@ -313,7 +333,7 @@ impl Sim {
                     self.check.created(number, &id);
                 }
             }
-            (Fate::Taken, Call::Create { name, .. }) => {
+            (Fate::Taken, Call::Create { name, .. } | Call::CreateRun { name, .. }) => {
                 let stranger = self.engine.create_by_hand(name, BTreeMap::new());
                 if let Some(stranger) = stranger {
                     self.at(self.now + STRANGER_STAYS, Happening::Leaves(stranger));
@@ -328,17 +348,17 @@ impl Sim {
         if flight.generation != self.generation {
             return;
         }
-        let (seq, channel, call) = (flight.seq, flight.channel.clone(), flight.call.clone());
+        let (seq, subject, call) = (flight.seq, flight.subject.clone(), flight.call.clone());
         let (sent, answers) = (flight.sent, flight.answers);
         if let Err(failure) = &answer {
-            let target = channel.as_ref().map_or(String::new(), |channel| format!(" {channel}"));
+            let target = subject.as_ref().map_or(String::new(), |it| format!(" {}", key_of(it)));
             self.note(format!("answer: {}{target}: {failure:?}", call.word()));
         }
         self.check.answered(
             number,
             self.now,
             sent,
-            channel.as_ref(),
+            subject.as_ref(),
             &call,
             &answer,
             &self.settings,
@@ -348,6 +368,14 @@ impl Sim {
             self.flying.remove(&number);
         }
         self.feed(Input::Answered { seq, answer });
+    }
+}
+
+/// How a subject is called in the log: a channel by its name alone.
+pub fn key_of(subject: &ObjectRef) -> String {
+    match subject.kind {
+        Kind::Channel => subject.name.to_string(),
+        _ => subject.to_string(),
     }
 }
 

@@ -69,12 +69,23 @@ impl Sim {
 
     /// The daemon goes, and comes back.
     pub fn restart_engine(&mut self, live_restore: bool, back_after: Duration) {
+        // The engine invents the codes of what it no longer saw ending.
+        let code = self.rng.pick(&[255, 137, 143, 0]).copied().unwrap_or(255);
+        let code = if code == 0 { self.engine.made_up_code() } else { code };
+        self.goes_and_comes(live_restore, code, back_after);
+    }
+
+    /// The daemon goes, ends what runs, says that it ended with this code, and comes back.
+    pub fn restart_engine_with(&mut self, code: i64, back_after: Duration) {
+        self.goes_and_comes(false, code, back_after);
+    }
+
+    fn goes_and_comes(&mut self, live_restore: bool, code: i64, back_after: Duration) {
         if self.engine.down {
             return;
         }
-        self.note(format!("the engine goes down (live restore: {live_restore})"));
-        // The engine invents the codes of what it no longer saw ending.
-        let code = self.rng.pick(&[255, 137, 143, 0]).copied().unwrap_or(255);
+        self.note(format!("the engine goes down (live restore: {live_restore}, {code})"));
+        self.engine.agents.loses_exits = code == self.engine.made_up_code();
         self.engine.go_down(live_restore, code);
         self.cut_stream();
         self.at(self.now + back_after, Happening::EngineUp);

@@ -19,12 +19,11 @@ impl Sim {
         }
         self.restarts_at = None;
         let (loaded, sources) = self.store.load();
+        let process = uuid::Uuid::from_u128(u128::from(self.generation) + 1);
         self.check.restarted(&loaded);
+        self.check.begins(process, &loaded);
         let beginning = Beginning {
-            settings: Settings {
-                process: uuid::Uuid::from_u128(u128::from(self.generation) + 1),
-                ..self.settings.clone()
-            },
+            settings: Settings { process, ..self.settings.clone() },
             loaded,
             sources,
             scope: self.scope.clone(),
@@ -46,6 +45,11 @@ impl Sim {
         self.crash_where(back_after, |rng| rng.permille(500));
     }
 
+    /// `kill -9`, after which all that is on its way is carried out, or none of it.
+    pub fn crash_and(&mut self, arrives: bool, back_after: Duration) {
+        self.crash_where(back_after, |_| arrives);
+    }
+
     /// `kill -9`; `arrives` says of each request and commit on its way whether it is carried out.
     pub(super) fn crash_where(
         &mut self,
@@ -58,6 +62,8 @@ impl Sim {
         self.generation += 1;
         self.wake = None;
         self.stream = None;
+        self.following.clear();
+        self.committing.clear();
         // Its requests may be in the engine's socket still.
         let flying: Vec<u64> = self.flying.keys().copied().collect();
         for call in flying {
@@ -80,7 +86,7 @@ impl Sim {
                 && !fails
                 && !self.store.failing
             {
-                self.store.commit(writes);
+                self.make_durable(writes);
             }
         }
         let at = self.now + back_after;
@@ -100,6 +106,7 @@ impl Sim {
         let number = self.generation + 2;
         self.store.durable =
             Loaded { state_id: format!("state-{number}"), fresh: true, ..Loaded::default() };
+        self.engine.lose_run_directories();
         self.check.store_lost();
     }
 }

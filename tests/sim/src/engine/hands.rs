@@ -7,7 +7,7 @@ use chanop::container::config::{ContainerConfig, Limits};
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::input::{Answer, Failure};
 
-use super::{Engine, Maker};
+use super::{Engine, How, Maker, Starter};
 
 impl Engine {
     /// `docker kill`, or the process ends by itself.
@@ -29,7 +29,7 @@ impl Engine {
 
     /// `docker start`.
     pub fn start_by_hand(&mut self, id: &ContainerId) {
-        let _refused = self.start(id);
+        let _refused = self.start(id, Starter::Person);
     }
 
     /// `docker rm -f`.
@@ -39,6 +39,7 @@ impl Engine {
 
     /// A removal that takes its time.
     pub fn remove_slowly(&mut self, id: &ContainerId, until: Duration) {
+        self.agent_ends(id, 137, How::Kill);
         if let Some(found) = self.containers.get_mut(id) {
             if found.is_live() {
                 found.state = ContainerState::Exited;
@@ -79,6 +80,7 @@ impl Engine {
             self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)
         {
             found.state = ContainerState::Paused;
+            self.agent_rests(id, true);
             self.tell(id, "pause", None);
         }
     }
@@ -89,6 +91,7 @@ impl Engine {
             self.containers.get_mut(id).filter(|c| c.state == ContainerState::Paused)
         {
             found.state = ContainerState::Running;
+            self.agent_rests(id, false);
             self.tell(id, "unpause", None);
         }
     }
@@ -187,6 +190,7 @@ impl Engine {
         self.ring.clear();
         self.phantoms.clear();
         if !live_restore {
+            self.agents_killed(code);
             let live: Vec<ContainerId> =
                 self.containers.values().filter(|c| c.is_live()).map(|c| c.id.clone()).collect();
             for id in live {
@@ -205,6 +209,7 @@ impl Engine {
     /// The daemon is back.
     pub fn come_up(&mut self) {
         self.down = false;
+        self.sees_ends();
         let again: Vec<ContainerId> = self
             .containers
             .values()
