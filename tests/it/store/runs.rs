@@ -14,8 +14,8 @@ use chanop::store::StoreError;
 use chanop::world::record::Write;
 use chanop::world::run::{
     Ask, Attempt, AttemptEnd, AttemptKind, AttemptResult, Cancel, Evidence, KnownSession, Order,
-    Phase, RunEnd, RunId, RunRecord, SessionKey, Tombstone, TotalKey, TranscriptFact, Trigger,
-    total,
+    Phase, RunEnd, RunId, RunRecord, SessionKey, Terms, Tombstone, TotalKey, TranscriptFact,
+    Trigger, total,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -44,6 +44,12 @@ fn attempt(number: u32, kind: AttemptKind, end: Option<AttemptEnd>) -> Attempt {
         image_digest: Some("a@sha256:2".to_owned()),
         permitted_at: at("2026-02-01T00:00:01.5Z"),
         permitted_by: Uuid::from_u128(9),
+        terms: Terms {
+            active_deadline_seconds: 3_600,
+            grace_seconds: 30,
+            keep_container_seconds: 300,
+            cancel_with_channel: false,
+        },
         end,
     }
 }
@@ -101,6 +107,7 @@ pub(super) fn running(run: &str, turn: u64) -> RunRecord {
             attempt(4, AttemptKind::First, Some(attempt_end("max_turns.jsonl"))),
             attempt(5, AttemptKind::AfterCompact, None),
         ],
+        next: None,
         not_before: Some(at("2026-02-01T01:00:00Z")),
         end: None,
     }
