@@ -38,8 +38,10 @@ pub(super) struct Copy {
     // How much of the output was seen, by this process or an earlier one; and the end of it.
     seen: u64,
     mark: Vec<u8>,
-    // So much of the output is not in the engine's log any more.
+    // So much more of the output was seen than the engine's log has before the place where it goes on.
     gone: u64,
+    // Before this place the log is not what was seen, and is not compared.
+    unlike_until: u64,
     reading: Reading,
     missing: Vec<String>,
 }
@@ -88,6 +90,7 @@ impl Copy {
             seen: 0,
             mark: Vec::new(),
             gone: 0,
+            unlike_until: 0,
             missing: Vec::new(),
         };
         match transcripts.append_to(run, attempt).and_then(|file| copy.catch_up(file)) {
@@ -129,6 +132,7 @@ impl Copy {
         let found = self.reading.search.take().and_then(|search| search.found_end);
         let gone = found.and_then(|end| self.seen.checked_sub(end));
         self.gone = gone.unwrap_or(self.seen);
+        self.unlike_until = self.seen.saturating_sub(length(&self.mark));
         if gone.is_none() {
             let text =
                 "the engine's log was full, and its beginning thrown away before it was read";
@@ -160,7 +164,7 @@ impl Copy {
         let (old, new) = masked.split_at(known.min(masked.len()));
         if !self.fits(old) {
             // A log that still begins as it did has not lost its beginning.
-            if self.reading.at > self.gone + length(&self.mark) {
+            if self.unlike_until == 0 && self.reading.at > length(&self.mark) {
                 let from = self.reading.at;
                 self.missing.push(format!("the engine gave a part of it twice, after byte {from}"));
             }
@@ -180,8 +184,11 @@ impl Copy {
 
     /// Is it what was seen before? A star may stand for what is no secret any more, or was none then.
     fn fits(&self, old: &[u8]) -> bool {
+        let unlike = self.unlike_until.saturating_sub(self.reading.at);
+        let old = old.get(usize::try_from(unlike).unwrap_or(usize::MAX)..).unwrap_or_default();
         let Some(file) = self.file.as_ref().filter(|_| !old.is_empty()) else { return true };
-        let written = file.read_at(self.reading.at, old.len()).unwrap_or_else(|_| Bytes::new());
+        let place = self.reading.at + unlike;
+        let written = file.read_at(place, old.len()).unwrap_or_else(|_| Bytes::new());
         let same =
             |(written, read): (&u8, &u8)| written == read || [written, read].contains(&&b'*');
         written.iter().zip(old).all(same)

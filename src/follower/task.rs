@@ -136,6 +136,8 @@ impl<E: Engine> Task<E> {
                     }
                     return Ok(None);
                 }
+                // It is not started yet: then the engine has no output to be followed.
+                End::All if self.copy.as_ref().is_some_and(|copy| copy.seen() == 0) => {}
                 // Its end is not known here yet; or the engine went down in good order, and it goes on.
                 End::All => {
                     if self.ended_within(WORD_COMES_WITHIN).await? {
@@ -203,7 +205,7 @@ impl<E: Engine> Task<E> {
 
     /// One reading, from the log's beginning.
     async fn pass(&mut self, follow: bool) -> Result<End, Stopped> {
-        let mut pieces = self.means.engine.logs(&self.id, follow).ready_chunks(BATCH);
+        let mut pieces = self.means.engine.output(&self.id, follow).ready_chunks(BATCH);
         let most = if follow { STREAM_ENDS_WITHIN } else { GIVE_UP_AFTER };
         loop {
             self.note_end();
