@@ -59,16 +59,15 @@ pub(super) async fn run(args: &LogsArgs, context: &Context) -> Outcome {
 }
 
 async fn told(args: &LogsArgs, context: &Context, client: &Client, run: &ResourceName) -> Outcome {
-    let numbers = match args.attempt {
-        Some(number) => vec![number],
-        None => {
-            let all = client.run(run).await?.status.attempts;
-            all.iter().map(|attempt| attempt.number).collect()
-        }
-    };
     if args.format == Format::Raw {
         return raw(args, context, client, run).await;
     }
+    let numbers: Vec<u32> = if let Some(number) = args.attempt {
+        vec![number]
+    } else {
+        let all = client.run(run).await?.status.attempts;
+        all.iter().map(|attempt| attempt.number).collect()
+    };
     if numbers.is_empty() {
         context.printer.err(format!("run/{run} was not started yet: chanop logs -f run/{run}"));
     }

@@ -59,7 +59,7 @@ async fn check_alone(arguments: &[&str], expected: Expect) {
 
 #[tokio::test]
 async fn help_tells_a_newcomer_where_to_begin() {
-    check_alone(&["--help"], expect![[r#"
+    check_alone(&["--help"], expect![[r"
         Keeps workspaces of AI agents in Docker as their YAML files say
 
         Usage: chanop [OPTIONS] <COMMAND>
@@ -112,7 +112,7 @@ async fn help_tells_a_newcomer_where_to_begin() {
         4 cancelled, 5 lost or never started, 124 its time was over; `exec`, `shell` and `agent` pass the
         command's own code on.
         exit 0
-    "#]]).await;
+    "]]).await;
 }
 
 #[tokio::test]
@@ -277,10 +277,10 @@ async fn get_has_wide_columns_and_names_and_selects() {
     .await;
     check(
         &["get", "runs"],
-        expect![[r#"
+        expect![[r"
             ! no runs found
             exit 0
-        "#]],
+        "]],
     )
     .await;
 }
@@ -289,7 +289,7 @@ async fn get_has_wide_columns_and_names_and_selects() {
 async fn get_all_lists_channels_runs_and_classes() {
     check(
         &["get", "all"],
-        expect![[r#"
+        expect![[r"
             NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
             ledger   False   PolicyViolation   -      -          -          -      -         3d
             web      True    Running           0/1    -          -          -      image     3d
@@ -300,7 +300,7 @@ async fn get_all_lists_channels_runs_and_classes() {
             ! revision 4f1c2aa · 1 held · 2 not for this host
             ! held removals are let go with: chanop prune --confirm h1
             exit 0
-        "#]],
+        "]],
     )
     .await;
 }
@@ -494,12 +494,12 @@ async fn a_watch_prints_rows_below_one_heading_until_the_operator_ends() {
     })
     .await;
     assert_eq!(status.0.code(), Some(0));
-    expect![[r#"
+    expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           0/1    -          -          -      image     3d
         web      True    Gone              0/1    -          -          -      image     3d
-    "#]]
+    "]]
     .assert_eq(&status.1);
 }
 

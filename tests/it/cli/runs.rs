@@ -118,21 +118,21 @@ async fn who_waits_gets_the_answer_alone_on_standard_output() {
         &["run", "channel/web", "-p", "x", "--wait"],
         Phase::Succeeded,
         "Succeeded",
-        expect![[r#"
+        expect![[r"
             Two files: é.
             ! run/web-NNNNN Succeeded: 2 turns, 2 tools, $0.42, 3m
             exit 0
-        "#]],
+        "]],
     )
     .await;
     check(
         &["run", "web", "-p", "x", "--detach", "--name", "mine"],
         Phase::Succeeded,
         "Succeeded",
-        expect![[r#"
+        expect![[r"
             run/mine
             exit 0
-        "#]],
+        "]],
     )
     .await;
 }
@@ -193,66 +193,66 @@ async fn an_order_that_cannot_be_is_refused_with_the_reason() {
     for (arguments, expected) in [
         (
             &["run", "web"][..],
-            expect![[r#"
+            expect![[r"
             ! chanop: what is the agent to do? say it with -p TEXT, -f FILE, or - for standard input
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "nope", "-p", "x"],
-            expect![[r#"
+            expect![[r"
             ! chanop: there is no channel `nope`
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "web", "-p", " "],
-            expect![[r#"
+            expect![[r"
             ! chanop: the run is invalid: spec.prompt: the prompt is empty
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "web", "-p", "x", "--name", "mine"],
-            expect![[r#"
+            expect![[r"
             ! chanop: there is a run `mine` already
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "web", "-p", "x", "--fork"],
-            expect![[r#"
+            expect![[r"
             ! chanop: the run is invalid: spec.fork: a fresh session has nothing to fork (set session to Latest, {id: …} or {key: …})
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "run/mine", "-p", "x"],
-            expect![[r#"
+            expect![[r"
             ! chanop: run/mine is ordered again as it was; order a new one with: chanop run CHANNEL …
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["run", "schedule/nightly"],
-            expect![[r#"
+            expect![[r"
             ! chanop: schedules are not served by this version
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["logs", "channel/web"],
-            expect![[r#"
+            expect![[r"
             ! chanop: a channel's shell has no log of chanop's: docker logs $(chanop get channel/web -o json | jq -r .status.container.id)
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["wait", "run/mine", "--timeout", "1s"],
-            expect![[r#"
+            expect![[r"
             ! chanop: run/mine has not ended; it goes on
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["wait", "run/nope"],
@@ -280,38 +280,38 @@ async fn runs_are_ended_and_let_go() {
     for (arguments, expected) in [
         (
             &["cancel", "run/x", "--reason", "enough"][..],
-            expect![[r#"
+            expect![[r"
             run/x is ended: enough
             exit 0
-        "#]],
+        "]],
         ),
         (
             &["cancel", "x"],
-            expect![[r#"
+            expect![[r"
             run/x is ended: asked for by socket
             exit 0
-        "#]],
+        "]],
         ),
         (
             &["cancel", "channel/x"],
-            expect![[r#"
+            expect![[r"
             ! chanop: `channel/x` is no run
             exit 1
-        "#]],
+        "]],
         ),
         (
             &["release", "run/x"],
-            expect![[r#"
+            expect![[r"
             run/x is let go
             exit 0
-        "#]],
+        "]],
         ),
         (
             &["release", "--all"],
-            expect![[r#"
+            expect![[r"
             all runs are let go
             exit 0
-        "#]],
+        "]],
         ),
     ] {
         let output = chanop(arguments, &served.socket).await;
@@ -429,31 +429,31 @@ async fn cost_adds_up_what_ended() {
     for (by, expected) in [
         (
             "channel",
-            expect![[r#"
+            expect![[r"
             CHANNEL   RUNS   TURNS   TOKENS   DOLLARS
             web       2      4       30       0.84
             all       2      4       30       0.84
             exit 0
-        "#]],
+        "]],
         ),
         (
             "model",
-            expect![[r#"
+            expect![[r"
             MODEL      RUNS   TURNS   TOKENS   DOLLARS
             claude-x   2      4       30       0.84
             all        2      4       30       0.84
             exit 0
-        "#]],
+        "]],
         ),
         (
             "run",
-            expect![[r#"
+            expect![[r"
             RUN   RUNS   TURNS   TOKENS   DOLLARS
             a     1      2       15       0.42
             b     1      2       15       0.42
             all   2      4       30       0.84
             exit 0
-        "#]],
+        "]],
         ),
     ] {
         let output = chanop(&["cost", "--by", by], &served.socket).await;
@@ -473,17 +473,17 @@ async fn get_runs_prints_the_documented_columns() {
     for arguments in [&["get", "runs"][..], &["get", "runs", "--channel", "ledger", "-o", "name"]] {
         let output = chanop(arguments, &served.socket).await;
         let expected = if arguments.len() == 2 {
-            expect![[r#"
+            expect![[r"
             NAME   CHANNEL   STATUS      REASON      TURNS   TOOLS   COST   DURATION   AGE   FROM
             a      web       Succeeded   Succeeded   2       2       0.42   3m         2h    api
             b      ledger    Queued      -           -       -       -      -          2h    api
             exit 0
-        "#]]
+        "]]
         } else {
-            expect![[r#"
+            expect![[r"
             run/b
             exit 0
-        "#]]
+        "]]
         };
         expected.assert_eq(&seen(&output, &served.socket));
     }

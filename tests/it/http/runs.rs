@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chanop::controller::view::View;
 use chanop::http::{BASE, Limits};
+use chanop::specs::parse::parse_file;
 use chanop::world::run::{Phase, RunProgress, TotalKey, total};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -23,10 +24,10 @@ async fn served_with(change: impl FnOnce(&mut View)) -> Served {
 }
 
 fn order(metadata: Value, spec: Value) -> String {
-    json!({
-        "apiVersion": "chanop.dev/v1alpha1", "kind": "Run", "metadata": metadata, "spec": spec,
-    })
-    .to_string()
+    let mut object = json!({ "apiVersion": "chanop.dev/v1alpha1", "kind": "Run" });
+    object["metadata"] = metadata;
+    object["spec"] = spec;
+    object.to_string()
 }
 
 fn small() -> Value {
@@ -141,6 +142,44 @@ async fn all_that_is_wrong_with_an_order_is_said_with_its_fields() {
     assert_eq!(response.code, 422);
     assert!(!response.body.contains("abcdefghijklmnop"), "{}", response.body);
     assert!(served.view.borrow().runs.is_empty());
+}
+
+#[tokio::test]
+async fn an_order_is_judged_as_its_file_would_be() {
+    let served = served_with(|_| {}).await;
+    for spec in [
+        r#"{"channelName": "Web", "prompt": "x", "messages": []}"#,
+        r#"{"channelName": "web", "promptFrom": {"file": "/etc/passwd", "fil": 1}}"#,
+        r#"{"channelName": "web", "messages": [{"role": "assistant", "content": "x"}]}"#,
+        r#"{"channelName": "web", "prompt": "x", "session": {"id": "1"}, "maxBudgetUSD": -1}"#,
+        r#"{"channelName": "web", "prompt": "x", "keepContainer": "5 minutes", "backoffLimit": 1.5}"#,
+        r#"{"prompt": "x", "startingDeadlineSeconds": "60"}"#,
+        r#"{"channelName": ["web"], "prompt": {"text": "x"}}"#,
+    ] {
+        let text = format!(
+            r#"{{"apiVersion": "chanop.dev/v1alpha1", "kind": "Run", "metadata": {{"name": "x"}}, "spec": {spec}}}"#
+        );
+        let in_a_file = parse_file("x.yaml", &text).violations;
+        let mut expected: Vec<_> = in_a_file
+            .iter()
+            .map(|it| (it.path.clone(), it.code.to_string(), it.message.clone()))
+            .collect();
+        assert!(!expected.is_empty(), "{spec}");
+        let status = post(&served, "/runs", &text).await.json();
+        let causes = status["details"]["causes"].as_array().unwrap().iter();
+        let field = |it: &Value, key: &str| it[key].as_str().unwrap().to_owned();
+        let mut said: Vec<_> = causes
+            .map(|it| (field(it, "field"), field(it, "reason"), field(it, "message")))
+            .collect();
+        expected.sort();
+        said.sort();
+        assert_eq!(said.len(), expected.len(), "{said:?} {expected:?}");
+        for (said, expected) in said.iter().zip(&expected) {
+            assert_eq!((&said.0, &said.1), (&expected.0, &expected.1));
+            // What was meant, and what is allowed, comes behind.
+            assert!(said.2.starts_with(&expected.2), "{said:?} {expected:?}");
+        }
+    }
 }
 
 #[tokio::test]
