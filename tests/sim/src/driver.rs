@@ -188,6 +188,8 @@ pub struct Sim {
     pub log: Vec<String>,
     /// The core said that it cannot go on.
     pub fatal: Option<String>,
+    /// Are commits part of the trace?
+    pub show_commits: bool,
     /// Inputs taken.
     pub inputs: u64,
     /// Measures the core, where somebody wants to know.
@@ -237,6 +239,7 @@ impl Sim {
             calls: Vec::new(),
             log: Vec::new(),
             fatal: None,
+            show_commits: false,
             inputs: 0,
             clock: None,
             core_took: (Duration::ZERO, Duration::ZERO),
@@ -508,6 +511,9 @@ impl Sim {
                 let fails = self.rng.permille(self.luck.commit);
                 let at = self.soon();
                 self.check.commits(self.now, &writes, &self.engine, &self.settings);
+                if self.show_commits {
+                    self.note(format!("core: commit {writes:#?}"));
+                }
                 self.committing.insert(seq, writes.clone());
                 self.at(at, Happening::Durable { generation, seq, writes, fails });
             }

@@ -385,7 +385,7 @@ fn row_26_the_engine_lost_all_it_had() {
     sim.supervised = true;
     assert!(sim.run_until(LIMIT, |sim| sim.live("fix").is_some()));
     sim.run_for(10 * SECOND);
-    sim.restart_engine(false, SECOND);
+    sim.restart_engine_with(255, SECOND);
     sim.engine.exchange();
     ends(&mut sim, "fix", LIMIT);
     assert_eq!(end_of(&sim, "fix").0, Phase::Lost, "{}", sim.log.join("\n"));
