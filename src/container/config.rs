@@ -176,85 +176,110 @@ pub struct FieldDrift {
 ///
 /// Environment and labels may have more than was asked for (the image's); an empty wish (command, working directory,
 /// user, runtime, shm size) takes what the image or the engine has. Limits are not compared here: they change in place.
+///
+/// Asked of every channel at every look, and nearly always nothing: words are only made for what differs.
 pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> {
     let mut found = Vec::new();
-    let mut note = |field: &'static str, same: bool, want: String, have: String| {
+    let mut note = |field: &'static str, same: bool, words: &dyn Fn() -> (String, String)| {
         if !same {
+            let (want, have) = words();
             found.push(FieldDrift { field, want, have });
         }
     };
     let mut text = |field: &'static str, want: &str, have: &str| {
-        note(field, want.is_empty() || want == have, want.to_owned(), have.to_owned());
+        let same = want.is_empty() || want == have;
+        note(field, same, &|| (want.to_owned(), have.to_owned()));
     };
     text("image", &want.image, &have.image);
     text("user", &want.user, &have.user);
     text("working_dir", &want.working_dir, &have.working_dir);
     text("hostname", &want.hostname, &have.hostname);
     text("runtime", &want.runtime, &have.runtime);
-    note(
-        "entrypoint",
-        want.entrypoint.is_empty() || want.entrypoint == have.entrypoint,
-        want.entrypoint.join(" "),
-        have.entrypoint.join(" "),
-    );
-    note(
-        "cmd",
-        want.cmd.is_empty() || want.cmd == have.cmd,
-        want.cmd.join(" "),
-        have.cmd.join(" "),
-    );
+    let mut command = |field: &'static str, want: &[String], have: &[String]| {
+        let same = want.is_empty() || want == have;
+        note(field, same, &|| (want.join(" "), have.join(" ")));
+    };
+    command("entrypoint", &want.entrypoint, &have.entrypoint);
+    command("cmd", &want.cmd, &have.cmd);
     for line in &want.env {
         // Values stay out of the report: it is shown, and a value may be private.
-        let name = line.split('=').next().unwrap_or_default().to_owned();
-        note("env", have.env.contains(line), name, "another value, or none".to_owned());
+        let name = || line.split('=').next().unwrap_or_default().to_owned();
+        let words = || (name(), "another value, or none".to_owned());
+        note("env", have.env.contains(line), &words);
     }
     for (key, value) in &want.labels {
-        let has = have.labels.get(key).cloned().unwrap_or_default();
-        note("labels", has == *value, format!("{key}={value}"), format!("{key}={has}"));
+        let has = have.labels.get(key).map_or("", String::as_str);
+        let words = || (format!("{key}={value}"), format!("{key}={has}"));
+        note("labels", has == value, &words);
     }
-    let sorted = |list: &[String]| {
-        let mut list = list.to_vec();
-        list.sort();
-        list
-    };
     let mut lists = |field: &'static str, want: &[String], have: &[String]| {
-        let (want, have) = (sorted(want), sorted(have));
-        note(field, want == have, want.join(","), have.join(","));
+        let words = || (sorted(want).join(","), sorted(have).join(","));
+        note(field, same_in_any_order(want, have), &words);
     };
     lists("group_add", &want.group_add, &have.group_add);
-    lists("cap_drop", &capabilities(&want.cap_drop), &capabilities(&have.cap_drop));
-    lists("cap_add", &capabilities(&want.cap_add), &capabilities(&have.cap_add));
     lists("extra_hosts", &want.extra_hosts, &have.extra_hosts);
+    for (field, want, have) in
+        [("cap_drop", &want.cap_drop, &have.cap_drop), ("cap_add", &want.cap_add, &have.cap_add)]
+    {
+        let same = want == have
+            || same_in_any_order(&capabilities(want), &capabilities(have));
+        let words = || (sorted(&capabilities(want)).join(","), sorted(&capabilities(have)).join(","));
+        note(field, same, &words);
+    }
     let mounts = |config: &ContainerConfig| {
-        let mut lines: Vec<String> = config.mounts.iter().map(describe_mount).collect();
-        lines.sort();
-        lines.join(",")
+        let lines: Vec<String> = config.mounts.iter().map(describe_mount).collect();
+        sorted(&lines).join(",")
     };
-    note("mounts", mounts(want) == mounts(have), mounts(want), mounts(have));
+    let same_mounts = same_in_order(&want.mounts, &have.mounts) || mounts(want) == mounts(have);
+    note("mounts", same_mounts, &|| (mounts(want), mounts(have)));
     note(
         "shm_size_bytes",
         want.shm_size_bytes == 0 || want.shm_size_bytes == have.shm_size_bytes,
-        want.shm_size_bytes.to_string(),
-        have.shm_size_bytes.to_string(),
+        &|| (want.shm_size_bytes.to_string(), have.shm_size_bytes.to_string()),
     );
     let mut flags = |field: &'static str, want: bool, have: bool| {
-        note(field, want == have, want.to_string(), have.to_string());
+        note(field, want == have, &|| (want.to_string(), have.to_string()));
     };
     flags("no_new_privileges", want.no_new_privileges, have.no_new_privileges);
     flags("read_only_rootfs", want.read_only_rootfs, have.read_only_rootfs);
     flags("tty", want.tty, have.tty);
-    note(
-        "network",
-        want.network == have.network,
-        format!("{:?}", want.network),
-        format!("{:?}", have.network),
-    );
-    let mut ports = (want.ports.clone(), have.ports.clone());
-    ports.0.sort();
-    ports.1.sort();
-    note("ports", ports.0 == ports.1, format!("{:?}", ports.0), format!("{:?}", ports.1));
-    note("log", want.log == have.log, want.log.driver.clone(), have.log.driver.clone());
+    note("network", want.network == have.network, &|| {
+        (format!("{:?}", want.network), format!("{:?}", have.network))
+    });
+    let ports = |config: &ContainerConfig| {
+        let mut ports = config.ports.clone();
+        ports.sort();
+        ports
+    };
+    let same_ports = want.ports == have.ports || ports(want) == ports(have);
+    note("ports", same_ports, &|| {
+        (format!("{:?}", ports(want)), format!("{:?}", ports(have)))
+    });
+    note("log", want.log == have.log, &|| {
+        (want.log.driver.clone(), have.log.driver.clone())
+    });
     found
+}
+
+fn sorted(list: &[String]) -> Vec<String> {
+    let mut list = list.to_vec();
+    list.sort();
+    list
+}
+
+fn same_in_any_order(one: &[String], other: &[String]) -> bool {
+    one == other || (one.len() == other.len() && sorted(one) == sorted(other))
+}
+
+/// As far as an engine reports them: a tmpfs by its target alone.
+fn same_in_order(one: &[MountConfig], other: &[MountConfig]) -> bool {
+    let same = |(one, other): (&MountConfig, &MountConfig)| match (one, other) {
+        (MountConfig::Tmpfs { target, .. }, MountConfig::Tmpfs { target: other, .. }) => {
+            target == other
+        }
+        (one, other) => one == other,
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 /// One spelling of the many: engines differ in whether they give back `CAP_KILL`, `KILL` or `kill`.

@@ -138,6 +138,8 @@ pub struct Controller {
     engine_failures: BTreeSet<ObjectRef>,
     /// Was everything known since the engine was last away?
     was_live: bool,
+    /// When it was last counted how many containers must be read.
+    counted_dirty_at: Duration,
     /// How often in a row the engine could not be reached, or not for long.
     outages: u32,
     unsaved: Vec<Write>,
@@ -228,6 +230,7 @@ impl Controller {
             anchored_on: loaded.meta.get(meta_key::ANCHORED_ON).cloned(),
             engine_failures: BTreeSet::new(),
             was_live: false,
+            counted_dirty_at: Duration::ZERO,
             outages: 0,
             unsaved: Vec::new(),
             committing: None,

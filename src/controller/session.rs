@@ -37,6 +37,8 @@ pub(super) const ECHO_WITHIN: Duration = Duration::from_secs(5);
 /// So many channels whose calls failed for the engine's sake, with no success between, and nothing is sent until it answers.
 /// One container that the engine cannot handle is not the engine.
 const BREAKER_AT: usize = 3;
+/// How often they are counted.
+const COUNT_DIRTY_EVERY: Duration = Duration::from_millis(50);
 /// More dirty containers than this and a list is cheaper than looking at each.
 const LIST_RATHER_THAN: usize = 8;
 
@@ -134,8 +136,7 @@ impl Controller {
         if live.ping.is_none() && live.ping_at <= now.mono {
             live.ping = Some(self.send(None, Call::Ping, "keeps in touch".to_owned()));
         }
-        let dirty = self.keys.values().filter(|key| key.must_read.is_some()).count();
-        let many = dirty > LIST_RATHER_THAN.max(self.world.observed.len() / 10);
+        let many = live.list.is_none() && self.many_are_dirty(now);
         if live.list.is_none() && (live.list_at <= now.mono || many) {
             let (why, cause) = if many {
                 self.marks.insert(Mark::ListRather);
@@ -154,6 +155,17 @@ impl Controller {
             self.send(None, Call::Network, "makes sure of the network".to_owned());
         }
         self.session = Session::Live(live);
+    }
+
+    /// Must so many be read that one list is cheaper? Counting them takes its time where there are thousands, and what is doubted in
+    /// the meantime is looked at one by one.
+    fn many_are_dirty(&mut self, now: Now) -> bool {
+        if now.mono < self.counted_dirty_at + COUNT_DIRTY_EVERY {
+            return false;
+        }
+        self.counted_dirty_at = now.mono;
+        let dirty = self.keys.values().filter(|key| key.must_read.is_some()).count();
+        dirty > LIST_RATHER_THAN.max(self.world.observed.len() / 10)
     }
 
     /// The engine is away: nothing is sent until it answers.

@@ -99,6 +99,12 @@ pub(super) fn decode(body: &[u8]) -> Result<RunSubmission, Refusal> {
                 "only a file can be told to run again: send the order under another name",
             ));
         }
+        if run.spec.order.prompt_from.is_some() {
+            causes.push(own_cause(
+                "spec.promptFrom",
+                "an order brings its prompt with it: spec.prompt or spec.messages",
+            ));
+        }
         if run.spec.cancel == Some(true) {
             causes.push(own_cause("spec.cancel", "a run that is to be cancelled is not begun"));
         }
