@@ -191,7 +191,7 @@ impl Controller {
         world.applied = loaded.applied;
         let first_sight = loaded.meta.get(meta_key::FIRST_SIGHT);
         world.runs = Runs::restore(loaded.runs, loaded.tombstones, loaded.sessions, loaded.totals);
-        runs::adopt(&mut world.runs, first_sight);
+        let runs_adopted = runs::adopt(&mut world.runs, first_sight);
         let mut keys: BTreeMap<ObjectRef, KeyState> = BTreeMap::new();
         for (object, conditions) in loaded.conditions {
             keys.entry(object).or_default().conditions = conditions;
@@ -239,7 +239,7 @@ impl Controller {
             rescan_at: None,
             ensuring: Vec::new(),
             events: loaded.events,
-            stats: Stats::default(),
+            stats: Stats { runs_adopted, ..Stats::default() },
             run_books: RunBooks::begin(first_sight.is_some()),
             totals_changed: true,
             now: Now { mono: Duration::ZERO, wall: Timestamp::UNIX_EPOCH },

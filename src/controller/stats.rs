@@ -39,6 +39,8 @@ pub struct Stats {
     pub failures: u64,
     /// Changes whose answer left open whether they were carried out, by what they were.
     pub unknown_outcomes: Counts,
+    /// Runs that this process found at work when it began.
+    pub runs_adopted: u64,
     /// Is the breaker open?
     pub breaker_open: bool,
     /// Policy violations now.

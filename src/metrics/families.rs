@@ -46,6 +46,7 @@ pub(super) struct Families {
     pub(super) cache_age: Gauge,
     pub(super) events: IntCounterVec,
     pub(super) event_gaps: IntCounter,
+    pub(super) runs_adopted: IntCounter,
     pub(super) foreign: IntGauge,
     pub(super) blocked: IntGauge,
     pub(super) queue_depth: IntGauge,
@@ -194,6 +195,11 @@ impl Families {
                 "chanop_events_total",
                 "Events heard from the Docker engine, by its word",
                 "action",
+            )?,
+            runs_adopted: counter(
+                to,
+                "chanop_runs_adopted_total",
+                "Runs that the operator found at work when it began, and followed to their end",
             )?,
             event_gaps: counter(
                 to,

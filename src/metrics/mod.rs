@@ -101,6 +101,7 @@ impl Metrics {
         it.cache_age.set(seconds_since(stats.listed_at, now));
         raise(&it.queue_adds, stats.queue_adds);
         raise(&it.event_gaps, stats.event_gaps);
+        raise(&it.runs_adopted, stats.runs_adopted);
         raise(&it.stale_reads, stats.stale_reads);
         raise(&it.spec_changes, stats.spec_changes);
         raise(&it.actions, stats.actions);

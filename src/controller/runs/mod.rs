@@ -50,17 +50,20 @@ pub(super) struct RunBooks {
 }
 
 /// Before anything is heard of them: what became of containers while nobody was there, their engine may make up.
-pub(super) fn adopt(runs: &mut Runs, first_sight: Option<&String>) {
+/// Answers how many they are.
+pub(super) fn adopt(runs: &mut Runs, first_sight: Option<&String>) -> u64 {
     let open: Vec<ContainerId> = runs
         .iter()
         .filter_map(|record| record.open_attempt())
         .map(|attempt| attempt.container.clone())
         .collect();
+    let adopted = open.len() as u64;
     for id in open {
         runs.memory.containers.insert(id, Live { gap: true, ..Live::default() });
     }
     let names = first_sight.map(String::as_str).unwrap_or_default().split_ascii_whitespace();
     runs.memory.first_sight = names.filter_map(|name| ResourceName::parse(name).ok()).collect();
+    adopted
 }
 
 impl RunBooks {
