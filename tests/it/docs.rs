@@ -26,12 +26,12 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_channel_file_shown_in_the_readme_is_valid() {
+fn every_file_shown_in_the_readme_is_valid() {
     let examples = blocks(&page("README.md"), "yaml");
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("channel.yaml"), &example).unwrap();
+        fs::write(directory.path().join("example.yaml"), &example).unwrap();
         // The class that one of them names.
         fs::write(directory.path().join("class.yaml"), CLASS).unwrap();
         let found = check(directory.path(), "/home/ann").unwrap();
