@@ -458,7 +458,15 @@ impl Check {
         if call.mutates() {
             key.last_write = now;
         }
+        let never = |failure: &Failure| !matches!(failure, Failure::Unknown(_));
         match (call, answer) {
+            (Call::CreateRun { target, .. }, Err(failure)) if never(failure) => {
+                self.run_is_not_made(target.run.as_str());
+            }
+            (Call::Remove { .. }, Ok(_)) if subject.kind == Kind::Run => {
+                key.absent = true;
+                self.run_is_not_made(subject.name.as_str());
+            }
             (_, Err(Failure::Unknown(_))) if call.mutates() => {
                 key.unknown = Some(now);
                 key.absent = false;
