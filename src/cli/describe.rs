@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::context::Context;
+use super::describe_run;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::grid::Grid;
@@ -13,7 +14,8 @@ use super::printer::plain;
 use super::target::{self, Collection};
 use crate::http::client::JSON;
 use crate::http::table::age;
-use crate::http::views::{Channel, ChannelClass, Event, List, SOURCE_ANNOTATION};
+use crate::http::views::run::Run;
+use crate::http::views::{Channel, ChannelClass, Event, List, Metadata, SOURCE_ANNOTATION};
 
 /// Which object.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,7 +50,11 @@ pub(super) async fn run(args: &DescribeArgs, context: &Context) -> Outcome {
                 events.items.into_iter().filter(|it| it.regarding == about).collect();
             page(&channel, &events, now)
         }
-        Collection::Events | Collection::Runs | Collection::Schedules => {
+        Collection::Runs => {
+            let run: Run = client.get(&path, JSON).await?;
+            describe_run::page(&run, now)
+        }
+        Collection::Events | Collection::Schedules => {
             return Err(Failure::said(format!(
                 "{} cannot be described: use chanop get",
                 collection.path()
@@ -64,6 +70,7 @@ fn page(channel: &Channel, events: &[Event], now: jiff::Timestamp) -> String {
     head(&mut page, channel, now);
     container(&mut page, channel, now);
     image(&mut page, channel);
+    runs(&mut page, channel, now);
     pending(&mut page, channel, now);
     conditions(&mut page, channel, now);
     origins(&mut page, channel);
@@ -71,16 +78,19 @@ fn page(channel: &Channel, events: &[Event], now: jiff::Timestamp) -> String {
     page.0
 }
 
-#[derive(Default)]
-struct Page(String);
+/// A page of labels and tables.
+#[derive(Debug, Default)]
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn line(&mut self, label: &str, value: &str) {
+    /// A value behind its label; behind none, it goes on with the one above.
+    pub(super) fn line(&mut self, label: &str, value: &str) {
         let label = if label.is_empty() { String::new() } else { format!("{label}:") };
         let _infallible = writeln!(self.0, "{label:<12}{value}");
     }
 
-    fn table(&mut self, title: &str, rows: &[Vec<String>]) {
+    /// Rows below a title.
+    pub(super) fn table(&mut self, title: &str, rows: &[Vec<String>]) {
         let _infallible = writeln!(self.0, "{title}:");
         for line in Grid::default().lines(rows) {
             let _infallible = writeln!(self.0, "  {line}");
@@ -105,11 +115,7 @@ fn head(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
         let generation = meta.generation.unwrap_or_default();
         page.line("Age", &format!("{}, generation {generation}", age(created, now)));
     }
-    if !meta.labels.is_empty() {
-        let labels: Vec<_> =
-            meta.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        page.line("Labels", &labels.join(","));
-    }
+    labels(page, meta);
     if channel.spec.is_object() {
         page.line("Class", or_dash(&text("/className")));
         page.line("Workspace", &text("/workspace/path"));
@@ -126,6 +132,15 @@ fn head(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
         if !it.reason.is_empty() {
             page.line("", &it.reason);
         }
+    }
+}
+
+/// The labels, when there are any.
+pub(super) fn labels(page: &mut Page, meta: &Metadata) {
+    if !meta.labels.is_empty() {
+        let labels: Vec<_> =
+            meta.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        page.line("Labels", &labels.join(","));
     }
 }
 
@@ -157,6 +172,21 @@ fn image(page: &mut Page, channel: &Channel) {
     if let Some(it) = &channel.status.image_work {
         let (label, words) = image_bar::words(it);
         page.line(label, &words);
+    }
+}
+
+fn runs(page: &mut Page, channel: &Channel, now: jiff::Timestamp) {
+    let it = &channel.status.runs;
+    if it.active + it.queued == 0 && it.last.is_none() {
+        return;
+    }
+    let dollars = it.dollars_24h.map(|dollars| format!(", ${dollars:.2} in 24 hours"));
+    let words =
+        format!("{} at work, {} waiting{}", it.active, it.queued, dollars.unwrap_or_default());
+    page.line("Runs", &words);
+    if let Some(last) = &it.last {
+        let since = age(last.finished_at, now);
+        page.line("", &format!("the last: run/{} {} {since} ago", last.name, last.phase));
     }
 }
 
@@ -206,7 +236,8 @@ fn history(page: &mut Page, events: &[Event], now: jiff::Timestamp) {
     page.table("Events", &rows);
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+/// A row of a table.
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 

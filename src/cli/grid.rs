@@ -68,15 +68,16 @@ pub(super) fn shown(table: &Table, wide: bool) -> (Vec<String>, Vec<Vec<String>>
     (headings, rows)
 }
 
-/// Colours a line by what it says of readiness.
+/// Colours a line by what it says of readiness, or of a run's end.
 pub(super) fn coloured(printer: Printer, row: &[String], line: &str) -> String {
     if !printer.colour() {
         return line.to_owned();
     }
-    match row.get(1).map(String::as_str) {
-        Some("False") => format!("\x1b[33m{line}\x1b[0m"),
-        _ => line.to_owned(),
-    }
+    let is_bad = row.get(1).is_some_and(|cell| cell == "False")
+        || row
+            .get(2)
+            .is_some_and(|cell| matches!(cell.as_str(), "Failed" | "Lost" | "NeverStarted"));
+    if is_bad { format!("\x1b[33m{line}\x1b[0m") } else { line.to_owned() }
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ mod busybox;
 mod cancel;
 mod completion;
 pub mod context;
+mod cost;
 pub mod demo_image;
 mod describe;
+mod describe_run;
 pub mod diagnostic;
 pub mod doctor;
 mod elf;
@@ -25,7 +27,9 @@ mod grid;
 mod image_bar;
 mod init;
 mod layer;
+mod logs;
 pub mod operator;
+mod outcome;
 pub mod plan;
 pub mod printer;
 mod progress;
@@ -91,6 +95,8 @@ Write specs:
 Look:
   get         List channels, runs, classes or events
   describe    Show all of one object
+  logs        Show what an agent said and did in a run
+  cost        Add up what runs cost
 
 Work:
   run         Have a channel's agent do something, in a container of its own
@@ -160,9 +166,24 @@ Examples:
   chanop get runs --channel payments
   chanop get events -w")]
     Get(get::GetArgs),
-    /// Show all of one object: conditions, container, what waits, where fields come from, events
-    #[command(after_help = "Example:\n  chanop describe channel/payments")]
+    /// Show all of one object: conditions, container, what waits, where fields come from, events; of a run its timeline
+    #[command(
+        after_help = "Examples:\n  chanop describe channel/payments\n  chanop describe run/fix-flaky-ci"
+    )]
     Describe(describe::DescribeArgs),
+    /// Show what an agent said and did in a run
+    #[command(after_help = "\
+Examples:
+  chanop logs -f run/fix-flaky-ci
+  chanop logs run/fix-flaky-ci --attempt 1 --format raw > transcript.jsonl")]
+    Logs(logs::LogsArgs),
+    /// Add up what runs cost
+    #[command(after_help = "\
+Only what is on record counts: see spec.runs.history.
+
+Example:
+  chanop cost --since 7d --by model")]
+    Cost(cost::CostArgs),
     /// Have a channel's agent do something, in a container of its own
     #[command(after_help = "\
 The run is the operator's: it goes on when this command ends, and when the operator restarts. Exit
@@ -310,6 +331,8 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Plan(args) => block_on(plan::run(&args, context)),
         Command::Get(args) => block_on(get::run(&args, context)),
         Command::Describe(args) => block_on(describe::run(&args, context)),
+        Command::Logs(args) => block_on(logs::run(&args, context)),
+        Command::Cost(args) => block_on(cost::run(&args, context)),
         Command::Run(args) => block_on(run::run(&args, context)),
         Command::Wait(args) => block_on(cancel::wait(&args, context)),
         Command::Cancel(args) => block_on(cancel::cancel(&args, context)),

@@ -43,15 +43,8 @@ pub(super) struct RunArgs {
     /// The prompt stands in a file; `-` is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "stdin")]
     file: Option<PathBuf>,
-    /// Print its turns until it ends; Ctrl-C leaves it running [default]
-    #[arg(long, conflicts_with_all = ["wait", "detach"])]
-    follow: bool,
-    /// Say nothing until it ends, then the agent's answer
-    #[arg(long, conflicts_with = "detach")]
-    wait: bool,
-    /// Print its name, and leave it
-    #[arg(short, long)]
-    detach: bool,
+    #[command(flatten)]
+    stay: Stay,
     /// Its name, with which asking twice runs once [default: the channel's, with letters behind]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -73,6 +66,21 @@ pub(super) struct RunArgs {
     /// Who asks; handed to the MCP servers
     #[arg(long, value_name = "TEXT")]
     author: Option<String>,
+}
+
+/// How long one stays.
+#[derive(Debug, Clone, clap::Args)]
+#[group(multiple = false)]
+struct Stay {
+    /// Print its turns until it ends; Ctrl-C leaves it running [default]
+    #[arg(long)]
+    follow: bool,
+    /// Say nothing until it ends, then the agent's answer
+    #[arg(long)]
+    wait: bool,
+    /// Print its name, and leave it
+    #[arg(short, long)]
+    detach: bool,
 }
 
 fn session(word: &str) -> Result<Session, String> {
@@ -107,13 +115,14 @@ pub(super) async fn run(args: &RunArgs, context: &Context) -> Outcome {
     };
     let ordered = client.submit_run(&object).await?;
     let name = ResourceName::parse(&ordered.metadata.name)?;
-    if args.detach {
+    if args.stay.detach {
         context.printer.out(format!("run/{name}"));
         return Ok(Exit::Ok);
     }
-    if args.wait {
+    if args.stay.wait {
         return wait(context, &client, &name).await;
     }
+    // `--follow` is what is done unless something else is said.
     context.printer.err(format!("run/{name}"));
     follow::follow(context, &client, &name, Format::Text).await
 }

@@ -88,6 +88,11 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// the container.)
     fn logs(&self, id: &ContainerId, follow: bool) -> BoxStream<'static, EngineResult<LogChunk>>;
 
+    /// The same of a container that has no terminal, which the caller knows: in one call.
+    fn output(&self, id: &ContainerId, follow: bool) -> BoxStream<'static, EngineResult<LogChunk>> {
+        self.logs(id, follow)
+    }
+
     /// Puts a tar archive into it at `path`, an absolute path inside, of a directory that exists. Owners are kept.
     fn copy_to(
         &self,

@@ -1,8 +1,9 @@
 //! One attempt's output on its way: masked, written, parsed and counted. Blocks, and belongs where blocking is allowed.
 //!
 //! The output may be read several times from its beginning: what was seen before is compared and passed over. The engine keeps a
-//! bounded log and throws its beginning away when that is full; then the place where it goes on is found by the last bytes that were
-//! seen.
+//! bounded log, in files that it turns. It throws the oldest away; then the place where it goes on is found by the last bytes that
+//! were seen. And when it turns them under a reader who follows, Docker 20.10 gives parts twice: that is seen when the log is read
+//! again, and said.
 
 use std::io::{self, ErrorKind};
 
@@ -21,7 +22,10 @@ const STDERR_BYTES_MAX: usize = 8 * 1024;
 /// counters), less than the smallest log.
 const MARK_BYTES: usize = 4 * 1024;
 
-/// What the engine gives now is not what it gave before: the beginning of its log is gone.
+/// After so much output the engine may have turned its log's files, which have 20 MB in a form of its own.
+const TURNED_AFTER_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What the engine gives now is not what it gave before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Misfit;
 
@@ -34,8 +38,10 @@ pub(super) struct Copy {
     // How much of the output was seen, by this process or an earlier one; and the end of it.
     seen: u64,
     mark: Vec<u8>,
-    // So much of the output is not in the engine's log any more.
+    // So much more of the output was seen than the engine's log has before the place where it goes on.
     gone: u64,
+    // Before this place the log is not what was seen, and is not compared.
+    unlike_until: u64,
     reading: Reading,
     missing: Vec<String>,
 }
@@ -84,6 +90,7 @@ impl Copy {
             seen: 0,
             mark: Vec::new(),
             gone: 0,
+            unlike_until: 0,
             missing: Vec::new(),
         };
         match transcripts.append_to(run, attempt).and_then(|file| copy.catch_up(file)) {
@@ -123,14 +130,13 @@ impl Copy {
     /// The search is over.
     pub(super) fn end_search(&mut self) {
         let found = self.reading.search.take().and_then(|search| search.found_end);
-        match found.and_then(|end| self.seen.checked_sub(end)) {
-            Some(gone) => self.gone = gone,
-            None => {
-                self.gone = self.seen;
-                let text =
-                    "the engine's log was full, and its beginning thrown away before it was read";
-                self.missing.push(format!("{text} (after byte {})", self.seen));
-            }
+        let gone = found.and_then(|end| self.seen.checked_sub(end));
+        self.gone = gone.unwrap_or(self.seen);
+        self.unlike_until = self.seen.saturating_sub(length(&self.mark));
+        if gone.is_none() {
+            let text =
+                "the engine's log was full, and its beginning thrown away before it was read";
+            self.missing.push(format!("{text} (after byte {})", self.seen));
         }
     }
 
@@ -142,22 +148,29 @@ impl Copy {
                 keep_end(&mut self.reading.errors, &masked, STDERR_BYTES_MAX);
             } else {
                 let masked = self.reading.stdout.push(&chunk.bytes);
-                self.accept(masked)?;
+                self.accept(&masked)?;
             }
         }
         Ok(())
     }
 
-    fn accept(&mut self, masked: Vec<u8>) -> Result<(), Misfit> {
+    fn accept(&mut self, masked: &[u8]) -> Result<(), Misfit> {
         if let Some(search) = &mut self.reading.search {
-            search.push(&masked, &self.mark);
+            search.push(masked, &self.mark);
             return Ok(());
         }
         let known =
             usize::try_from(self.seen.saturating_sub(self.reading.at)).unwrap_or(usize::MAX);
         let (old, new) = masked.split_at(known.min(masked.len()));
-        self.compare(old)?;
-        self.reading.at += length(&masked);
+        if !self.fits(old) {
+            // A log that still begins as it did has not lost its beginning.
+            if self.unlike_until == 0 && self.reading.at > length(&self.mark) {
+                let from = self.reading.at;
+                self.missing.push(format!("the engine gave a part of it twice, after byte {from}"));
+            }
+            return Err(Misfit);
+        }
+        self.reading.at += length(masked);
         if !new.is_empty() {
             if let Some(file) = &mut self.file
                 && let Err(error) = file.append(new)
@@ -170,12 +183,15 @@ impl Copy {
     }
 
     /// Is it what was seen before? A star may stand for what is no secret any more, or was none then.
-    fn compare(&self, old: &[u8]) -> Result<(), Misfit> {
-        let Some(file) = self.file.as_ref().filter(|_| !old.is_empty()) else { return Ok(()) };
-        let written = file.read_at(self.reading.at, old.len()).unwrap_or_else(|_| Bytes::new());
+    fn fits(&self, old: &[u8]) -> bool {
+        let unlike = self.unlike_until.saturating_sub(self.reading.at);
+        let old = old.get(usize::try_from(unlike).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let Some(file) = self.file.as_ref().filter(|_| !old.is_empty()) else { return true };
+        let place = self.reading.at + unlike;
+        let written = file.read_at(place, old.len()).unwrap_or_else(|_| Bytes::new());
         let same =
             |(written, read): (&u8, &u8)| written == read || [written, read].contains(&&b'*');
-        if written.iter().zip(old).all(same) { Ok(()) } else { Err(Misfit) }
+        written.iter().zip(old).all(same)
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -189,6 +205,11 @@ impl Copy {
     /// How much of the output was seen.
     pub(super) const fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// May the engine have turned its log's files while they were followed?
+    pub(super) const fn is_to_be_checked(&self) -> bool {
+        self.seen > TURNED_AFTER_BYTES
     }
 
     /// Did this reading not get as far as an earlier one?
@@ -215,7 +236,7 @@ impl Copy {
         self.reading.search = None;
         let rest = self.reading.stdout.finish();
         // A part of a secret at the very end may be masked otherwise than before; the bytes are the same.
-        let _ = self.accept(rest);
+        let _ = self.accept(&rest);
         if let Some(located) = self.parser.finish() {
             self.fold.add(&located.event);
         }

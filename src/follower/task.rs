@@ -130,9 +130,14 @@ impl<E: Engine> Task<E> {
             let before = self.copy.as_ref().map(Copy::seen);
             match self.read(true).await? {
                 End::All if self.is_short() => {}
-                // Docker 20.10 was seen to end the stream of a container that had ended before its last line.
-                End::All if self.is_over() => return Ok(None),
-                End::All if self.has_ended() => break,
+                End::All if self.has_ended() || self.is_over() => {
+                    if self.copy.as_ref().is_some_and(Copy::is_to_be_checked) {
+                        break;
+                    }
+                    return Ok(None);
+                }
+                // It is not started yet: then the engine has no output to be followed.
+                End::All if self.copy.as_ref().is_some_and(|copy| copy.seen() == 0) => {}
                 // Its end is not known here yet; or the engine went down in good order, and it goes on.
                 End::All => {
                     if self.ended_within(WORD_COMES_WITHIN).await? {
@@ -141,7 +146,7 @@ impl<E: Engine> Task<E> {
                 }
                 End::Broken(EngineError::NotFound(_)) => return Ok(Some(gone())),
                 End::Broken(error) => {
-                    debug!(run = %self.run.run.name, %error, "its output broke off")
+                    debug!(run = %self.run.run.name, %error, "its output broke off");
                 }
                 End::Misfit => self.search().await?,
                 End::Late => break,
@@ -200,7 +205,7 @@ impl<E: Engine> Task<E> {
 
     /// One reading, from the log's beginning.
     async fn pass(&mut self, follow: bool) -> Result<End, Stopped> {
-        let mut pieces = self.means.engine.logs(&self.id, follow).ready_chunks(BATCH);
+        let mut pieces = self.means.engine.output(&self.id, follow).ready_chunks(BATCH);
         let most = if follow { STREAM_ENDS_WITHIN } else { GIVE_UP_AFTER };
         loop {
             self.note_end();

@@ -89,3 +89,49 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::preparation::HostPaths;
+
+    fn private(path: &Path, content: &[u8]) {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn known(host: &Host) -> Vec<String> {
+        let known = known_secrets(host, &ResourceName::parse("house").unwrap());
+        known.iter().map(|it| String::from_utf8(it.expose().to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_the_channel_was_given_is_known_and_after_a_reboot_all_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = |name: &str| dir.path().join(name).display().to_string();
+        let host = Host {
+            paths: HostPaths { state: shown("state"), secrets: shown("memory") },
+            secrets_directory: Some(dir.path().join("secrets")),
+            init_source: dir.path().join("init"),
+        };
+        private(&dir.path().join("secrets/db/password"), b"of-the-${database}\n");
+        private(&dir.path().join("secrets/other/token"), b"of-another-channel");
+        assert_eq!(known(&host), ["of-another-channel", "of-the-${database}"]);
+
+        let prepared = dir.path().join("memory/house");
+        let variables = secrets::encode([("A", &b"old-value-of-a"[..])]).unwrap();
+        private(&prepared.join(layout::SECRETS_FILE), &variables);
+        private(&prepared.join(layout::API_KEY_FILE), b"sk-key");
+        assert_eq!(known(&host), ["old-value-of-a", "sk-key"]);
+
+        let quoted = mcp::literal("of-the-${database}");
+        let servers = serde_json::json!({ "mcpServers": { "db": {
+            "command": "npx", "args": [], "env": { "MODE": "production", "PASSWORD": quoted },
+        }}});
+        private(&prepared.join(layout::MCP_FILE), servers.to_string().as_bytes());
+        assert_eq!(known(&host), ["of-the-${database}", "old-value-of-a", "sk-key"]);
+    }
+}

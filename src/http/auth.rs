@@ -16,9 +16,9 @@ use super::BASE;
 pub enum Role {
     /// Read.
     Viewer,
-    /// Also have shells and runs made.
+    /// Also have shells and runs made, and runs ended.
     Runner,
-    /// Also suspend, reconcile and let go of held removals.
+    /// Also suspend, reconcile and let go of held removals and held runs.
     Admin,
 }
 

@@ -1,6 +1,7 @@
 //! A client of the operator, over its control socket.
 //!
-//! A connection a call: the socket is near. Every call has a timeout for the whole of it, but a watch, which has none.
+//! A connection a call: the socket is near. Every call has a timeout for the whole of it, but a stream, which has one for its
+//! head alone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,7 @@ impl Client {
 
     /// What lies at `path`, as it comes.
     pub async fn stream(&self, path: &str, accept: &str) -> Result<ByteStream, ClientError> {
-        self.open(request(Method::GET, path, accept, Bytes::new())?).await
+        self.begin(request(Method::GET, path, accept, Bytes::new())?).await
     }
 
     /// Hands each line of a watch to `each` until it answers false or the operator ends.
@@ -184,7 +185,14 @@ impl Client {
     }
 
     async fn lines(&self, request: Request<Full<Bytes>>) -> Result<Lines, ClientError> {
-        Ok(Lines { stream: self.open(request).await?, rest: vec![], searched: 0 })
+        Ok(Lines { stream: self.begin(request).await?, rest: vec![], searched: 0 })
+    }
+
+    /// A stream, once its head is there; what comes then takes its time.
+    async fn begin(&self, request: Request<Full<Bytes>>) -> Result<ByteStream, ClientError> {
+        tokio::time::timeout(CALL_TIMEOUT, self.open(request))
+            .await
+            .map_err(|_elapsed| ClientError::Timeout(self.socket.clone(), CALL_TIMEOUT))?
     }
 
     async fn call(

@@ -200,7 +200,7 @@ fn invalid(causes: Vec<StatusCause>) -> Refusal {
     Refusal::invalid(format!("the run is invalid: {}", words.join("; "))).about(details)
 }
 
-/// Reads a value of JSON into a [`Node`], which keeps doubled keys for the decoder to see. Depth is serde_json's own bound.
+/// Reads a value of JSON into a [`Node`], which keeps doubled keys for the decoder to see. Depth is `serde_json`'s own bound.
 #[derive(Clone, Copy)]
 struct Tree<'c>(&'c Cell<usize>);
 

@@ -27,7 +27,7 @@ use crate::resource::ResourceName;
 use crate::world::run::Phase;
 
 /// For the whole order: twelve megabytes over a bad line.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
+const ORDER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// From the core's word that a run is on the disk to the snapshot that shows it: mostly none.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);

@@ -25,7 +25,7 @@ use crate::world::run::Attempt;
 
 /// A transcript that is not there yet is looked for again: its first line is seconds away, and nobody tells of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Of an attempt that has ended, its file is read at disk's speed; beyond this nothing comes.
+/// Of an attempt that has ended, its file is read at disk's speed; a disk that takes longer hangs.
 const LAST_READ_WITHIN: Duration = Duration::from_secs(10);
 /// Who does not follow gets what is there: a live transcript that is silent for so long has no more now.
 const QUIET: Duration = Duration::from_millis(300);
@@ -69,10 +69,8 @@ impl Reading {
                 continue;
             };
             let read = if self.ended {
-                match tokio::time::timeout(LAST_READ_WITHIN, tail.next()).await {
-                    Ok(read) => read?,
-                    Err(_elapsed) => return Ok(None),
-                }
+                // Not an end: who comes back goes on here, and nothing of it is passed over.
+                tokio::time::timeout(LAST_READ_WITHIN, tail.next()).await??
             } else {
                 let end = self.view.wait_for(|view| has_ended(view, &self.run, self.attempt));
                 tokio::select! {
@@ -101,7 +99,7 @@ impl Reading {
     /// Until something changes, or it is time to look again.
     async fn wait(&mut self) -> io::Result<()> {
         match tokio::time::timeout(LOOK_AGAIN, self.view.changed()).await {
-            Ok(changed) => changed.map_err(|_gone| io::Error::from(io::ErrorKind::BrokenPipe)),
+            Ok(changed) => changed.map_err(|_gone| io::ErrorKind::Interrupted.into()),
             Err(_elapsed) => Ok(()),
         }
     }
@@ -128,10 +126,11 @@ pub(super) fn log(
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let reading = Reading::new(source, &api.faces().core.view, run, attempt, 0);
     stream::unfold((reading, api, place), move |(mut reading, api, place)| async move {
+        let is_live = !has_ended(&reading.view.borrow(), &reading.run, reading.attempt);
         let read = tokio::select! {
             () = api.stopped() => return None,
             read = reading.next() => read,
-            () = tokio::time::sleep(QUIET), if !follow => return None,
+            () = tokio::time::sleep(QUIET), if is_live && !follow => return None,
         };
         read.transpose().map(|read| (read, (reading, api, place)))
     })
@@ -213,6 +212,8 @@ impl Turns {
                         self.tell(last);
                         self.open = None;
                     }
+                    // The operator ends.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
                     Err(error) => {
                         let (run, attempt) = (&self.run, open.reading.attempt);
                         tracing::warn!(%run, attempt, %error, "failed to read a transcript");

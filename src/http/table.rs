@@ -210,7 +210,7 @@ pub(super) fn run_cells(it: &RunView, now: Timestamp) -> Vec<String> {
         record.map_or_else(dash, |it| age(it.admitted_at, now)),
         record.map_or_else(|| "file".to_owned(), |it| from(&it.trigger)),
         it.attempt().map_or_else(dash, |number| number.to_string()),
-        sums.session.map_or_else(dash, |it| it),
+        sums.session.unwrap_or_else(dash),
         or_dash(models.join(",")),
         sums.tokens.map_or_else(dash, |it| it.total().to_string()),
         exit.map_or_else(dash, |code| code.to_string()),

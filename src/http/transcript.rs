@@ -21,6 +21,7 @@ pub trait TranscriptSource: fmt::Debug + Send + Sync {
 
 /// A transcript that is being read.
 pub trait TranscriptTail: fmt::Debug + Send {
-    /// The next bytes, known secrets masked. Waits while the attempt is live; `None` when it has ended and all was read.
+    /// The next bytes, known secrets masked. Waits while the attempt is live; `None` when it has ended and all was read;
+    /// `Interrupted` when the operator ends before that.
     fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Bytes>>>;
 }

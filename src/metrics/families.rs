@@ -3,8 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, Result,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
 /// From a local unix socket's usual answer to the longest call, a pull or a stop with its grace.
@@ -15,6 +15,11 @@ const CALL_BUCKETS: &[f64] = &[
 /// From a page cache's answer to a disk that stalls.
 const COMMIT_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// From an answer without a tool to a day's work.
+const RUN_BUCKETS: &[f64] = &[
+    1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0,
+];
 
 /// One field a family, all registered.
 #[derive(Debug)]
@@ -55,6 +60,16 @@ pub(super) struct Families {
     pub(super) action_failures: IntCounter,
     pub(super) breaker_open: IntGauge,
     pub(super) store_commit_duration: Histogram,
+    pub(super) runs: IntGaugeVec,
+    pub(super) runs_ended: CounterVec,
+    pub(super) runs_held: IntGauge,
+    pub(super) run_queue_depth: IntGaugeVec,
+    pub(super) run_queue_oldest: GaugeVec,
+    pub(super) run_queue_wait: Histogram,
+    pub(super) run_duration: HistogramVec,
+    pub(super) attempts_again: CounterVec,
+    pub(super) tokens: CounterVec,
+    pub(super) dollars: CounterVec,
 }
 
 impl Families {
@@ -251,6 +266,79 @@ impl Families {
                     .buckets(COMMIT_BUCKETS.to_vec()),
                 )?,
             )?,
+            runs: register(
+                to,
+                IntGaugeVec::new(
+                    Opts::new("chanop_runs", "Runs that have not ended, by how far they are"),
+                    &["channel", "phase"],
+                )?,
+            )?,
+            runs_ended: floats(
+                to,
+                "chanop_runs_ended_total",
+                "Runs that ended, by who asked for them, how they ended and why; kept across restarts",
+                &["channel", "trigger", "phase", "reason"],
+            )?,
+            runs_held: gauge(
+                to,
+                "chanop_runs_held",
+                "Runs that a new store saw first, and that wait for a person",
+            )?,
+            run_queue_depth: gauges(
+                to,
+                "chanop_run_queue_depth",
+                "Runs that wait for their turn",
+                "channel",
+            )?,
+            run_queue_oldest: register(
+                to,
+                GaugeVec::new(
+                    Opts::new(
+                        "chanop_run_queue_oldest_seconds",
+                        "How long the oldest waiting run waits; 0 when none does",
+                    ),
+                    &["channel"],
+                )?,
+            )?,
+            run_queue_wait: register(
+                to,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "chanop_run_queue_wait_seconds",
+                        "How long ended runs had waited for their first start",
+                    )
+                    .buckets(RUN_BUCKETS.to_vec()),
+                )?,
+            )?,
+            run_duration: register(
+                to,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "chanop_run_duration_seconds",
+                        "How long the agent worked in runs that ended, over all attempts",
+                    )
+                    .buckets(RUN_BUCKETS.to_vec()),
+                    &["phase"],
+                )?,
+            )?,
+            attempts_again: floats(
+                to,
+                "chanop_run_attempts_again_total",
+                "Attempts beyond the first, by why there was one; kept across restarts",
+                &["channel", "kind"],
+            )?,
+            tokens: floats(
+                to,
+                "chanop_tokens_total",
+                "Tokens that runs used, by kind; kept across restarts",
+                &["channel", "model", "kind"],
+            )?,
+            dollars: floats(
+                to,
+                "chanop_cost_dollars_total",
+                "Dollars that runs cost, as the agent's CLI reckons them; kept across restarts",
+                &["channel", "model"],
+            )?,
             registry,
         })
     }
@@ -275,6 +363,10 @@ fn gauges(registry: &Registry, name: &str, help: &str, label: &str) -> Result<In
 
 fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec> {
     register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
+}
+
+fn floats(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec> {
+    register(registry, CounterVec::new(Opts::new(name, help), labels)?)
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {

@@ -1,11 +1,12 @@
 //! Every metric family, in one place.
 //!
 //! [`Metrics`] is fed from three sides: the executor tells the time of each call and commit, and each scrape reads the
-//! newest [`View`]. No label takes a name, an ID or an error's text: values are words of closed sets, so that the number
-//! of series has a bound whatever people write into their files. The one exception, the spec revision, is a single series
-//! whose old value goes when a new one comes. No type of the metrics library leaves this room.
+//! newest [`View`]. No label takes an ID or an error's text: values are words of closed sets, so that the number of series
+//! has a bound whatever people write into their files. There are two exceptions: the spec revision is a single series
+//! whose old value goes when a new one comes, and [`runs`] have channels and models for labels, so many and no more. No type of the metrics library leaves this room.
 
 mod families;
+mod runs;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +17,7 @@ use crate::controller::stats::Counts;
 use crate::controller::view::View;
 use crate::resource::condition::ConditionType;
 use families::Families;
+use runs::RunFigures;
 
 /// The content type of [`Metrics::scrape`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,14 +32,14 @@ pub struct InvalidFamily(String);
 pub struct Metrics {
     families: Families,
     /// One scrape at a time: copying the view's counters over is a read and a write.
-    scrape: Mutex<()>,
+    scrape: Mutex<RunFigures>,
 }
 
 impl Metrics {
     /// Registers every family; what is counted begins at nought.
     pub fn new() -> Result<Self, InvalidFamily> {
         let families = Families::new().map_err(|error| InvalidFamily(error.to_string()))?;
-        Ok(Self { families, scrape: Mutex::new(()) })
+        Ok(Self { families, scrape: Mutex::default() })
     }
 
     /// One call to the engine ended. `op` and `code` are words of the program, never of the engine or of a person.
@@ -63,8 +65,9 @@ impl Metrics {
 
     /// The exposition text, with the view's figures as of `now`.
     pub fn scrape(&self, view: &View, now: Timestamp) -> String {
-        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.observe_view(view, now);
+        figures.observe(&self.families, view, now);
         self.render()
     }
 

@@ -78,6 +78,12 @@ pub enum StoreError {
         /// What was found.
         source: Cause,
     },
+    /// It was moved or removed while it was open: what would be written there, no later process would find.
+    #[error("{} is not the file that was opened; put it back, or start anew", path.display())]
+    Lost {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,

@@ -34,7 +34,7 @@ pub mod transcripts;
 mod writer;
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ const WAL_BYTES_MAX: u32 = 16 * 1024 * 1024;
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    // Device and inode of the file that was opened.
+    file: (u64, u64),
     key: StateKey,
     transcripts: Transcripts,
     // Fields drop in this order: the database is closed before another process may have it.
@@ -84,7 +86,8 @@ impl Store {
         let connection = connect(&path)?;
         let transcripts = Transcripts::new(dir)
             .map_err(|error| StoreError::io("keep transcripts in", dir, error))?;
-        let mut store = Self { connection, path, key, transcripts, _lock: lock };
+        let file = device_and_inode(&path).map_err(|error| StoreError::io("open", &path, error))?;
+        let mut store = Self { connection, path, file, key, transcripts, _lock: lock };
         store.check(unclean)?;
         store.migrate()?;
         let loaded = store.load(instance, now)?;
@@ -101,6 +104,10 @@ impl Store {
             return Ok(());
         }
         let path = &self.path;
+        // SQLite would write on into a log that has no name any more, and call it durable.
+        if device_and_inode(path).ok() != Some(self.file) {
+            return Err(StoreError::Lost { path: path.clone() });
+        }
         let failed = |error| StoreError::of("write to", path, error);
         let transaction = self
             .connection
@@ -133,7 +140,7 @@ impl Store {
 
     /// Folds the log into the database and closes it, so that the next start need not recover anything.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { connection, path, key: _, transcripts, _lock } = self;
+        let Self { connection, path, file: _, key: _, transcripts, _lock } = self;
         transcripts.stop();
         connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -175,6 +182,10 @@ impl Store {
         }
         rows::load(&self.connection, identity).map_err(failed)
     }
+}
+
+fn device_and_inode(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Did the last owner end without closing? `SQLite` removes the log when the last connection closes.

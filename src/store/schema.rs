@@ -247,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_first_version_keeps_its_rows() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.execute("INSERT INTO meta VALUES ('a', 'b')", []).unwrap();
+        migrate(&mut connection, 1).unwrap();
+        assert_eq!(version(&connection).unwrap(), VERSION);
+        let kept: String =
+            connection.query_row("SELECT value FROM meta", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "b");
+        let runs: i64 =
+            connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
+        assert_eq!(runs, 0);
+    }
+
+    #[test]
     fn every_table_is_strict() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, 0).unwrap();

@@ -73,6 +73,8 @@ async fn help_tells_a_newcomer_where_to_begin() {
         Look:
           get         List channels, runs, classes or events
           describe    Show all of one object
+          logs        Show what an agent said and did in a run
+          cost        Add up what runs cost
 
         Work:
           run         Have a channel's agent do something, in a container of its own
@@ -275,10 +277,10 @@ async fn get_has_wide_columns_and_names_and_selects() {
     .await;
     check(
         &["get", "runs"],
-        expect![[r#"
+        expect![[r"
             ! no runs found
             exit 0
-        "#]],
+        "]],
     )
     .await;
 }
@@ -287,11 +289,10 @@ async fn get_has_wide_columns_and_names_and_selects() {
 async fn get_all_lists_channels_runs_and_classes() {
     check(
         &["get", "all"],
-        expect![[r#"
+        expect![[r"
             NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
             ledger   False   PolicyViolation   -      -          -          -      -         3d
             web      True    Running           0/1    -          -          -      image     3d
-
 
             NAME      CHANNELS
             default   0
@@ -299,7 +300,7 @@ async fn get_all_lists_channels_runs_and_classes() {
             ! revision 4f1c2aa · 1 held · 2 not for this host
             ! held removals are let go with: chanop prune --confirm h1
             exit 0
-        "#]],
+        "]],
     )
     .await;
 }
@@ -493,12 +494,12 @@ async fn a_watch_prints_rows_below_one_heading_until_the_operator_ends() {
     })
     .await;
     assert_eq!(status.0.code(), Some(0));
-    expect![[r#"
+    expect![[r"
         NAME     READY   STATUS            RUNS   LAST-RUN   COST-24H   NEXT   PENDING   AGE
         ledger   False   PolicyViolation   -      -          -          -      -         3d
         web      True    Running           0/1    -          -          -      image     3d
         web      True    Gone              0/1    -          -          -      image     3d
-    "#]]
+    "]]
     .assert_eq(&status.1);
 }
 

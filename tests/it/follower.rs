@@ -8,19 +8,21 @@ use std::time::Duration;
 use chanop::container::ContainerId;
 use chanop::controller::effect::FollowRun;
 use chanop::controller::input::Input;
-use chanop::docker::{Docker, Engine};
+use chanop::docker::{Docker, Endpoint, Engine};
 use chanop::follower::{Follower, Means};
 use chanop::resource::ResourceName;
+use chanop::resource::text::hex;
 use chanop::store::transcripts::{Secrets, Transcripts};
 use chanop::world::run::{Followed, RunId, RunProgress};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::support::engine::TestBed;
+use crate::support::engine::{TestBed, endpoint};
+use crate::support::proxy::{Proxy, count};
 
 const SECRET: &str = "hunter2-hunter2-hunter2";
 /// Generous: five workers share two cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An operator's part that follows, and its files.
 struct Operator {
@@ -32,10 +34,14 @@ struct Operator {
 
 impl Operator {
     fn start(bed: &TestBed, dir: &Path) -> Self {
+        Self::with(bed.docker.clone(), dir)
+    }
+
+    fn with(engine: Docker, dir: &Path) -> Self {
         let transcripts = Transcripts::new(dir).unwrap();
         let (inputs_in, inputs) = mpsc::channel(64);
         let means = Means {
-            engine: bed.docker.clone(),
+            engine,
             transcripts: transcripts.clone(),
             inputs: inputs_in,
             secrets: Arc::new(|channel: &ResourceName| {
@@ -102,8 +108,7 @@ fn assert_whole(dir: &Path, followed: &Followed, wanted: &[u8]) {
     assert_eq!(fact.missing, None);
     assert!(written(dir) == wanted, "{} instead of {} bytes", written(dir).len(), wanted.len());
     assert_eq!(fact.bytes, wanted.len() as u64);
-    let hash: String = Sha256::digest(wanted).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(fact.sha256, hash);
+    assert_eq!(fact.sha256, hex(&Sha256::digest(wanted)));
 }
 
 const RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","num_turns":2,"total_cost_usd":0.5}"#;
@@ -138,6 +143,68 @@ async fn a_run_that_goes_well_is_told_once_with_its_result() {
     assert_eq!(read, format!("{RESULT}\n").as_bytes());
     operator.follow(&id, true);
     operator.stop().await;
+}
+
+/// The engine behind a proxy that counts, and cuts.
+async fn behind_a_proxy() -> (Proxy, Docker) {
+    let proxy = blocking(|| Proxy::before(endpoint().socket())).await;
+    let docker = Docker::connect(&Endpoint::unix(proxy.socket())).await.unwrap();
+    (proxy, docker)
+}
+
+/// The proxy has a runtime of its own, and waits for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+const LOGS: &str = "/containers/*/logs";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_well_costs_one_call() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (proxy, docker) = behind_a_proxy().await;
+    let mut operator = Operator::with(docker, dir.path());
+    let id = bed.run("cheap", &format!("echo one; sleep 0.5; echo '{RESULT}'")).await;
+    let mark = proxy.mark();
+    operator.follow(&id, false);
+    let followed = operator.followed(&id).await;
+    assert_whole(dir.path(), &followed, format!("one\n{RESULT}\n").as_bytes());
+    operator.follow(&id, true);
+    operator.stop().await;
+    let asked = proxy.since(mark);
+    assert_eq!((asked.len(), count(&asked, "GET", LOGS)), (1, 1), "{asked:?}");
+    blocking(move || drop(proxy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_loses_and_doubles_nothing() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (proxy, docker) = behind_a_proxy().await;
+    let mut operator = Operator::with(docker, dir.path());
+    let script = format!(
+        "i=0; while [ $i -lt 300 ]; do echo \"line $i {SECRET}\"; i=$((i+1)); [ $((i % 10)) = 0 ] && sleep 0.1; done; echo '{RESULT}'"
+    );
+    let id = bed.run("cut", &script).await;
+    operator.follow(&id, false);
+    for bytes in [100, 3_000] {
+        until_written(dir.path(), bytes).await;
+        assert_eq!(proxy.cut("GET", LOGS), 1);
+    }
+    until_written(dir.path(), 6_000).await;
+    let proxy = blocking(move || {
+        proxy.refuse();
+        std::thread::sleep(Duration::from_millis(500));
+        proxy.accept();
+        proxy
+    })
+    .await;
+    let followed = operator.followed(&id).await;
+    let output = masked(&bed.output(&id).await.0);
+    assert_whole(dir.path(), &followed, output.as_bytes());
+    operator.stop().await;
+    blocking(move || drop(proxy)).await;
 }
 
 #[tokio::test]
@@ -252,15 +319,24 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// 1,100 lines of 44 kB: 48 MB.
+const MUCH: &str = "line=$(busybox seq -s , 1 9000); i=0; while [ $i -lt 1100 ]; do echo \"{\\\"type\\\":\\\"x\\\",\\\"n\\\":$i,\\\"v\\\":[$line]}\"; i=$((i+1)); done";
+
+fn bytes_of_much() -> u64 {
+    let one = (1..=9_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    (0..1_100).map(|n: u32| (n.to_string().len() + one.len() + 25) as u64).sum()
+}
+
 #[tokio::test]
 async fn fifty_megabytes_take_little_memory() {
     let bed = TestBed::new().await;
     let dir = tempfile::tempdir().unwrap();
     let mut operator = Operator::start(&bed, dir.path());
-    // 1,024 lines of 48 kB, as the agent's are.
-    let script = "line=$(busybox seq -s , 1 9000); i=0; while [ $i -lt 1100 ]; do echo \"{\\\"type\\\":\\\"x\\\",\\\"n\\\":$i,\\\"v\\\":[$line]}\"; i=$((i+1)); done";
+    let mut config = bed.config(MUCH);
+    config.log.options.insert("max-size".to_owned(), "200m".to_owned());
     let before = resident();
-    let id = bed.run("much", script).await;
+    let id = bed.docker.create(&bed.name("much"), &config).await.unwrap();
+    bed.docker.start(&id).await.unwrap();
     operator.follow(&id, false);
     let mut most = before;
     bed.docker.wait(&id).await.unwrap();
@@ -274,12 +350,28 @@ async fn fifty_megabytes_take_little_memory() {
     };
     let fact = followed.transcript.unwrap();
     assert_eq!(fact.missing, None);
-    let one = (1..=9_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
-    let wanted: usize = (0..1_100).map(|n: u32| n.to_string().len() + one.len() + 25).sum();
-    assert!(wanted > 45_000_000);
-    assert_eq!(fact.bytes, wanted as u64);
+    assert!(bytes_of_much() > 45_000_000);
+    assert_eq!(fact.bytes, bytes_of_much());
     assert_eq!(followed.noise.lost_lines(), 0);
     let grown = most.saturating_sub(before);
     assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_engine_gives_twice_when_it_turns_its_logs_is_said() {
+    let bed = TestBed::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut operator = Operator::start(&bed, dir.path());
+    let id = bed.run("turned", MUCH).await;
+    operator.follow(&id, false);
+    bed.docker.wait(&id).await.unwrap();
+    operator.follow(&id, true);
+    let fact = operator.followed(&id).await.transcript.unwrap();
+    // An engine that gives all of it once is right as well.
+    let right = fact.bytes == bytes_of_much();
+    assert_eq!(fact.missing.is_none(), right, "{} bytes: {:?}", fact.bytes, fact.missing);
+    let twice = |missing: &str| missing.starts_with("the engine gave a part of it twice");
+    assert!(fact.missing.as_deref().is_none_or(twice), "{:?}", fact.missing);
     operator.stop().await;
 }

@@ -1,11 +1,14 @@
 //! The store on a real file system: what comes back, who may open it, and what survives a kill and a full disk.
 
+mod runs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use chanop::container::ContainerId;
 use chanop::container::config::Limits;
@@ -99,6 +102,10 @@ fn everything() -> Loaded {
         conditions: [(channel("a"), conditions)].into(),
         applied: [(ContainerId::parse(&"a1".repeat(32)).unwrap(), limits)].into(),
         events: vec![event],
+        runs: vec![runs::ended("a", 0), runs::running("b", 1)],
+        tombstones: [(runs::id("z", 3), runs::tombstone())].into(),
+        sessions: runs::sessions(),
+        totals: runs::totals(),
         ..Loaded::default()
     }
 }
@@ -113,6 +120,10 @@ fn puts(all: &Loaded) -> Vec<Write> {
     writes.extend(all.conditions.into_iter().map(|(key, row)| Write::Conditions(key, Some(row))));
     writes.extend(all.applied.into_iter().map(|(key, row)| Write::Applied(key, Some(row))));
     writes.extend(all.events.into_iter().map(Write::Event));
+    writes.extend(all.runs.into_iter().map(|record| Write::Run(Arc::new(record))));
+    writes.extend(all.tombstones.into_iter().map(|(id, row)| Write::Bury(id, row)));
+    writes.extend(all.sessions.into_iter().map(|(key, row)| Write::Session(key, row)));
+    writes.extend(all.totals.into_iter().map(|(key, value)| Write::Total(key, value)));
     writes
 }
 
@@ -147,13 +158,17 @@ fn every_write_comes_back_and_every_removal_stays() {
     store.commit(&removals).unwrap();
     store.close().unwrap();
     let left = open(dir.path()).1;
-    let meta_and_events = Loaded {
+    let what_is_never_removed = Loaded {
         state_id: expected.state_id,
         meta: expected.meta,
         events: expected.events,
+        runs: expected.runs,
+        tombstones: expected.tombstones,
+        sessions: expected.sessions,
+        totals: expected.totals,
         ..Loaded::default()
     };
-    assert_eq!(left, meta_and_events);
+    assert_eq!(left, what_is_never_removed);
 }
 
 #[test]
@@ -373,6 +388,10 @@ fn the_child_on_a_small_disk() {
     };
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert!(!acked.is_empty());
+    let mut permit = runs::running("a", 0);
+    permit.order.system_prompt.clone_from(&text);
+    let error = store.commit(&[runs::put(&permit)]).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "a permit without a place: {error:?}");
 
     fs::remove_file(&ballast).unwrap();
     store.commit(&[source("after", &text)]).unwrap();
@@ -381,8 +400,9 @@ fn the_child_on_a_small_disk() {
     // There is no room to fold the log into the database. It says so, and the log is as good.
     let error = store.close().unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
-    let found: Vec<String> = open(&dir).1.sources.into_keys().collect();
-    assert_eq!(found, acked);
+    let loaded = open(&dir).1;
+    assert_eq!(loaded.sources.into_keys().collect::<Vec<String>>(), acked);
+    assert_eq!(loaded.runs, []);
 }
 
 #[test]

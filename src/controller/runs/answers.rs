@@ -11,7 +11,7 @@ use crate::planner::Mark;
 use crate::planner::run::MEMORY_PATIENCE;
 use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef};
-use crate::world::observed::Noted;
+use crate::world::observed::{Noted, Seen};
 use crate::world::record::Write;
 
 impl Controller {
@@ -72,7 +72,7 @@ impl Controller {
                 self.tell_run(now, object, "Stopped", cause);
             }
             (Call::Remove { id, .. }, _) => {
-                let created = self.world.observed.get(&id).map(|seen| seen.state());
+                let created = self.world.observed.get(&id).map(Seen::state);
                 self.world.observed.forget(&id);
                 let live = self.live(&id);
                 live.gone = true;
@@ -172,7 +172,7 @@ impl Controller {
     /// Nothing has this ID any more.
     pub(in super::super) fn run_container_gone(&mut self, object: &ObjectRef, id: &ContainerId) {
         let mono = self.now.mono;
-        let created = self.world.observed.get(id).map(|seen| seen.state());
+        let created = self.world.observed.get(id).map(Seen::state);
         if self.is_open(object, id) {
             let live = self.live(id);
             live.gone = true;

@@ -398,11 +398,15 @@ impl Controller {
             let live = runs.memory.of(&attempt.container);
             let seen = self.world.observed.get(&attempt.container);
             let state = seen.map(crate::world::observed::Seen::state);
-            let began = live.is_some_and(|live| live.ran)
-                || state.is_some_and(|state| state != ContainerState::Created);
+            // The log of one that is only made ends at once: its start may be heard of before it is answered.
+            let began = match state {
+                Some(state) => state != ContainerState::Created,
+                None => live.is_some_and(|live| live.ran),
+            };
             let silent = live.is_some_and(|live| live.fenced && !live.ran);
-            if silent || !(began || seen.is_none()) || live.is_some_and(|it| it.followed.is_some())
-            {
+            // What is not listed yet has not ended: only who asked for it by its ID knows.
+            let gone = live.is_some_and(|live| live.gone);
+            if silent || !(began || gone) || live.is_some_and(|live| live.followed.is_some()) {
                 continue;
             }
             // Not seen is not ended: the first list may not be there, or the start's answer.

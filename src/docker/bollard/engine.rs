@@ -55,6 +55,13 @@ impl Docker {
     }
 }
 
+/// Both streams of a container's output.
+fn logs_path(id: &ContainerId, follow: bool) -> String {
+    let follow = if follow { "true" } else { "false" };
+    let query = query(&[("follow", follow), ("stdout", "true"), ("stderr", "true")]);
+    format!("/containers/{id}/logs{query}")
+}
+
 impl Engine for Docker {
     async fn ping(&self) -> EngineResult<()> {
         self.short(Call::Ping, self.api.ping()).await.map(drop)
@@ -165,13 +172,16 @@ impl Engine for Docker {
 
     fn logs(&self, id: &ContainerId, follow: bool) -> BoxStream<'static, EngineResult<LogChunk>> {
         let (docker, id) = (self.clone(), id.clone());
-        let follow = if follow { "true" } else { "false" };
         let open = async move {
             let tty = docker.inspect_path(id.as_str()).await?.tty();
-            let query = query(&[("follow", follow), ("stdout", "true"), ("stderr", "true")]);
-            docker.open_logs(&format!("/containers/{id}/logs{query}"), tty).await
+            docker.open_logs(&logs_path(&id, follow), tty).await
         };
         open.try_flatten_stream().boxed()
+    }
+
+    fn output(&self, id: &ContainerId, follow: bool) -> BoxStream<'static, EngineResult<LogChunk>> {
+        let (docker, path) = (self.clone(), logs_path(id, follow));
+        async move { docker.open_logs(&path, false).await }.try_flatten_stream().boxed()
     }
 
     async fn copy_to(&self, id: &ContainerId, path: &str, archive: Bytes) -> EngineResult<()> {

@@ -116,6 +116,29 @@ fn a_log_whose_beginning_was_thrown_away_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_part_that_the_engine_gives_twice_is_said_once_and_the_rest_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut copy = open(dir.path(), &[]);
+    copy.begin();
+    let twice = [lines(0..300), lines(200..400)].concat();
+    copy.take(&[out(&twice)]).unwrap();
+    let log = lines(0..500);
+    assert_eq!(reading(&mut copy, &log), Err(Misfit));
+    copy.begin_search();
+    copy.take(&[out(&log)]).unwrap();
+    copy.end_search();
+    for _ in 0..2 {
+        reading(&mut copy, &log).unwrap();
+        assert!(!copy.is_short());
+    }
+    let fact = copy.finish(None, None).transcript.unwrap();
+    assert_eq!(written(dir.path()), twice + &lines(400..500));
+    let missing = fact.missing.unwrap();
+    assert!(missing.starts_with("the engine gave a part of it twice, after byte "), "{missing}");
+    assert!(!missing.contains(';'), "{missing}");
+}
+
+#[test]
 fn what_was_thrown_away_before_it_was_read_is_said_to_be_missing() {
     let dir = tempfile::tempdir().unwrap();
     let whole = lines(0..1_000);

@@ -231,7 +231,7 @@ impl Context<'_> {
                 self.to_be_made(number).marked(Mark::RunCancelled)
             }
             (ContainerState::Created, Some(made)) if seen.made_here => {
-                self.permit(number, seen, made)
+                self.permit(number, seen, &made)
             }
             // Its files are copied in between its making and its permit: one that another process made may lack them. Nobody ever had leave
             // to start it.
@@ -252,7 +252,7 @@ impl Context<'_> {
                     session: uuid::Uuid::nil(),
                     resumes: None,
                 });
-                let mut step = self.permit(number, seen, made).marked(Mark::StartedByHand);
+                let mut step = self.permit(number, seen, &made).marked(Mark::StartedByHand);
                 if let Some((RunAction::Keep(record), _)) = &mut step.want
                     && let Some(attempt) = record.attempts.last_mut()
                 {
@@ -263,7 +263,7 @@ impl Context<'_> {
         }
     }
 
-    fn permit(&self, number: u32, seen: &Seen, made: Made) -> RunStep {
+    fn permit(&self, number: u32, seen: &Seen, made: &Made) -> RunStep {
         let mut record = RunRecord::clone(self.record);
         let found = self.world.images.values().filter_map(|image| image.found.as_ref());
         let digest = found

@@ -103,7 +103,7 @@ impl Context<'_> {
             let message = cancelled.map_or(why, |cancel| cancel.why.clone());
             return AttemptEnd { result, message, started_at: None, finished_at: None, ..end };
         }
-        let known = self.known_end(live, snapshot);
+        let known = Self::known_end(live, snapshot);
         let ending = Ending {
             exit_code: known.exit_code,
             oom_killed: end.oom_killed,
@@ -119,7 +119,7 @@ impl Context<'_> {
     }
 
     /// How surely, and with which code.
-    fn known_end(&self, live: &Live, snapshot: Option<&Snapshot>) -> Known {
+    fn known_end(live: &Live, snapshot: Option<&Snapshot>) -> Known {
         if let Some(exit) = live.followed.as_ref().and_then(|followed| followed.exit.as_ref()) {
             return Known { evidence: Evidence::Init, exit_code: Some(exit.exit_code) };
         }

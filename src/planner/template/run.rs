@@ -108,12 +108,12 @@ fn entrypoint(task: &Task) -> Vec<String> {
 }
 
 /// The transcript is read from the engine's log, live; but while no operator runs, the log is all there is of it, and what
-/// the engine has turned over is lost. A long run says some megabytes, one that reads many images a hundred (each line with one
-/// has up to 5 MB). It is kept for minutes after the end, so it may be long: 300 MB. A shell says next to nothing.
+/// the engine has turned over is lost; Docker 20.10 gives a reader parts twice when it turns over. A long run says some megabytes, one that reads many images a hundred (each line with one
+/// has up to 5 MB). It is kept for minutes after the end, so it may be long. A shell says next to nothing.
 fn log() -> LogConfig {
     let mut log = LogConfig::default();
     log.options.extend(
-        [("max-size", "100m"), ("max-file", "3")].map(|(k, v)| (k.to_owned(), v.to_owned())),
+        [("max-size", "500m"), ("max-file", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())),
     );
     log
 }

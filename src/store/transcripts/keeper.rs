@@ -101,7 +101,7 @@ impl Work {
             match job {
                 Job::Pack(run, attempt) => self.said("pack", &run, self.pack(&run, attempt)),
                 Job::Delete(run, attempts) => {
-                    self.said("delete", &run, self.delete(&run, |it| attempts.contains(&it)))
+                    self.said("delete", &run, self.delete(&run, |it| attempts.contains(&it)));
                 }
                 Job::Sweep(sweep) => self.sweep(&sweep),
             }

@@ -181,7 +181,7 @@ impl Transcripts {
         let aside = place.with_file_name(format!("runs-before-{state_id}"));
         match fs::rename(place, &aside) {
             Ok(()) => {
-                tracing::warn!(path = %aside.display(), "the store is new: older transcripts were put aside")
+                tracing::warn!(path = %aside.display(), "the store is new: older transcripts were put aside");
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

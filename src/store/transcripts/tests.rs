@@ -1,5 +1,6 @@
 //! On a real file system.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ fn lines(bytes: usize) -> Vec<u8> {
         if text.len() >= bytes {
             break;
         }
-        text +=
-            &format!("{{\"type\":\"assistant\",\"n\":{number},\"square\":{}}}\n", number * number);
+        let square = number * number;
+        writeln!(text, r#"{{"type":"assistant","n":{number},"square":{square}}}"#).unwrap();
     }
     text.into_bytes()
 }

@@ -15,6 +15,10 @@ use crate::resource::condition::Reason;
 
 /// Of one run's container.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that was seen or done, and any may be without the others"
+)]
 pub struct Live {
     /// What it was made for, if this process made it.
     pub made: Option<Made>,

@@ -266,3 +266,23 @@ fn what_a_hostile_run_prints_leaves_an_outcome_of_bounded_size() {
     let json = serde_json::to_string(&outcome).unwrap();
     assert!(json.len() < 1_400_000, "{}", json.len());
 }
+
+#[test]
+fn refused_credentials_are_counted_until_something_else_is_heard() {
+    let retry = |status: &str| {
+        format!(
+            r#"{{"type":"system","subtype":"api_retry","attempt":1,"max_retries":9,"retry_delay_ms":1,"error_status":{status},"error":"x"}}"#
+        )
+    };
+    let counted = |lines: &[String]| {
+        let (mut parser, mut fold) = (Parser::new(), Fold::new());
+        for located in parser.push((lines.join("\n") + "\n").as_bytes()) {
+            fold.add(&located.event);
+        }
+        fold.unauthorized()
+    };
+    let answer = r#"{"type":"assistant","message":{"id":"m","model":"m","content":[]}}"#.to_owned();
+    assert_eq!(counted(&[retry("401"), retry("403"), retry("401")]), 3);
+    assert_eq!(counted(&[retry("401"), retry("529"), retry("403")]), 1);
+    assert_eq!(counted(&[retry("401"), answer]), 0);
+}

@@ -138,7 +138,7 @@ pub(crate) fn running(mut run: RunView, number: u32) -> RunView {
             container: container(),
             image: "sha256:aa".to_owned(),
             image_digest: Some("sha256:bb".to_owned()),
-            permitted_at: ago(1),
+            permitted_at: begun(number) - SignedDuration::from_secs(1),
             permitted_by: Uuid::from_u128(1),
             terms: Terms {
                 active_deadline_seconds: 3_600,
@@ -152,8 +152,13 @@ pub(crate) fn running(mut run: RunView, number: u32) -> RunView {
     run.phase = Phase::Running;
     run.ahead = None;
     run.container = Some(container());
-    run.running_since = Some(ago(1));
+    run.running_since = Some(begun(number));
     run
+}
+
+/// An hour ago, and five minutes between attempts.
+fn begun(number: u32) -> Timestamp {
+    ago(1) + SignedDuration::from_secs(300 * (i64::from(number) - 1))
 }
 
 fn container() -> ContainerId {
@@ -165,6 +170,8 @@ pub(crate) fn attempt_ended(mut run: RunView, transcript: &[u8], exit_code: i64)
     let ending = Ending { exit_code: Some(exit_code), ..Ending::default() };
     let outcome = RunOutcome::of_transcript(transcript, &ending);
     let is_success = outcome.class.is_success();
+    let began = begun(run.attempt().unwrap());
+    let finished = began + SignedDuration::from_secs(190);
     change(&mut run, |record| {
         record.attempts.last_mut().unwrap().end = Some(AttemptEnd {
             result: if is_success { AttemptResult::Succeeded } else { AttemptResult::Failed },
@@ -172,8 +179,8 @@ pub(crate) fn attempt_ended(mut run: RunView, transcript: &[u8], exit_code: i64)
             evidence: Evidence::Init,
             exit_code: Some(exit_code),
             oom_killed: false,
-            started_at: Some(ago(1)),
-            finished_at: Some(ago(1) + SignedDuration::from_secs(190)),
+            started_at: Some(began),
+            finished_at: Some(finished),
             outcome: Some(outcome),
             transcript: Some(TranscriptFact {
                 bytes: transcript.len().try_into().unwrap(),
@@ -181,7 +188,7 @@ pub(crate) fn attempt_ended(mut run: RunView, transcript: &[u8], exit_code: i64)
                 missing: None,
             }),
             tampered: None,
-            recorded_at: ago(1) + SignedDuration::from_secs(191),
+            recorded_at: finished + SignedDuration::from_secs(1),
         });
     });
     run.running_since = None;

@@ -1,10 +1,12 @@
 //! Runs over HTTP: ordered, listed, followed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chanop::controller::view::View;
 use chanop::http::{BASE, Limits};
-use chanop::world::run::{Phase, RunProgress};
+use chanop::specs::parse::parse_file;
+use chanop::world::run::{Phase, RunProgress, TotalKey, total};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -22,10 +24,10 @@ async fn served_with(change: impl FnOnce(&mut View)) -> Served {
 }
 
 fn order(metadata: Value, spec: Value) -> String {
-    json!({
-        "apiVersion": "chanop.dev/v1alpha1", "kind": "Run", "metadata": metadata, "spec": spec,
-    })
-    .to_string()
+    let mut object = json!({ "apiVersion": "chanop.dev/v1alpha1", "kind": "Run" });
+    object["metadata"] = metadata;
+    object["spec"] = spec;
+    object.to_string()
 }
 
 fn small() -> Value {
@@ -143,6 +145,44 @@ async fn all_that_is_wrong_with_an_order_is_said_with_its_fields() {
 }
 
 #[tokio::test]
+async fn an_order_is_judged_as_its_file_would_be() {
+    let served = served_with(|_| {}).await;
+    for spec in [
+        r#"{"channelName": "Web", "prompt": "x", "messages": []}"#,
+        r#"{"channelName": "web", "promptFrom": {"file": "/etc/passwd", "fil": 1}}"#,
+        r#"{"channelName": "web", "messages": [{"role": "assistant", "content": "x"}]}"#,
+        r#"{"channelName": "web", "prompt": "x", "session": {"id": "1"}, "maxBudgetUSD": -1}"#,
+        r#"{"channelName": "web", "prompt": "x", "keepContainer": "5 minutes", "backoffLimit": 1.5}"#,
+        r#"{"prompt": "x", "startingDeadlineSeconds": "60"}"#,
+        r#"{"channelName": ["web"], "prompt": {"text": "x"}}"#,
+    ] {
+        let text = format!(
+            r#"{{"apiVersion": "chanop.dev/v1alpha1", "kind": "Run", "metadata": {{"name": "x"}}, "spec": {spec}}}"#
+        );
+        let in_a_file = parse_file("x.yaml", &text).violations;
+        let mut expected: Vec<_> = in_a_file
+            .iter()
+            .map(|it| (it.path.clone(), it.code.to_string(), it.message.clone()))
+            .collect();
+        assert!(!expected.is_empty(), "{spec}");
+        let status = post(&served, "/runs", &text).await.json();
+        let causes = status["details"]["causes"].as_array().unwrap().iter();
+        let field = |it: &Value, key: &str| it[key].as_str().unwrap().to_owned();
+        let mut said: Vec<_> = causes
+            .map(|it| (field(it, "field"), field(it, "reason"), field(it, "message")))
+            .collect();
+        expected.sort();
+        said.sort();
+        assert_eq!(said.len(), expected.len(), "{said:?} {expected:?}");
+        for (said, expected) in said.iter().zip(&expected) {
+            assert_eq!((&said.0, &said.1), (&expected.0, &expected.1));
+            // What was meant, and what is allowed, comes behind.
+            assert!(said.2.starts_with(&expected.2), "{said:?} {expected:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_order_may_be_long_but_not_without_end_and_is_json() {
     let served = served_with(|_| {}).await;
     let of = |bytes: usize| {
@@ -192,7 +232,7 @@ async fn a_run_says_what_became_of_it() {
     assert_eq!((&status["turns"], &status["tools"]), (&json!(2), &json!(2)));
     assert_eq!(status["cost"], json!({ "dollars": 0.42, "basis": "atLeast" }));
     assert_eq!(status["tokens"]["input"], 10);
-    assert_eq!(status["durationSeconds"], 190);
+    assert_eq!(status["durationSeconds"], 490);
     assert_eq!(status["sessionId"], "9930b0c9-6cf2-46f0-b70a-99d9b442a594");
     let listed = get(&served, "/runs").await.json();
     assert_eq!(listed["items"][0]["status"].get("outcome"), None);
@@ -548,4 +588,76 @@ async fn a_client_that_leaves_costs_nothing() {
         }
     };
     tokio::time::timeout(WAIT, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_are_counted_as_their_records_are_and_timed_as_they_end() {
+    let key = |family: &'static str, labels: &[&str]| TotalKey {
+        family,
+        labels: labels.iter().map(|&label| label.to_owned()).collect(),
+    };
+    let totals: BTreeMap<TotalKey, f64> = [
+        (key(total::ENDED, &["web", "api", "Failed", "MaxTurns"]), 3.0),
+        (key(total::TOKENS, &["web", "claude-x", "output"]), 5.0),
+        (key(total::DOLLARS, &["web", "claude-x"]), 0.42),
+        (key(total::RETRIES, &["web", "Retry"]), 1.0),
+    ]
+    .into();
+    let served = served_with(|view| {
+        view.totals = totals.into();
+        put(view, succeeded("before", "web", &transcript()));
+        put(view, queued("waits", "web"));
+        put(view, running(queued("works", "web"), 1));
+        let mut held = queued("held", "ledger");
+        held.phase = Phase::Pending;
+        change(&mut held, |record| record.held = true);
+        put(view, held);
+    })
+    .await;
+    let has = async |samples: &[&str]| {
+        let text = on_socket(&served, "GET", "/metrics", "", "").await.body;
+        for sample in samples {
+            assert!(text.lines().any(|line| line == *sample), "{sample}\n{text}");
+        }
+    };
+    has(&[
+        r#"chanop_runs_ended_total{channel="web",phase="Failed",reason="MaxTurns",trigger="api"} 3"#,
+        r#"chanop_tokens_total{channel="web",kind="output",model="claude-x"} 5"#,
+        r#"chanop_cost_dollars_total{channel="web",model="claude-x"} 0.42"#,
+        r#"chanop_run_attempts_again_total{channel="web",kind="Retry"} 1"#,
+        r#"chanop_runs{channel="web",phase="Queued"} 1"#,
+        r#"chanop_runs{channel="web",phase="Running"} 1"#,
+        r#"chanop_run_queue_depth{channel="web"} 1"#,
+        r#"chanop_run_queue_depth{channel="ledger"} 1"#,
+        "chanop_runs_held 1",
+        "chanop_run_queue_wait_seconds_count 0",
+    ])
+    .await;
+    let text = on_socket(&served, "GET", "/metrics", "", "").await.body;
+    let oldest = r#"chanop_run_queue_oldest_seconds{channel="web"} 7"#;
+    assert!(text.contains(oldest), "two hours are 7200 and a little: {text}");
+    served.publish(|view| {
+        put(view, succeeded("works", "web", &transcript()));
+        view.runs.retain(|name, _| !matches!(name.as_str(), "waits" | "held"));
+    });
+    let seen_once = [
+        r#"chanop_run_duration_seconds_count{phase="Succeeded"} 1"#,
+        r#"chanop_run_duration_seconds_sum{phase="Succeeded"} 190"#,
+        "chanop_run_queue_wait_seconds_count 1",
+        r#"chanop_run_queue_depth{channel="web"} 0"#,
+        "chanop_runs_held 0",
+        r#"chanop_runs_ended_total{channel="web",phase="Failed",reason="MaxTurns",trigger="api"} 3"#,
+    ];
+    has(&seen_once).await;
+    has(&seen_once).await;
+    // Who was put into channels' names beyond the bound is counted, and has none of its own.
+    served.publish(|view| {
+        for index in 0..300 {
+            put(view, queued(&format!("r{index}"), &format!("c{index}")));
+        }
+    });
+    let text = on_socket(&served, "GET", "/metrics", "", "").await.body;
+    let series = text.lines().filter(|line| line.starts_with("chanop_runs{")).count();
+    assert!(series <= 101, "{series}");
+    assert!(text.contains(r#"chanop_runs{channel="other",phase="Queued"} 202"#), "{text}");
 }
