@@ -293,7 +293,7 @@ impl Check {
             self.fail(format!("B3: {text}: {} {why}", call.word()));
         }
         match call {
-            Call::CreateRun { name, target } => self.run_is_made(name, target, settings),
+            Call::CreateRun { name, target } => self.run_is_made(name, target, engine, settings),
             Call::Start { id, .. } if Self::is_run_call(call, engine) => self.run_starts(id),
             Call::Stop { id, .. } if Self::is_run_call(call, engine) => {
                 self.with_open_eyes(&text, call.word(), id, now);

@@ -76,6 +76,8 @@ pub(super) struct RunBook {
     making: BTreeMap<String, String>,
     /// Containers that an answer said are ours.
     seen: BTreeSet<ContainerId>,
+    /// What is found on the engine may be of another store.
+    store_was_lost: bool,
     /// Deadlines are by the calendar after a restart: one that jumps proves nothing.
     clocks_move: bool,
 }
@@ -91,9 +93,18 @@ impl RunBook {
         self.written.values().filter(move |record| record.id.name.as_str() == name)
     }
 
-    fn open<'a>(&'a self, but: &'a RunId) -> impl Iterator<Item = (&'a RunRecord, &'a Attempt)> {
+    /// Attempts of other runs that are at work, or may be; the end of one that is dead may be on its way to the disk.
+    fn open<'a>(
+        &'a self,
+        but: &'a RunId,
+        engine: &'a Engine,
+    ) -> impl Iterator<Item = (&'a RunRecord, &'a Attempt)> {
         let others = self.written.values().filter(move |record| record.id != *but);
-        others.filter_map(|record| record.open_attempt().map(|attempt| (record.as_ref(), attempt)))
+        let open = others.filter_map(|record| Some((record.as_ref(), record.open_attempt()?)));
+        open.filter(|(_, attempt)| {
+            let mut all = engine.agents.of(&attempt.container).peekable();
+            all.peek().is_none() || all.any(Execution::is_live)
+        })
     }
 }
 
@@ -172,7 +183,7 @@ impl Check {
     pub(super) fn runs_lost(&mut self) {
         let starts = std::mem::take(&mut self.runs.starts);
         let clocks_move = self.runs.clocks_move;
-        self.runs = RunBook { starts, clocks_move, ..RunBook::default() };
+        self.runs = RunBook { starts, clocks_move, store_was_lost: true, ..RunBook::default() };
     }
 
     // What is written.
@@ -365,8 +376,12 @@ impl Check {
             }
         }
         let added = record.attempts.len().checked_sub(old.attempts.len());
+        let new = record.attempts.iter().skip(old.attempts.len());
+        let found = new.filter(|it| it.permitted_by.is_nil()).count();
         match (added, record.attempts.last()) {
             (Some(0), _) => {}
+            // Found, of another store: nobody has leave to start them.
+            (Some(added), _) if added > 0 && found == added && self.runs.store_was_lost => {}
             (Some(1), Some(attempt)) => {
                 if attempt.number != old.next_attempt() {
                     self.fail(format!("S5: {name} goes on with attempt {}", attempt.number));
@@ -471,7 +486,7 @@ impl Check {
         }
         let open: Vec<(String, Uuid, Option<Uuid>)> = self
             .runs
-            .open(&record.id)
+            .open(&record.id, engine)
             .map(|(it, other)| (it.channel.to_string(), other.session, other.resumes))
             .collect();
         if open.len() >= settings.max_runs as usize {
@@ -604,6 +619,7 @@ impl Check {
         &mut self,
         name: &ContainerName,
         target: &chanop::world::run::RunTarget,
+        engine: &Engine,
         settings: &Settings,
     ) {
         let run = target.run.clone();
@@ -629,7 +645,8 @@ impl Check {
         let spec = self.beliefs.get(&channel).and_then(|it| it.spec.as_ref());
         if let Some(spec) = spec {
             let (most, suspended) = (spec.runs.at_once as usize, spec.suspend);
-            let open = self.runs.open(&record.id).filter(|(it, _)| it.channel.as_str() == channel);
+            let open =
+                self.runs.open(&record.id, engine).filter(|(it, _)| it.channel.as_str() == channel);
             let others = self.runs.making.iter();
             let others = others.filter(|(it, of)| it.as_str() != run.as_str() && **of == channel);
             if open.count() + others.count() >= most {
