@@ -114,6 +114,9 @@ pub enum RunnerError {
     /// The key is taken by another order.
     #[error("there is a run `{0}` already, and it was another order")]
     OtherOrder(ResourceName),
+    /// JSON has no such number, and without it there would be no bound.
+    #[error("a budget of {0} dollars is none")]
+    Budget(f64),
     /// The run ended without the agent having had a word.
     #[error("run/{name} ended as {} ({}): {}", end.phase, end.reason, end.message)]
     NoOutcome {
@@ -145,6 +148,9 @@ impl DockerRunner {
     /// Hands the order over; answers the run once it is on the operator's disk. With a key that has the same order
     /// already, that run.
     pub async fn submit(&self, request: &AgentRequest) -> Result<Run, RunnerError> {
+        if let Some(dollars) = request.spec.order.max_budget_usd.filter(|it| !it.is_finite()) {
+            return Err(RunnerError::Budget(dollars));
+        }
         let object = request.object();
         match self.client.submit_run(&object).await {
             Ok(run) => Ok(run),

@@ -164,10 +164,8 @@ fn ended(end: &EndStatus) -> String {
 fn one(page: &mut Page, attempt: &AttemptStatus) {
     let container = attempt.container.get(..12).unwrap_or(&attempt.container);
     let image = attempt.image_digest.as_deref().unwrap_or(&attempt.image);
-    page.line(
-        &format!("Attempt {}", attempt.number),
-        &format!("container {container}, image {image}"),
-    );
+    let image = if image.is_empty() { String::new() } else { format!(", image {image}") };
+    page.line(&format!("Attempt {}", attempt.number), &format!("container {container}{image}"));
     let Some(end) = &attempt.end else { return };
     page.line("", &format!("the end is known from: {}", evidence(&end.evidence)));
     match &end.transcript {

@@ -173,6 +173,8 @@ Examples:
     Describe(describe::DescribeArgs),
     /// Show what an agent said and did in a run
     #[command(after_help = "\
+With -f the exit code is that of `chanop run`.
+
 Examples:
   chanop logs -f run/fix-flaky-ci
   chanop logs run/fix-flaky-ci --attempt 1 --format raw > transcript.jsonl")]

@@ -58,7 +58,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N")]
     max_turns: Option<u32>,
     /// At most so many dollars
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     budget: Option<f64>,
     /// At most for so long: 30m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -94,6 +94,14 @@ fn session(word: &str) -> Result<Session, String> {
             }),
         },
     }
+}
+
+/// JSON has no number for `inf` or `nan`, and without one there would be no bound.
+fn dollars(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    number
+        .filter(|number| number.is_finite() && *number > 0.0)
+        .ok_or_else(|| format!("`{text}` is no number of dollars: write 0.5 or 20"))
 }
 
 /// Runs the command.
@@ -254,6 +262,14 @@ mod tests {
         assert_eq!(session("key:slack-C1"), Ok(Session::Key("slack-C1".to_owned())));
         for word in ["", "key:", "newest"] {
             assert!(session(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_a_bound() {
+        assert_eq!(dollars("0.5"), Ok(0.5));
+        for text in ["inf", "NaN", "0", "-1", "$5", ""] {
+            assert!(dollars(text).is_err(), "{text}");
         }
     }
 

@@ -32,6 +32,9 @@ const ORDER_TIMEOUT: Duration = Duration::from_mins(1);
 /// From the core's word that a run is on the disk to the snapshot that shows it: mostly none.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
+/// For a run that has the name: it is in the snapshot, but for one that came a moment ago, and one that has gone.
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
+
 /// Two generated names are the same once in 14 million; so often in a row nobody is that unlucky.
 const NAMES_TRIED: usize = 8;
 
@@ -55,7 +58,7 @@ pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<
         };
         match api.ask(request).await? {
             Reply::Submitted(name) => {
-                let (view, run) = shown(&api, &name).await;
+                let (view, run) = shown(&api, &name, SHOWN_WITHIN).await;
                 let run = run.unwrap_or_else(|| unseen(name, spec.channel_name.clone(), labels));
                 let run = run::run(&run, &api.resource_version(&view), Detail::Whole);
                 return Ok((StatusCode::CREATED, Json(run)).into_response());
@@ -68,10 +71,14 @@ pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<
     Err(Refusal::already_exists("every name that was made is taken: send another generateName"))
 }
 
-/// The run that has the name, for who asks twice.
+/// The run that has the name, for who asks twice. One whose record has gone still has it.
 async fn taken(api: &Api, name: &ResourceName) -> Refusal {
-    let (view, run) = shown(api, name).await;
+    let (view, run) = shown(api, name, TAKEN_WITHIN).await;
     let version = api.resource_version(&view);
+    let message = match &run {
+        Some(_) => format!("there is a run `{name}` already"),
+        None => format!("there was a run `{name}` already, and its record has gone since"),
+    };
     let object = run.map(|run| run::run(&run, &version, Detail::Whole));
     let details = StatusDetails {
         name: name.to_string(),
@@ -79,15 +86,19 @@ async fn taken(api: &Api, name: &ResourceName) -> Refusal {
         object: object.and_then(|run| serde_json::to_value(run).ok()),
         ..StatusDetails::default()
     };
-    Refusal::already_exists(format!("there is a run `{name}` already")).about(details)
+    Refusal::already_exists(message).about(details)
 }
 
-/// The run as the snapshot shows it, and that snapshot.
-async fn shown(api: &Api, name: &ResourceName) -> (Arc<View>, Option<Arc<RunView>>) {
+/// The run as a snapshot shows it, and that snapshot.
+async fn shown(
+    api: &Api,
+    name: &ResourceName,
+    within: Duration,
+) -> (Arc<View>, Option<Arc<RunView>>) {
     let mut view = api.faces().core.view.clone();
-    let there = |view: &Arc<View>| view.runs.get(name).is_some_and(|run| run.record.is_some());
+    let there = |view: &Arc<View>| view.runs.contains_key(name);
     // Late or never: what is said then is said without it.
-    let _shown = tokio::time::timeout(SHOWN_WITHIN, view.wait_for(there)).await;
+    let _shown = tokio::time::timeout(within, view.wait_for(there)).await;
     let view = api.faces().core.snapshot();
     api.shown().remember(&view);
     let run = view.runs.get(name).cloned();

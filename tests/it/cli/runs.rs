@@ -581,6 +581,9 @@ async fn a_program_runs_an_agent_hears_its_turns_and_finds_it_again_by_its_key()
     assert_eq!(response, again);
     assert!(matches!(heard.first(), Some(Turn::Attempt(_))) && heard.len() == 10, "{heard:?}");
     assert!(matches!(other, Err(RunnerError::OtherOrder(_))), "{other:?}");
+    let mut boundless = request.clone();
+    boundless.spec.order.max_budget_usd = Some(f64::INFINITY);
+    assert!(matches!(runner.submit(&boundless).await, Err(RunnerError::Budget(_))));
     assert_eq!(served.view.borrow().runs.len(), 1, "it ran once");
 }
 

@@ -78,6 +78,8 @@ async fn a_name_that_is_taken_answers_with_the_run_that_has_it() {
     assert_eq!((&status["kind"], &status["reason"]), (&json!("Status"), &json!("AlreadyExists")));
     assert_eq!(status["details"]["name"], "mine");
     assert_eq!(status["details"]["object"]["metadata"]["uid"], first["metadata"]["uid"]);
+    let buried = post(&served, "/runs", &order(json!({ "name": "buried" }), small())).await;
+    assert_eq!((buried.code, &buried.json()["details"].get("object")), (409, &None));
 }
 
 #[tokio::test]
