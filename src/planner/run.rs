@@ -148,7 +148,17 @@ pub fn plan_run(world: &World, name: &ResourceName, now: Now) -> Option<RunStep>
         (Some(record), _) if record.end.is_none() => {
             Some(Context { world, record, now }.unfinished(desired))
         }
-        (record, Some(desired)) => Some(admission::step(world, name, record, desired, now)),
+        (record, Some(desired)) => {
+            let step = admission::step(world, name, record, desired, now);
+            // What ran with a store that is lost does not wait for its channel or prompt to be written down.
+            let waits = record.is_none() && step.want.is_none();
+            let found = waits.then(|| admission::found(world, name, now)).flatten();
+            Some(match found {
+                Some(found) if found.want.is_some() => found,
+                Some(RunStep { wake: Some(after), .. }) => step.wake_after(after),
+                _ => step,
+            })
+        }
         (Some(record), None) => Some(Context { world, record, now }.ended()),
         (None, None) => admission::found(world, name, now),
     }
@@ -178,7 +188,7 @@ impl Context<'_> {
         let unknown: Vec<_> = attempts
             .iter()
             .filter(|(at, seen)| *at > number && self.known(*at).is_none() && admission::ran(seen))
-            .map(|(at, seen)| admission::found_attempt(*at, seen))
+            .map(|(at, seen)| admission::found_attempt(*at, seen, self.terms()))
             .collect();
         if !unknown.is_empty() {
             let mut record = RunRecord::clone(self.record);

@@ -177,7 +177,9 @@ impl Controller {
             RunAction::Start(id) => {
                 let call = Call::Start { id: id.clone(), target: None };
                 if self.may_change(now, object, &call) {
-                    self.live(&id).start_sent = true;
+                    let live = self.live(&id);
+                    live.start_sent = true;
+                    live.started_at = Some(now.wall);
                     self.dispatch(object, call, cause);
                 }
                 return;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::attempt::terms;
 use super::{Context, LOOK_NOW_AND_THEN, RunAction, RunStep};
 use crate::container::{ContainerState, label};
 use crate::planner::mark::Mark;
@@ -20,8 +21,6 @@ use crate::world::run::{
 
 /// Seconds within which a run must start when its file says nothing: the schema's default.
 const STARTING_DEADLINE_SECONDS: u32 = 86_400;
-/// How long the container of a run is kept of which nothing else is known: the schema's default.
-const KEEP_FOUND_SECONDS: u64 = 300;
 
 /// Of all that is asked, but for `rerun` and `cancel`, which may change.
 pub fn fingerprint(spec: &RunSpec) -> String {
@@ -147,7 +146,10 @@ fn admit(
         let action = RunAction::Remove { id: made.snapshot.id.clone(), force: false };
         return RunStep::act(Phase::Pending, action, "never started, and no record explains it");
     }
-    let attempts: Vec<Attempt> = found.iter().map(|(at, seen)| found_attempt(*at, seen)).collect();
+    let effective = world.desired.channels.get(channel).and_then(|it| it.effective.as_deref());
+    let terms = terms(&order, effective);
+    let attempts: Vec<Attempt> =
+        found.iter().map(|(at, seen)| found_attempt(*at, seen, terms)).collect();
     let buried = world.runs.tombstone(name).map_or(1, |(_, stone)| stone.next_attempt);
     let record = RunRecord {
         id: RunId { name: name.clone(), rerun: desired.spec.rerun.unwrap_or(0) },
@@ -198,30 +200,34 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
                 .marked(Mark::StrayGoes),
         );
     }
+    let order = Order {
+        ask: Ask::Prompt(String::new()),
+        system_prompt: String::new(),
+        author: String::new(),
+        session: Session::Fresh,
+        fork: false,
+        starting_deadline_seconds: STARTING_DEADLINE_SECONDS,
+        active_deadline_seconds: None,
+        termination_grace_period_seconds: None,
+        backoff_limit: Some(0),
+        max_turns: None,
+        max_budget_usd: None,
+        keep_container_seconds: None,
+    };
+    let channel = &newest.identity.channel;
+    let effective = world.desired.channels.get(channel).and_then(|it| it.effective.as_deref());
+    let terms = terms(&order, effective);
     let attempts: Vec<Attempt> =
-        attempts.iter().map(|(number, seen)| found_attempt(*number, seen)).collect();
+        attempts.iter().map(|(number, seen)| found_attempt(*number, seen, terms)).collect();
     let text = |key: &str| newest.snapshot.labels.get(key).cloned();
     let record = RunRecord {
         id: RunId { name: name.clone(), rerun: 0 },
-        channel: newest.identity.channel.clone(),
+        channel: channel.clone(),
         turn: world.runs.next_turn(),
         trigger: Trigger::Found,
         revision: None,
         labels: std::collections::BTreeMap::new(),
-        order: Order {
-            ask: Ask::Prompt(String::new()),
-            system_prompt: String::new(),
-            author: String::new(),
-            session: Session::Fresh,
-            fork: false,
-            starting_deadline_seconds: STARTING_DEADLINE_SECONDS,
-            active_deadline_seconds: None,
-            termination_grace_period_seconds: None,
-            backoff_limit: Some(0),
-            max_turns: None,
-            max_budget_usd: None,
-            keep_container_seconds: None,
-        },
+        order,
         fingerprint: text(label::SPEC_HASH).unwrap_or_default(),
         admitted_at: newest.snapshot.created,
         held: false,
@@ -244,7 +250,7 @@ pub(super) fn ran(seen: &Seen) -> bool {
     seen.state() != ContainerState::Created
 }
 
-pub(super) fn found_attempt(number: u32, seen: &Seen) -> Attempt {
+pub(super) fn found_attempt(number: u32, seen: &Seen, terms: Terms) -> Attempt {
     Attempt {
         number,
         kind: AttemptKind::First,
@@ -255,12 +261,7 @@ pub(super) fn found_attempt(number: u32, seen: &Seen) -> Attempt {
         image_digest: None,
         permitted_at: seen.snapshot.created,
         permitted_by: uuid::Uuid::nil(),
-        terms: Terms {
-            active_deadline_seconds: 0,
-            grace_seconds: 30,
-            keep_container_seconds: KEEP_FOUND_SECONDS,
-            cancel_with_channel: false,
-        },
+        terms,
         end: None,
     }
 }

@@ -13,11 +13,11 @@ use crate::planner::action::Action;
 use crate::planner::image::{self, ImageStep};
 use crate::planner::mark::Mark;
 use crate::planner::template;
-use crate::resource::ObjectRef;
 use crate::resource::condition::Reason;
+use crate::resource::{Effective, ObjectRef};
 use crate::world::desired::{DesiredChannel, Target, Verdict};
 use crate::world::observed::Seen;
-use crate::world::run::{Attempt, Live, Made, Phase, RunRecord, Terms};
+use crate::world::run::{Attempt, Live, Made, Order, Phase, RunRecord, Terms};
 
 /// A start whose answer was lost may still come through: so long a container that has not been started is left alone before it is
 /// removed, which no start survives.
@@ -288,34 +288,9 @@ impl Context<'_> {
         RunStep::act(Phase::Starting, RunAction::Keep(Box::new(record)), cause)
     }
 
-    fn terms(&self) -> Terms {
-        let order = &self.record.order;
+    pub(super) fn terms(&self) -> Terms {
         let channel = self.world.desired.channels.get(&self.record.channel);
-        let effective = channel.and_then(|channel| channel.effective.as_ref());
-        let of_channel = effective.map(|effective| &effective.runs);
-        let seconds = |own: Option<u32>, channel: Option<u64>, default: u64| {
-            own.map(u64::from).or(channel).unwrap_or(default)
-        };
-        let grace = seconds(
-            order.termination_grace_period_seconds,
-            of_channel.map(|it| it.termination_grace_period.as_secs()),
-            30,
-        );
-        Terms {
-            active_deadline_seconds: seconds(
-                order.active_deadline_seconds,
-                of_channel.map(|it| it.active_deadline.as_secs()),
-                3600,
-            ),
-            grace_seconds: u32::try_from(grace).unwrap_or(u32::MAX),
-            keep_container_seconds: order
-                .keep_container_seconds
-                .or(of_channel.map(|it| it.keep_container.as_secs()))
-                .unwrap_or(300),
-            cancel_with_channel: effective.is_some_and(|effective| {
-                effective.deletion.runs == crate::resource::effective::DeletionRuns::Cancel
-            }),
-        }
+        terms(&self.record.order, channel.and_then(|channel| channel.effective.as_deref()))
     }
 
     // After its permit.
@@ -441,7 +416,13 @@ impl Context<'_> {
             .map(|end| end.ran_for().as_secs())
             .sum();
         let left = seconds.saturating_sub(u64::try_from(ran).unwrap_or(0));
-        Some(later(attempt.permitted_at, left))
+        let id = &attempt.container;
+        let sent = self.world.runs.memory.of(id).and_then(|live| live.started_at);
+        let details = self.world.observed.get(id).and_then(|seen| seen.snapshot.details.as_ref());
+        let began = details.and_then(|details| details.started_at);
+        // The engine's clock may be another.
+        let began = sent.or(began.filter(|began| *began > attempt.permitted_at));
+        Some(later(began.unwrap_or(attempt.permitted_at), left))
     }
 
     /// Somebody set a restart policy; a run is never restarted.
@@ -550,5 +531,33 @@ impl Context<'_> {
             return self.attempt_over(attempt, live, snapshot, None).marked(Mark::OutputGivenUp);
         }
         self.attempt_over(attempt, live, snapshot, None)
+    }
+}
+
+/// The bounds of an attempt, as its order and its channel have them now.
+pub(super) fn terms(order: &Order, effective: Option<&Effective>) -> Terms {
+    let of_channel = effective.map(|effective| &effective.runs);
+    let seconds = |own: Option<u32>, channel: Option<u64>, default: u64| {
+        own.map(u64::from).or(channel).unwrap_or(default)
+    };
+    let grace = seconds(
+        order.termination_grace_period_seconds,
+        of_channel.map(|it| it.termination_grace_period.as_secs()),
+        30,
+    );
+    Terms {
+        active_deadline_seconds: seconds(
+            order.active_deadline_seconds,
+            of_channel.map(|it| it.active_deadline.as_secs()),
+            3600,
+        ),
+        grace_seconds: u32::try_from(grace).unwrap_or(u32::MAX),
+        keep_container_seconds: order
+            .keep_container_seconds
+            .or(of_channel.map(|it| it.keep_container.as_secs()))
+            .unwrap_or(300),
+        cancel_with_channel: effective.is_some_and(|effective| {
+            effective.deletion.runs == crate::resource::effective::DeletionRuns::Cancel
+        }),
     }
 }

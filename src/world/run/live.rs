@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{AttemptKind, Followed, RunProgress};
@@ -24,6 +25,8 @@ pub struct Live {
     pub made: Option<Made>,
     /// This process sent its start. Never again.
     pub start_sent: bool,
+    /// When it sent it: its time counts from then on, and not from a permit that waited for the engine.
+    pub started_at: Option<Timestamp>,
     /// This process sent its end, and why.
     pub stop: Option<Stop>,
     /// It ran: its start was answered, or an event or a look said so.

@@ -19,6 +19,7 @@ use crate::settled::{CHANNELS, is_sane, unsettled};
 use crate::tree::Spec;
 
 mod hands;
+mod runs;
 mod shrink;
 
 use self::hands::{meddle, random_spec};
@@ -100,7 +101,11 @@ fn live(sim: &mut Sim, case: &Case) -> u64 {
         }
         if !case.skipped.contains(&step) {
             let luck = std::mem::replace(&mut sim.rng, hands);
-            meddle(sim, &channels);
+            if sim.rng.permille(400) {
+                runs::meddle(sim, &channels);
+            } else {
+                meddle(sim, &channels);
+            }
             sim.rng = luck;
         }
     }
@@ -121,7 +126,8 @@ fn live(sim: &mut Sim, case: &Case) -> u64 {
 /// What must hold once all is as it should be.
 fn stays(sim: &mut Sim) {
     // What keeps failing by the files' own will goes on forever.
-    let rests = sim.tree.files.values().all(|file| is_sane(&file.spec));
+    let waits = sim.store.durable.runs.iter().any(|record| record.end.is_none());
+    let rests = !waits && sim.tree.files.values().all(|file| is_sane(&file.spec));
     sim.note("all is as it should be");
     sim.run_for(Duration::from_secs(30));
     let (since, commits, size) = (sim.now, sim.store.commits, size_of_core(sim));
@@ -240,6 +246,7 @@ fn begin(sim: &mut Sim, case: &Case) -> Vec<String> {
         *sim.luck.of(*luck) = 0;
     }
     sim.supervised = true;
+    runs::begin(sim);
     sim.engine.odd = sim.rng.permille(40);
     if sim.rng.permille(500) {
         sim.engine.lag = sim.rng.millis(0, 1_000);
@@ -278,6 +285,7 @@ fn heal(sim: &mut Sim) {
     }
     sim.host.missing.clear();
     sim.tree.heal();
+    runs::heal(sim);
     if sim.rng.permille(500) {
         let odd: Vec<String> = sim
             .tree
@@ -312,6 +320,7 @@ fn heal(sim: &mut Sim) {
             && sim.view.specs.scanned_at.is_some()
     });
     sim.run_for(Duration::from_secs(60));
+    runs::release(sim);
     for channel in CHANNELS {
         sim.request(Request::Resume(ObjectRef::channel(name(channel))));
     }

@@ -293,7 +293,7 @@ impl Check {
             self.fail(format!("B3: {text}: {} {why}", call.word()));
         }
         match call {
-            Call::CreateRun { name, target } => self.run_is_made(name, target, settings),
+            Call::CreateRun { name, target } => self.run_is_made(name, target, engine, settings),
             Call::Start { id, .. } if Self::is_run_call(call, engine) => self.run_starts(id),
             Call::Stop { id, .. } if Self::is_run_call(call, engine) => {
                 self.with_open_eyes(&text, call.word(), id, now);
@@ -458,7 +458,15 @@ impl Check {
         if call.mutates() {
             key.last_write = now;
         }
+        let never = |failure: &Failure| !matches!(failure, Failure::Unknown(_));
         match (call, answer) {
+            (Call::CreateRun { target, .. }, Err(failure)) if never(failure) => {
+                self.run_is_not_made(target.run.as_str());
+            }
+            (Call::Remove { .. }, Ok(_)) if subject.kind == Kind::Run => {
+                key.absent = true;
+                self.run_is_not_made(subject.name.as_str());
+            }
             (_, Err(Failure::Unknown(_))) if call.mutates() => {
                 key.unknown = Some(now);
                 key.absent = false;

@@ -464,6 +464,12 @@ impl Sim {
         }
         self.watch_for_storms();
         let published = effects.iter().any(|effect| matches!(effect, Effect::Publish(_)));
+        // What is written is decided before what is called, whatever the order in which both are said.
+        for effect in &effects {
+            if let Effect::Commit { writes, .. } = effect {
+                self.check.commits(self.now, writes, &self.engine, &self.settings);
+            }
+        }
         for effect in effects {
             let acts = !matches!(effect, Effect::WakeAt(_) | Effect::Publish(_));
             self.carry_out(effect);
@@ -510,7 +516,6 @@ impl Sim {
             Effect::Commit { seq, writes } => {
                 let fails = self.rng.permille(self.luck.commit);
                 let at = self.soon();
-                self.check.commits(self.now, &writes, &self.engine, &self.settings);
                 if self.show_commits {
                     self.note(format!("core: commit {writes:#?}"));
                 }

@@ -495,6 +495,7 @@ impl Engine {
             && let Some(made) = self.containers.get_mut(id)
         {
             made.agent = Some(agent);
+            self.agents.made.insert(id.clone());
         }
         answer
     }

@@ -380,6 +380,21 @@ fn row_25_what_has_no_trace_is_held_until_a_person_lets_it_go() {
 }
 
 #[test]
+fn row_25_what_ran_is_written_down_though_its_channel_is_gone_too() {
+    let mut sim = asked(Work::default());
+    ends(&mut sim, "fix", LIMIT);
+    sim.crash_and(false, SECOND);
+    sim.lose_store();
+    sim.takeover = true;
+    sim.tree.delete("a");
+    ends(&mut sim, "fix", LIMIT);
+    sim.run_for(300 * SECOND);
+    sound(&sim);
+    assert_eq!(sim.executions("fix"), 1, "{}", sim.log.join("\n"));
+    assert!(sim.run_containers("fix").is_empty(), "{}", sim.log.join("\n"));
+}
+
+#[test]
 fn row_26_the_engine_lost_all_it_had() {
     let mut sim = asked(Work::taking(60 * SECOND));
     sim.supervised = true;

@@ -437,6 +437,28 @@ fn a_deadline_counts_over_a_crash_and_over_all_attempts() {
 }
 
 #[test]
+fn a_deadline_counts_from_its_start_and_not_from_a_permit_that_waited_for_the_engine() {
+    for crashes in [false, true] {
+        let more = "activeDeadlineSeconds: 30";
+        let mut sim = asked_with(Work::saying(Says::Hangs), |file| file.more = more);
+        let permits =
+            |sim: &Sim| !sim.run_containers("fix").is_empty() && sim.is_committing_run("fix");
+        assert!(sim.run_until(LIMIT, permits), "{}", trace(&sim));
+        sim.restart_engine(true, 20 * SECOND);
+        at_work(&mut sim, "fix");
+        let began = sim.now;
+        if crashes {
+            sim.run_for(5 * SECOND);
+            sim.crash(SECOND);
+        }
+        ends(&mut sim, "fix", LIMIT);
+        let took = sim.now - began;
+        assert!((29..33).contains(&took.as_secs()), "{took:?}\n{}", trace(&sim));
+        cleared(&mut sim);
+    }
+}
+
+#[test]
 fn what_did_nothing_is_tried_again_three_times_and_what_used_a_tool_is_not() {
     for (says, attempts) in [
         (Says::Overloaded, 4),

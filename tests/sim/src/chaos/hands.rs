@@ -14,7 +14,7 @@ use crate::host::name;
 use crate::tree::{Reading, Spec};
 
 pub(super) fn random_spec(sim: &mut Sim) -> Spec {
-    let mut spec = Spec::default();
+    let mut spec = Spec { runs: super::runs::random_runs(sim), ..Spec::default() };
     for _ in 0..sim.rng.below(3) {
         change(sim, &mut spec);
     }
@@ -52,11 +52,13 @@ pub(super) fn meddle(sim: &mut Sim, channels: &[String]) {
             let minutes = sim.rng.below(60) as i64 - 30;
             sim.note(format!("the operator's clock: {minutes} min ahead of true time"));
             sim.ahead = SignedDuration::from_mins(minutes);
+            sim.check.clocks_move();
         }
         44 => {
             let minutes = sim.rng.below(60) as i64 - 30;
             sim.note(format!("the engine's clock: {minutes} min ahead of true time"));
             sim.engine.ahead = SignedDuration::from_mins(minutes);
+            sim.check.clocks_move();
         }
         45 => {
             let back = sim.rng.millis(1, 5_000);
@@ -150,11 +152,13 @@ pub(super) fn meddle(sim: &mut Sim, channels: &[String]) {
             sim.note("the spec directory: another, without files");
             sim.tree.inode += 1;
             sim.tree.files.clear();
+            sim.tree.runs.clear();
             sim.files_changed();
         }
         14 => {
             sim.note("all files: deleted");
             sim.tree.files.clear();
+            sim.tree.runs.clear();
             sim.files_changed();
         }
         15 => {
@@ -259,6 +263,9 @@ fn by_hand(sim: &mut Sim) {
     let Some(id) = some_container(sim) else { return };
     let Some(found) = sim.engine.containers.get(&id) else { return };
     let who = format!("{} ({})", found.name, id.short());
+    if found.agent.is_some() {
+        sim.check.tampered.insert(id.clone());
+    }
     let what = match sim.rng.below(15) {
         0 | 1 => {
             sim.engine.kill(&id, 137);

@@ -70,8 +70,14 @@ pub(super) struct RunBook {
     released: BTreeSet<String>,
     all_released: bool,
     process: Uuid,
+    /// The most that a channel's file ever allowed: what was decided when it did, goes on.
+    backoff: BTreeMap<String, u32>,
+    /// Runs whose container is being made, or is there without a permit, each with its channel.
+    making: BTreeMap<String, String>,
     /// Containers that an answer said are ours.
     seen: BTreeSet<ContainerId>,
+    /// What is found on the engine may be of another store.
+    store_was_lost: bool,
     /// Deadlines are by the calendar after a restart: one that jumps proves nothing.
     clocks_move: bool,
 }
@@ -87,9 +93,18 @@ impl RunBook {
         self.written.values().filter(move |record| record.id.name.as_str() == name)
     }
 
-    fn open<'a>(&'a self, but: &'a RunId) -> impl Iterator<Item = (&'a RunRecord, &'a Attempt)> {
+    /// Attempts of other runs that are at work, or may be; the end of one that is dead may be on its way to the disk.
+    fn open<'a>(
+        &'a self,
+        but: &'a RunId,
+        engine: &'a Engine,
+    ) -> impl Iterator<Item = (&'a RunRecord, &'a Attempt)> {
         let others = self.written.values().filter(move |record| record.id != *but);
-        others.filter_map(|record| record.open_attempt().map(|attempt| (record.as_ref(), attempt)))
+        let open = others.filter_map(|record| Some((record.as_ref(), record.open_attempt()?)));
+        open.filter(|(_, attempt)| {
+            let mut all = engine.agents.of(&attempt.container).peekable();
+            all.peek().is_none() || all.any(Execution::is_live)
+        })
     }
 }
 
@@ -101,6 +116,10 @@ impl Check {
 
     pub(super) fn runs_scanned(&mut self, tree: &Tree, now: Duration) {
         self.runs.prompts.extend(tree.prompts.values().cloned());
+        for (channel, file) in &tree.files {
+            let most = self.runs.backoff.entry(channel.clone()).or_default();
+            *most = (*most).max(file.spec.runs.backoff);
+        }
         for (run, found) in &tree.runs {
             if found.is_whole(run) && !tree.is_run_closed(run) {
                 let belief = RunBelief { file: Some(found.file.clone()), ..RunBelief::default() };
@@ -157,13 +176,14 @@ impl Check {
         book.acked = book.written.clone();
         book.buried = loaded.tombstones.keys().cloned().collect();
         book.seen.clear();
+        book.making.clear();
         self.runs_unseen();
     }
 
     pub(super) fn runs_lost(&mut self) {
         let starts = std::mem::take(&mut self.runs.starts);
         let clocks_move = self.runs.clocks_move;
-        self.runs = RunBook { starts, clocks_move, ..RunBook::default() };
+        self.runs = RunBook { starts, clocks_move, store_was_lost: true, ..RunBook::default() };
     }
 
     // What is written.
@@ -356,8 +376,12 @@ impl Check {
             }
         }
         let added = record.attempts.len().checked_sub(old.attempts.len());
+        let new = record.attempts.iter().skip(old.attempts.len());
+        let found = new.filter(|it| it.permitted_by.is_nil()).count();
         match (added, record.attempts.last()) {
             (Some(0), _) => {}
+            // Found, of another store: nobody has leave to start them.
+            (Some(added), _) if added > 0 && found == added && self.runs.store_was_lost => {}
             (Some(1), Some(attempt)) => {
                 if attempt.number != old.next_attempt() {
                     self.fail(format!("S5: {name} goes on with attempt {}", attempt.number));
@@ -462,30 +486,20 @@ impl Check {
         }
         let open: Vec<(String, Uuid, Option<Uuid>)> = self
             .runs
-            .open(&record.id)
+            .open(&record.id, engine)
             .map(|(it, other)| (it.channel.to_string(), other.session, other.resumes))
             .collect();
         if open.len() >= settings.max_runs as usize {
             self.fail(format!("{name} is one more than {} on this host", settings.max_runs));
         }
         let mut here = open.iter().filter(|(channel, ..)| *channel == record.channel.as_str());
-        let count = here.clone().count();
         let shared = here.any(|(_, session, _)| {
             attempt.session == *session || attempt.resumes == Some(*session)
         });
         if shared {
             self.fail(format!("{name} goes on in a conversation that is in use"));
         }
-        let spec = self.beliefs.get(record.channel.as_str()).and_then(|it| it.spec.as_ref());
-        if let Some(spec) = spec {
-            let (most, suspended) = (spec.runs.at_once as usize, spec.suspend);
-            if count >= most {
-                self.fail(format!("{name} is one more than {most} in {}", record.channel));
-            }
-            if suspended {
-                self.fail(format!("{name} is permitted in a suspended channel"));
-            }
-        }
+        self.runs.making.remove(name);
         self.retries(record, attempt);
     }
 
@@ -527,8 +541,8 @@ impl Check {
                 self.fail(format!("7: {name} has {kind:?} twice"));
             }
         }
-        let of_channel = self.beliefs.get(record.channel.as_str()).and_then(|it| it.spec.as_ref());
-        let limit = record.order.backoff_limit.or(of_channel.map(|it| it.runs.backoff));
+        let of_channel = self.runs.backoff.get(record.channel.as_str()).copied();
+        let limit = record.order.backoff_limit.or(of_channel);
         let charged = paid + free.saturating_sub(FREE_RETRIES);
         if limit.is_some_and(|limit| charged > limit as usize) {
             self.fail(format!(
@@ -581,6 +595,7 @@ impl Check {
     fn run_ends(&mut self, record: &RunRecord) {
         let Some(end) = &record.end else { return };
         let name = record.id.name.as_str();
+        self.runs.making.remove(name);
         if record.open_attempt().is_some() {
             self.fail(format!("L2: {name} has an end, and its last attempt has none"));
         }
@@ -604,6 +619,7 @@ impl Check {
         &mut self,
         name: &ContainerName,
         target: &chanop::world::run::RunTarget,
+        engine: &Engine,
         settings: &Settings,
     ) {
         let run = target.run.clone();
@@ -626,6 +642,21 @@ impl Check {
         if record.held {
             self.fail(format!("5: {run}: create though it is held"));
         }
+        let spec = self.beliefs.get(&channel).and_then(|it| it.spec.as_ref());
+        if let Some(spec) = spec {
+            let (most, suspended) = (spec.runs.at_once as usize, spec.suspend);
+            let open =
+                self.runs.open(&record.id, engine).filter(|(it, _)| it.channel.as_str() == channel);
+            let others = self.runs.making.iter();
+            let others = others.filter(|(it, of)| it.as_str() != run.as_str() && **of == channel);
+            if open.count() + others.count() >= most {
+                self.fail(format!("{run} is one more than {most} in {channel}"));
+            }
+            if suspended {
+                self.fail(format!("{run}: create in a suspended channel"));
+            }
+        }
+        self.runs.making.insert(run.to_string(), channel);
         if let (Task::Prompt(told), Ask::Prompt(asked)) = (&target.task, &record.order.ask)
             && told.as_ref() != asked.as_str()
         {
@@ -715,6 +746,11 @@ impl Check {
         }
     }
 
+    /// There will be no container, or there is none any more.
+    pub(super) fn run_is_not_made(&mut self, run: &str) {
+        self.runs.making.remove(run);
+    }
+
     pub(super) fn run_is_seen(&mut self, id: &ContainerId, ours: bool) {
         if ours {
             self.runs.seen.insert(id.clone());
@@ -776,8 +812,7 @@ impl Check {
     }
 
     pub(super) fn is_run_call(call: &Call, engine: &Engine) -> bool {
-        let is_runs =
-            |id: &ContainerId| engine.containers.get(id).is_some_and(|it| it.agent.is_some());
+        let is_runs = |id: &ContainerId| engine.agents.made.contains(id);
         match call {
             Call::CreateRun { .. } | Call::ReadPrompt(_) => true,
             Call::Start { id, .. }

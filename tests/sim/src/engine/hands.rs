@@ -52,6 +52,7 @@ impl Engine {
 
     /// The engine fails half-way through a removal.
     pub fn leave_dead(&mut self, id: &ContainerId) {
+        self.agent_ends(id, 137, How::Kill);
         if let Some(found) = self.containers.get_mut(id) {
             found.state = ContainerState::Dead;
             self.tell(id, "die", Some(137));

@@ -162,6 +162,8 @@ pub struct Agents {
     pub loses_exits: bool,
     /// How late the engine knows that the kernel killed something.
     pub oom_late: Duration,
+    /// Every container that was ever made for a run.
+    pub made: BTreeSet<ContainerId>,
     /// Containers whose process the engine forgot.
     pub forgotten: BTreeSet<ContainerId>,
     /// Counts state directories: attempts are numbered anew in each.

@@ -1,7 +1,7 @@
 //! L2 and L5, from the disk's and the engine's side: has every run its end, and is nothing left of it?
 
 use chanop::container::ContainerState;
-use chanop::world::run::RunRecord;
+use chanop::world::run::{Attempt, RunRecord};
 
 use super::is_sane;
 use crate::driver::Sim;
@@ -26,12 +26,16 @@ pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
         }
     }
     let left = sim.engine.containers.values().find(|it| {
+        let Some(agent) = &it.agent else { return false };
+        let ours = is_ours(&sim.settings.instance, it);
         let paused = it.state == ContainerState::Paused;
-        let open = it
-            .agent
-            .as_ref()
-            .is_some_and(|agent| sim.record(&agent.run).is_some_and(|record| record.end.is_none()));
-        it.agent.is_some() && is_ours(&sim.settings.instance, it) && !paused && !open
+        // One that has no end yet is told of above; in a channel that cannot be helped, attempts come and go.
+        let record = sim.record(&agent.run).filter(|record| record.end.is_none());
+        let waits = record.is_some_and(|record| {
+            let ended = |a: &Attempt| a.container == it.id && a.end.is_some();
+            !record.attempts.iter().any(ended) || !may_begin(sim, &agent.channel)
+        });
+        ours && !paused && !waits
     });
     left.map(|it| format!("{} is left, {:?}", it.name, it.state))
 }
