@@ -55,7 +55,9 @@ impl Controller {
                 // Until its process runs it only starts.
                 let phase =
                     if *phase == Phase::Running && !began { Phase::Starting } else { *phase };
-                let phase = if phase.is_end() { Phase::Running } else { phase };
+                // An end that is not on the disk is none; that of a dropped record is, in its tombstone.
+                let unwritten = phase.is_end() && record.is_some();
+                let phase = if unwritten { Phase::Running } else { phase };
                 (phase, reason.clone(), message.clone(), *ahead)
             }
             (_, None) => (Phase::Pending, "Waiting".to_owned(), String::new(), None),

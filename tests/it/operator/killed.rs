@@ -10,11 +10,11 @@ const KILLS: u64 = 50;
 const CHANNELS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// A small generator (xorshift): a seed names a whole run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     /// Less than `bound`.
-    fn roll(&mut self, bound: u64) -> u64 {
+    pub(super) fn roll(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -23,7 +23,7 @@ impl Dice {
 }
 
 /// `CHANOP_TEST_SEED`, or another one each time.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test has no settings of its own to read")]
     let wished = std::env::var("CHANOP_TEST_SEED").ok();
     let seed = wished.map_or_else(

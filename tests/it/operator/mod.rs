@@ -1,6 +1,7 @@
 //! The operator as it is used: the built programs, on a real engine, judged from outside.
 
 mod agent;
+mod bank;
 mod frozen;
 mod image;
 mod killed;
@@ -8,5 +9,8 @@ mod life;
 mod owner;
 mod rest;
 mod restart;
+mod run_crash;
+mod run_life;
+mod run_session;
 mod single;
 mod table;

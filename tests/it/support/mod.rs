@@ -9,5 +9,6 @@ pub(crate) mod operator;
 pub(crate) mod own_engine;
 pub(crate) mod proxy;
 pub(crate) mod registry;
+pub(crate) mod runs;
 pub(crate) mod tmux;
 pub(crate) mod witness;
