@@ -39,6 +39,10 @@ impl Context<'_> {
         let mut record = RunRecord::clone(self.record);
         if let Some(open) = record.attempts.iter_mut().find(|it| it.number == attempt.number) {
             open.end = Some(end);
+            // A create does not say what a local name meant; the look at the end does.
+            if let (true, Some(snapshot)) = (open.image.is_empty(), snapshot) {
+                open.image.clone_from(&snapshot.image_id);
+            }
         }
         // Of several that a lost store left, only the last decides.
         if record.open_attempt().is_none() {
