@@ -129,6 +129,7 @@ fn stays(sim: &mut Sim) {
     let waits = sim.store.durable.runs.iter().any(|record| record.end.is_none());
     let rests = !waits && sim.tree.files.values().all(|file| is_sane(&file.spec));
     sim.note("all is as it should be");
+    sim.show_commits = true;
     sim.run_for(Duration::from_secs(30));
     let (since, commits, size) = (sim.now, sim.store.commits, size_of_core(sim));
     sim.run_for(REST);

@@ -423,7 +423,7 @@ impl Check {
         answer: &Result<Answer, Failure>,
         settings: &Settings,
     ) {
-        self.runs_answered(answer, settings);
+        self.runs_answered(subject, call, answer, settings);
         if let (Call::List, Ok(Answer::Listed(all))) = (call, answer) {
             let ours = |found: &&Snapshot| spells(&settings.instance, &found.labels, &found.name);
             let all: Vec<&Snapshot> = all.iter().filter(ours).collect();
@@ -458,15 +458,7 @@ impl Check {
         if call.mutates() {
             key.last_write = now;
         }
-        let never = |failure: &Failure| !matches!(failure, Failure::Unknown(_));
         match (call, answer) {
-            (Call::CreateRun { target, .. }, Err(failure)) if never(failure) => {
-                self.run_is_not_made(target.run.as_str());
-            }
-            (Call::Remove { .. }, Ok(_)) if subject.kind == Kind::Run => {
-                key.absent = true;
-                self.run_is_not_made(subject.name.as_str());
-            }
             (_, Err(Failure::Unknown(_))) if call.mutates() => {
                 key.unknown = Some(now);
                 key.absent = false;
@@ -502,7 +494,21 @@ impl Check {
         }
     }
 
-    fn runs_answered(&mut self, answer: &Result<Answer, Failure>, settings: &Settings) {
+    fn runs_answered(
+        &mut self,
+        subject: Option<&ObjectRef>,
+        call: &Call,
+        answer: &Result<Answer, Failure>,
+        settings: &Settings,
+    ) {
+        match (call, answer, subject) {
+            // Should it be there all the same, it goes before anything is started in it.
+            (Call::CreateRun { .. }, Err(_), Some(run))
+            | (Call::Remove { .. }, Ok(_), Some(run)) => {
+                self.run_is_not_made(run.name.as_str());
+            }
+            _ => {}
+        }
         let ours = |found: &Snapshot| spells(&settings.instance, &found.labels, &found.name);
         match answer {
             Ok(Answer::Listed(all)) => {

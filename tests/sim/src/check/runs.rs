@@ -508,7 +508,8 @@ impl Check {
         let name = record.id.name.as_str();
         let pairs = record.attempts.iter().zip(record.attempts.iter().skip(1));
         let (mut free, mut paid) = (0_usize, 0_usize);
-        for (before, after) in pairs {
+        // What was found says nothing of why there was another.
+        for (before, after) in pairs.filter(|(_, after)| !after.permitted_by.is_nil()) {
             let Some(end) = &before.end else { continue };
             let class = end.outcome.as_ref().map(|it| &it.class);
             if end.result == AttemptResult::Lost || end.result == AttemptResult::Cancelled {

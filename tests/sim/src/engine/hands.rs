@@ -67,6 +67,7 @@ impl Engine {
 
     /// Another engine under the same socket: nothing of ours is on it.
     pub fn exchange(&mut self) {
+        self.agents_killed(137);
         self.id = format!("{}'", self.id);
         self.containers.clear();
         self.ends.clear();
