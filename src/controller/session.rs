@@ -578,6 +578,19 @@ impl Controller {
                     self.stats.stale_reads += 1;
                     continue;
                 }
+                // What ran is never only made again: the engine could not write down that it was started. Its list is wrong for as long, and
+                // what was seen stays.
+                if snapshot.state == ContainerState::Created
+                    && old.state() != ContainerState::Created
+                {
+                    self.marks.insert(Mark::ListForgetsStart);
+                    if let Some(object) = owner {
+                        let key = self.keys.entry(object.clone()).or_default();
+                        key.must_read = Some(MustRead::Id(snapshot.id.clone()));
+                        changed.insert(object);
+                    }
+                    continue;
+                }
                 let same = old.state() == snapshot.state && old.snapshot.name == snapshot.name;
                 if same {
                     // A list knows less: what an inspect told still holds where nothing happened since.

@@ -62,6 +62,9 @@ marks! {
     /// Stopped for good while a person has it paused.
     PausedFarewell,
 
+    /// A list says of what was seen running that it was never started.
+    ListForgetsStart,
+
     // The planner's, of runs.
     /// It may have run before, with a store that is lost.
     RunHeld,

@@ -84,6 +84,8 @@ pub struct Container {
     pub maker: Maker,
     /// What it is for, when it is a run's.
     pub agent: Option<Agent>,
+    /// The disk was full when it was started: lists do not know of that.
+    pub start_unwritten: bool,
     /// Its end was asked for: its restart policy does not count.
     stopped: bool,
     /// Which of the instance's networks it is bound to.
@@ -432,6 +434,9 @@ impl Engine {
                 if c.state == ContainerState::Exited && self.at < c.lags_until {
                     snapshot.state = ContainerState::Running;
                 }
+                if c.start_unwritten {
+                    snapshot.state = ContainerState::Created;
+                }
                 snapshot
             })
             .collect()
@@ -476,6 +481,7 @@ impl Engine {
             agent: None,
             stopped: false,
             bound_to: self.networks_made,
+            start_unwritten: false,
             lags_until: Duration::ZERO,
         };
         self.containers.insert(id.clone(), container);

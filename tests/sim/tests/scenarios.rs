@@ -147,6 +147,18 @@ fn a_shell_that_is_made_anew_again_and_again_leaves_nothing_in_mind_and_costs_no
 }
 
 #[test]
+fn a_start_that_the_engine_could_not_write_down_makes_no_shell_doubtful() {
+    let mut sim = Sim::with_channels(1, &["a"]);
+    assert!(sim.run_until(30 * SECOND, Sim::all_ready));
+    let shell = id(&sim, "a");
+    sim.engine.containers.get_mut(&shell).unwrap().start_unwritten = true;
+    let flickered = sim.run_until(300 * SECOND, |sim| !sim.is_ready("a"));
+    assert!(!flickered, "{}", sim.log.join("\n"));
+    assert_eq!(sim.shell("a").map(|shell| (shell.id.clone(), shell.starts)), Some((shell, 1)));
+    sound(&sim);
+}
+
+#[test]
 fn a_shell_that_the_operator_stopped_itself_has_not_crashed() {
     let mut sim = converged(&["a"]);
     for _ in 0..4 {
