@@ -449,7 +449,8 @@ impl Controller {
         let waits_for = |run: &DesiredRun| channels.contains(&run.spec.channel_name);
         let waiting = new.iter().filter(|(_, run)| waits_for(run));
         changed.extend(waiting.map(|(name, _)| name.clone()));
-        if old.unread != self.world.desired.unread {
+        // What is found on the engine waits for the first reading of the files.
+        if old.unread != self.world.desired.unread || old.ready != self.world.desired.ready {
             changed.extend(self.world.observed.runs().cloned());
         }
         let busy: Vec<ResourceName> = self

@@ -53,7 +53,8 @@ pub struct Summary {
     pub marks: BTreeSet<Mark>,
 }
 
-const SETTLES_WITHIN: Duration = Duration::from_secs(3_600);
+/// An agent whose channel is gone with a lost store may work for an hour, which is the deadline's default.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5_400);
 const REST: Duration = Duration::from_secs(150);
 
 /// A seed, and what of it is left out: the search for the shortest trace takes away what is not needed.

@@ -110,6 +110,8 @@ pub struct Check {
     anchored: bool,
     state_id: String,
     runs: RunBook,
+    /// When a channel was last believed gone.
+    went: BTreeMap<String, Duration>,
     /// Containers that a person changed: what becomes of them needs no other reason.
     pub tampered: BTreeSet<ContainerId>,
 }
@@ -181,6 +183,7 @@ impl Check {
             let proved = belief.scans >= 2 && now.saturating_sub(belief.since) >= prune_delay;
             if proved && (!belief.held || belief.approved) {
                 belief.gone = true;
+                self.went.insert(channel.clone(), now);
             }
         }
         for (channel, belief) in &mut self.beliefs {

@@ -102,8 +102,10 @@ impl RunBook {
         let others = self.written.values().filter(move |record| record.id != *but);
         let open = others.filter_map(|record| Some((record.as_ref(), record.open_attempt()?)));
         open.filter(|(_, attempt)| {
-            let mut all = engine.agents.of(&attempt.container).peekable();
-            all.peek().is_none() || all.any(Execution::is_live)
+            let id = &attempt.container;
+            let may_start = engine.containers.get(id).is_some_and(|it| it.error.is_empty());
+            let mut all = engine.agents.of(id).peekable();
+            (all.peek().is_none() && may_start) || all.any(Execution::is_live)
         })
     }
 }
@@ -446,13 +448,18 @@ impl Check {
             it.scans >= 2 && now.saturating_sub(it.since) >= settings.prune_delay
         });
         let queued = record.attempts.is_empty();
-        let channel_goes = match self.beliefs.get(record.channel.as_str()) {
-            Some(channel) => {
-                let cancels = |spec: &crate::tree::Spec| spec.runs.deletion == "Cancel" || queued;
-                channel.gone && channel.spec.as_ref().is_none_or(cancels)
-            }
-            None => true,
-        };
+        let lately = |at: &Duration| now.saturating_sub(*at) < Duration::from_secs(120);
+        // It was decided when it was so, and may be written down when it is so no more.
+        let channel_went = self.went.get(record.channel.as_str()).is_some_and(lately);
+        let channel_goes = channel_went
+            || match self.beliefs.get(record.channel.as_str()) {
+                Some(channel) => {
+                    let cancels =
+                        |spec: &crate::tree::Spec| spec.runs.deletion == "Cancel" || queued;
+                    channel.gone && channel.spec.as_ref().is_none_or(cancels)
+                }
+                None => true,
+            };
         let asked = self.runs.cancelled.contains(name);
         if !(asked || by_file || (gone && queued) || channel_goes) {
             self.fail(format!("S9: {name} is to be ended, and nobody said so"));

@@ -25,6 +25,13 @@ pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
             return Some(format!("run {run} is not admitted"));
         }
     }
+    for (channel, file) in &sim.tree.files {
+        let ended = records.iter().filter(|it| it.end.is_some() && it.channel.as_str() == channel);
+        let most = file.spec.runs.history as usize;
+        if ended.count() > most {
+            return Some(format!("{channel} has more than {most} records"));
+        }
+    }
     let left = sim.engine.containers.values().find(|it| {
         let Some(agent) = &it.agent else { return false };
         let ours = is_ours(&sim.settings.instance, it);
