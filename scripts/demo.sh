@@ -43,6 +43,14 @@ remove_containers() {
     docker volume rm "chanop_anchor_$instance" || true
 }
 
+# The program itself and not the function above, whose process would be a shell's: signals must reach it.
+start_operator() {
+    "$BIN/chanop" operator --specs "$work/specs" --instance "$instance" --owner "$owner:$work/home" \
+        --state-dir "$work/state" --secrets-dir "$work/secrets" --socket "$CHANOP_SOCKET" --listen "127.0.0.1:$port" \
+        >>"$work/operator.log" 2>&1 9>&- &
+    operator=$!
+}
+
 stop_operator() {
     if [[ -z $operator ]]; then return 0; fi
     kill -TERM "$operator" 2>/dev/null || true
@@ -94,9 +102,13 @@ is_not() { local now; now=$(container "$1" "$2") && [[ -n $now && $now != "$3" ]
 metrics() {
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
-    tr -d '\r' <&3 | grep -E '^chanop_(actions_total|reconciles_total|events_total|relists_total|channels_running|channels\{|engine_calls_total\{[^}]*code="ok")' | sort
+    tr -d '\r' <&3 | grep -E '^chanop_(actions_total|reconciles_total|events_total|relists_total|channels_running|channels\{|runs_ended_total|cost_dollars_total|tokens_total|engine_calls_total\{[^}]*code="ok")' | sort
     exec 3>&-
 }
+# phase RUN PHASE: is it that far?
+phase() { chanop get "run/$1" -o json 2>/dev/null | grep -q "\"phase\": *\"$2\""; }
+answers() { chanop get all >/dev/null 2>&1; }
+
 free_port() {
     local candidate
     for candidate in $(seq 19841 19940); do
@@ -123,11 +135,7 @@ chanop demo-image
 
 step "The operator, on a copy of examples/quickstart"
 show "chanop operator --specs specs --instance $instance --owner $owner:…/home"
-# The program itself and not the function, whose process would be a shell's: signals must reach it.
-"$BIN/chanop" operator --specs "$work/specs" --instance "$instance" --owner "$owner:$work/home" \
-    --state-dir "$work/state" --secrets-dir "$work/secrets" --socket "$CHANOP_SOCKET" --listen "127.0.0.1:$port" \
-    >"$work/operator.log" 2>&1 9>&- &
-operator=$!
+start_operator
 until_true "every channel ready" all_ready
 metrics >"$work/before"
 show chanop get channels
@@ -178,10 +186,69 @@ until_true "every channel ready" all_ready
 show chanop get channels
 chanop get channels
 
+step "A run, dispatched from a file: the agent once, in a container of its own"
+note "no real agent is in the demo's image: a script in the workspace, agent.sh, speaks for the Claude Code CLI,"
+note "with its flags and its stream of JSON; models are asked nothing, and the dollars are made up"
+desk=$work/home/chanop-quickstart/notes
+cat >"$desk/agent.sh" <<'AGENT'
+#!/bin/sh
+# Speaks for the Claude Code CLI: the prompt on standard input, events on standard output.
+prompt=$(cat)
+session=none
+for word in "$@"; do case $word in --session-id=*) session=${word#*=} ;; esac; done
+turn() {
+    printf '{"type":"assistant","message":{"id":"m%s","type":"message","role":"assistant","model":"a-script","content":[%s],"usage":{"input_tokens":1200,"output_tokens":80}},"session_id":"%s"}\n' "$1" "$2" "$session"
+    sleep 1
+}
+echo "$CHANOP_RUN" >>executions
+printf '{"type":"system","subtype":"init","cwd":"%s","session_id":"%s","tools":["Bash"],"model":"a-script"}\n' "$PWD" "$session"
+turn 1 "{\"type\":\"text\",\"text\":\"You ask: $prompt\"}"
+turn 2 '{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"ls"}}'
+printf '{"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"%s"}]},"session_id":"%s"}\n' "$(ls | tr '\n' ' ')" "$session"
+turn 3 '{"type":"text","text":"I have looked around, and write it down."}'
+printf '{"type":"result","subtype":"success","is_error":false,"num_turns":3,"result":"All is in order.","session_id":"%s","total_cost_usd":0.0421,"usage":{"input_tokens":3600,"output_tokens":240}}\n' "$session"
+AGENT
+chmod 755 "$desk/agent.sh"
+printf '  agent: {bin: "%s"}\n' "$desk/agent.sh" >>"$work/specs/notes.yaml"
+show "cat review.yaml"
+tee "$work/specs/review.yaml" <<'RUN'
+apiVersion: chanop.dev/v1alpha1
+kind: Run
+metadata: {name: review}
+spec: {channelName: notes, prompt: Is everything in order?}
+RUN
+chmod go-w "$work/specs/review.yaml"
+admitted() { chanop get run/review >/dev/null 2>&1; }
+until_true "the run" admitted
+show "chanop logs -f run/review"
+chanop logs -f run/review
+show "chanop get runs"
+chanop get runs
+
 step "The metrics that moved"
 show "curl http://127.0.0.1:$port/metrics"
 metrics >"$work/after"
 comm -13 "$work/before" "$work/after"
+
+step "Another run, ordered by hand; the operator is killed with -9 in the middle of it"
+show "chanop run notes -p 'And now?' --name night --detach"
+chanop run notes -p 'And now?' --name night --detach
+until_true "the run's process" phase night Running
+id=$(container notes_night_1 '{{.Id}}')
+show "kill -9 $operator"
+kill -9 "$operator"
+wait "$operator" 2>/dev/null || true
+operator=''
+is notes_night_1 '{{.State.Running}}' true || fail "the run did not survive its operator"
+note "it goes on in container ${id:0:12}; the next operator adopts it, and loses no turn"
+start_operator
+until_true "the operator's return" answers
+show "chanop logs -f run/night"
+chanop logs -f run/night
+is notes_night_1 '{{.Id}}' "$id" || fail "night was given another container"
+show "chanop describe run/night"
+chanop describe run/night
+[[ $(grep -c '^night$' "$desk/executions") == 1 ]] || fail "night was not executed once"
 
 step "The end: the operator stops, and what the demo made is removed"
 stop_operator

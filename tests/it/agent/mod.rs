@@ -8,5 +8,6 @@ mod ends;
 mod hostile;
 mod interactive;
 mod place;
+mod runs;
 mod session;
 mod table;

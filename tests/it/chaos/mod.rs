@@ -55,8 +55,20 @@
 //! | F50 | an image is missing, slow, and moved | others do not wait; who runs keeps what it was made from |
 //! | F51 | twenty-four channels after an outage | few probes; creates begin slowly; a call each |
 //!
-//! Not here, because they are about runs, which do not exist yet: F3, F12 and F29, and what F35 and F36 mean for a run. Not
-//! here, because a simulation does it better (clocks, torn writes): F39, F40, F45, F46 and F52.
+//! And with runs, in [`runs`]: each attempt is executed once at most, and its end is what really came of it.
+//!
+//! | fault | what happens to a run | what must hold beside the rest |
+//! |---|---|---|
+//! | F1 | the engine stops, and dies | Failed or Lost, and not tried again |
+//! | F2 | likewise, with live-restore | the same container; nothing of its output is lost |
+//! | F3 | the engine is killed while it starts it | one that never started was not executed |
+//! | F10, F11 | a start's answer is lost, and it ends at once | no second start |
+//! | F12 | a start is carried out after its operator's death | adopted, or fenced |
+//! | F29 | it has no memory left, or a child of it | OomKilled, or it goes on |
+//! | F35 | it is removed by hand before its record | what is known, or Lost |
+//! | F36 | a restart policy, and a start by hand | the policy goes; nothing runs twice; the record stays |
+//!
+//! Not here, because a simulation does it better (clocks, torn writes): F39, F40, F45, F46 and F52.
 
 mod answers;
 mod bed;
@@ -66,3 +78,4 @@ mod events;
 mod files;
 mod hands;
 mod operators;
+mod runs;

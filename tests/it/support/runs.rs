@@ -8,6 +8,7 @@
 //! sleep:N       so many seconds                     until:FILE      until that file is in the workspace
 //! exit:N        ends with N, without a result       fail:N          likewise after a result that is an error
 //! die:N         ends with N after a success         deaf            heeds no SIGTERM from here on
+//! eat           all memory that there is         feed            a child does, and it goes on
 //! gone          a session that it is to go on in is not there
 //! toolong       the conversation is too long until it was compacted
 //! overloaded:N  the API is at capacity, the first N times
@@ -73,6 +74,8 @@ for word in $prompt; do
             ;;
         sleep:*) sleep "$value" ;;
         until:*) while [ ! -e "$value" ]; do sleep 0.05; done ;;
+        eat) while :; do food=${food:-food}$food; done ;;
+        feed) (while :; do food=${food:-food}$food; done) ;;
         deaf) trap '' TERM ;;
         exit:*) exit "$value" ;;
         die:*) result success false '"result":"done"'; exit "$value" ;;
