@@ -66,13 +66,18 @@ test-agent: rust docker tmux build ## the agent's CLI itself, here and in contai
 		$(CARGO) test --locked --test it -- agent:: agent_cli:: --include-ignored --test-threads 2 $(TESTS)
 	fi
 
+# Runs of the bank check; an ordinary suite has 60.
+BANK ?= 500
 # Each test starts an engine of its own. With the time that it takes, so that it does not grow unseen.
-chaos: rust docker build ## every fault of tests/it/chaos, on engines of its own; root, 15 minutes at most
+chaos: rust docker build ## every fault of tests/it/chaos, on engines of its own, and 500 runs under a killer; root, 20 minutes
 	@began=$$SECONDS
+	export CHANOP_BANK=$(BANK)
 	if command -v cargo-nextest >/dev/null; then
 		timeout --kill-after 30 900 $(CARGO) nextest run --locked --no-fail-fast --run-ignored all --test it -E 'test(/^chaos::/)' $(TESTS)
+		timeout --kill-after 30 900 $(CARGO) nextest run --locked --no-capture --test it -E 'test(/^operator::bank::/)'
 	else
 		timeout --kill-after 30 900 $(CARGO) test --locked --test it chaos:: -- --include-ignored --test-threads 2 $(TESTS)
+		timeout --kill-after 30 900 $(CARGO) test --locked --test it operator::bank:: -- --nocapture
 	fi
 	echo "make chaos: $$((SECONDS - began)) s"
 

@@ -121,3 +121,23 @@ fn killed_while_it_runs_and_while_it_ends_and_while_nobody_looks() {
     ground.until_converged(&["a"]);
     assert_eq!(ground.run("next")["status"]["attempts"], ended["status"]["attempts"]);
 }
+
+#[test]
+fn removed_while_nobody_looks_is_lost_and_not_run_again() {
+    let (_proxy, mut ground) = one();
+    ground.order("fix", "a", "say:one until:never");
+    ground.until("it is heard", |ground| ground.chanop(&["logs", "run/fix"]).out.contains("one"));
+    ground.kill();
+    let container = ground.attempt("a", "fix", 1);
+    ground.docker(&["rm", "-f", &container]);
+    // Longer than the engine is asked for what was, when the operator returns.
+    std::thread::sleep(Duration::from_secs(4));
+    ground.start();
+    let ended = ground.until_ended("fix");
+    assert_eq!(ended["status"]["phase"], "Lost", "{ended:#}");
+    assert_eq!(attempts(&ended), ["1 First Lost NoResult"]);
+    assert_eq!(ground.chanop(&["wait", "run/fix"]).code, 5);
+    assert_eq!(ground.executions("a", "fix"), 1);
+    let said = ground.chanop(&["logs", "run/fix"]).well();
+    assert!(said.contains("one"), "what was heard of it stays: {said}");
+}

@@ -221,8 +221,15 @@ impl OwnEngine {
             }
             std::thread::sleep(LOOK);
         }
-        for group in self.cgroups() {
-            remove_group(&group);
+        // A process that ends leaves its mounts before its group.
+        let clock = Clock::start();
+        loop {
+            let groups = self.cgroups();
+            groups.iter().for_each(|group| remove_group(group));
+            if self.cgroups().is_empty() || clock.now().mono > GONE_WITHIN {
+                break;
+            }
+            std::thread::sleep(LOOK);
         }
     }
 }
