@@ -221,9 +221,9 @@ pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> 
     for (field, want, have) in
         [("cap_drop", &want.cap_drop, &have.cap_drop), ("cap_add", &want.cap_add, &have.cap_add)]
     {
-        let same = want == have
-            || same_in_any_order(&capabilities(want), &capabilities(have));
-        let words = || (sorted(&capabilities(want)).join(","), sorted(&capabilities(have)).join(","));
+        let same = want == have || same_in_any_order(&capabilities(want), &capabilities(have));
+        let words =
+            || (sorted(&capabilities(want)).join(","), sorted(&capabilities(have)).join(","));
         note(field, same, &words);
     }
     let mounts = |config: &ContainerConfig| {
@@ -252,12 +252,8 @@ pub fn drift(want: &ContainerConfig, have: &ContainerConfig) -> Vec<FieldDrift> 
         ports
     };
     let same_ports = want.ports == have.ports || ports(want) == ports(have);
-    note("ports", same_ports, &|| {
-        (format!("{:?}", ports(want)), format!("{:?}", ports(have)))
-    });
-    note("log", want.log == have.log, &|| {
-        (want.log.driver.clone(), have.log.driver.clone())
-    });
+    note("ports", same_ports, &|| (format!("{:?}", ports(want)), format!("{:?}", ports(have))));
+    note("log", want.log == have.log, &|| (want.log.driver.clone(), have.log.driver.clone()));
     found
 }
 

@@ -68,6 +68,12 @@ impl Exchange {
         self.parts() == ("GET", "/containers/json")
     }
 
+    /// Does it remove one?
+    pub(crate) fn is_remove(&self) -> bool {
+        let (method, path) = self.parts();
+        method == "DELETE" && path.starts_with("/containers/")
+    }
+
     /// Is it a ping?
     pub(crate) fn is_ping(&self) -> bool {
         self.parts().1 == "/_ping"
@@ -196,6 +202,7 @@ mod tests {
         assert!(exchange("POST /v1.41/containers/create?name=a").is_create());
         assert!(exchange("POST /v1.53/containers/abc/start").is_start());
         assert!(exchange("DELETE /v1.41/containers/abc?v=true").writes_container());
+        assert!(exchange("DELETE /v1.41/containers/abc?v=true").is_remove());
         assert!(!exchange("POST /v1.41/networks/create").writes_container());
         assert!(exchange("GET /v1.41/containers/abc/json").reads_container());
         assert!(!exchange("GET /v1.41/containers/json?all=true").reads_container());
