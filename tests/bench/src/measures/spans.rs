@@ -11,6 +11,7 @@ use chanop::resource::ResourceName;
 
 use super::runs::{CHANNEL, channel};
 use super::{PATIENCE, WithImage, millis};
+use crate::counter::Counter;
 use crate::deaths::Deaths;
 use crate::ground::Ground;
 use crate::stats::median;
@@ -27,8 +28,9 @@ pub(super) fn measure(bench: &Bench, with_image: &WithImage) -> Outcome<Vec<Row>
     ground.start(&counter.socket())?;
     ground.until_ready(1, PATIENCE)?;
     let fsyncs = fsyncs(bench, &ground)?;
-    let mut rows = vec![row("one fsync on the state directory's disk", "p99", &fsyncs, 990, None)];
-    rows.extend(records(bench, with_image, &mut ground, median(&fsyncs))?);
+    let what = "one fsync on the state directory's disk";
+    let mut rows = vec![row(what, "p50", &fsyncs, 500, None), row(what, "p99", &fsyncs, 990, None)];
+    rows.extend(records(bench, with_image, &mut ground, &counter)?.rows(median(&fsyncs)));
     let lines = lines(bench, &ground)?;
     let what = "container's line → SSE client";
     rows.push(row(what, "p50", &lines, 500, None));
@@ -56,31 +58,79 @@ fn fsyncs(bench: &Bench, ground: &Ground) -> Outcome<Vec<f64>> {
     Ok(times)
 }
 
-/// From a container's end to the run's end in the API, which shows nothing that is not durable.
+/// From a container's end on, step by step.
+#[derive(Debug, Default)]
+struct Steps {
+    /// Until its remove is sent, which waits until the record is on the disk.
+    durable: Vec<f64>,
+    /// How long the engine took for the one inspect between.
+    inspect: Vec<f64>,
+    /// The rest.
+    own: Vec<f64>,
+    /// Until a watch tells it.
+    shown: Vec<f64>,
+}
+
+/// Runs one after the other, without anything else to do.
 fn records(
     bench: &Bench,
     with_image: &WithImage,
     ground: &mut Ground,
-    fsync: f64,
-) -> Outcome<Vec<Row>> {
+    counter: &Counter,
+) -> Outcome<Steps> {
     let deaths = Deaths::follow(bench, &with_image.real, &ground.instance);
     let ends = Ends::follow(bench, ground.client());
     let client = ground.client();
-    let mut times = Vec::new();
+    let mut steps = Steps::default();
     for sample in 0..bench.arguments.samples {
         let run = format!("sample-{sample}");
+        let mark = counter.mark();
         bench.runtime.block_on(client.submit_run(&agent::order(CHANNEL, &run, 1)?))?;
-        ground.until("the run has ended, and its end was heard of", PATIENCE, |_| {
-            Ok(ends.of(&run).is_some() && deaths.of_run(&run).is_some())
+        ground.until("the run has ended, and its container is removed", PATIENCE, |_| {
+            let asked = counter.since(mark);
+            let is_removed = asked.iter().any(|it| it.is_remove() && it.answered.is_some());
+            Ok(is_removed && ends.of(&run).is_some() && deaths.of_run(&run).is_some())
         })?;
         let (end, death) = (ends.of(&run).ok_or("no end")?, deaths.of_run(&run).ok_or("no die")?);
-        times.push(between(death, end));
+        let asked = counter.since(mark);
+        let remove = asked.iter().find(|it| it.is_remove()).ok_or("no remove")?;
+        let inspects = asked.iter().filter(|it| it.is_inspect());
+        let inspect = inspects.filter_map(|it| Some(it.answered?.saturating_sub(it.sent))).sum();
+        let durable = between(death, remove.sent_wall.as_nanosecond());
+        steps.durable.push(durable);
+        steps.inspect.push(millis(inspect));
+        steps.own.push(durable - millis(inspect));
+        steps.shown.push(between(death, end));
     }
-    let what = "the engine's `die` → record durable";
-    Ok(vec![
-        row(what, "p50", &times, 500, None),
-        row(what, "p99", &times, 990, Some(RECORD_MILLIS + fsync)),
-    ])
+    Ok(steps)
+}
+
+impl Steps {
+    fn rows(&self, fsync: f64) -> Vec<Row> {
+        let what = "the engine's `die` → record durable";
+        let own = format!("{what}, without the engine's own time");
+        vec![
+            row(what, "p50", &self.durable, 500, None),
+            row(what, "p99", &self.durable, 990, Some(RECORD_MILLIS + fsync)),
+            row(&own, "p50", &self.own, 500, None),
+            row(&own, "p99", &self.own, 990, None),
+            row(
+                "the engine's answer to the inspect of an ended run",
+                "p50",
+                &self.inspect,
+                500,
+                None,
+            ),
+            row(
+                "the engine's answer to the inspect of an ended run",
+                "p99",
+                &self.inspect,
+                990,
+                None,
+            ),
+            row("the engine's `die` → end told to a watch", "p99", &self.shown, 990, None),
+        ]
+    }
 }
 
 /// From the time in a line to its event at the client, of one run.
