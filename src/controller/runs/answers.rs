@@ -128,6 +128,7 @@ impl Controller {
             let live = self.live(&id);
             let began =
                 snapshot.details.as_ref().is_some_and(|details| details.started_at.is_some());
+            live.looked_at = Some(now.mono);
             live.ran |= ran && began;
             live.gone = false;
             if ended {

@@ -18,7 +18,7 @@ use super::input::Doorbell;
 use crate::container::label::Role;
 use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::planner::Mark;
-use crate::planner::run::{RunAction, RunStep, holds, plan_run};
+use crate::planner::run::{MEMORY_PATIENCE, RunAction, RunStep, holds, plan_run};
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Desired;
 use crate::world::preparation::RunPlace;
@@ -144,11 +144,15 @@ impl Controller {
         // What is only written down, or looked at, waits for no gate.
         let action = match action {
             RunAction::Keep(record) => return self.keep_run(now, *record, &cause),
-            RunAction::Inspect(id) if fresh.as_ref() == Some(&id) => {
-                self.wake_at(object, now.mono + SAFETY_NET);
-                return;
+            RunAction::Inspect(id) => {
+                // A second look is wanted a moment after the first, and none before.
+                let last = key.fresh.as_ref().filter(|(of, _)| *of == id).map(|(_, at)| *at);
+                let next = last.map(|at| at + MEMORY_PATIENCE).filter(|at| *at > now.mono);
+                return match next {
+                    Some(at) => self.wake_at(object, at),
+                    None => self.dispatch(object, Call::Inspect(id), cause),
+                };
             }
-            RunAction::Inspect(id) => return self.dispatch(object, Call::Inspect(id), cause),
             action => action,
         };
         if let Some(gate) = gate {

@@ -453,10 +453,10 @@ impl Context<'_> {
     fn ended_process(&self, attempt: &Attempt, live: &Live, snapshot: &Snapshot) -> RunStep {
         let id = snapshot.id.clone();
         let ending = |action, cause: &str| RunStep::act(Phase::Running, action, cause);
-        let Some(details) = &snapshot.details else {
+        // Seen by a look at it as the open attempt's: one of several that a lost store left may have been seen before.
+        let (Some(details), Some(ended_at)) = (&snapshot.details, live.ended_at) else {
             return ending(RunAction::Inspect(id), "how did it end?");
         };
-        let ended_at = live.ended_at.unwrap_or(self.now.mono);
         let since = self.now.mono.saturating_sub(ended_at);
         if details.exit_code == 137
             && !details.oom_killed
@@ -506,9 +506,19 @@ impl Context<'_> {
                     "its container was renamed to {}: it is read to its end, and not touched",
                     snapshot.name
                 );
-                RunStep::rest(Phase::Running, "Renamed", message)
+                let step = RunStep::rest(Phase::Running, "Renamed", message)
                     .wake_after(LOOK_NOW_AND_THEN)
-                    .marked(Mark::RunRenamed)
+                    .marked(Mark::RunRenamed);
+                // No list has it, and its last event may be missed.
+                let age = live.looked_at.map(|at| self.now.mono.saturating_sub(at));
+                if age.is_none_or(|age| age >= LOOK_NOW_AND_THEN) {
+                    let action = RunAction::Inspect(attempt.container.clone());
+                    return RunStep {
+                        want: Some((action, "does it still work?".to_owned())),
+                        ..step
+                    };
+                }
+                step
             }
         }
     }

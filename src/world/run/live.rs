@@ -41,6 +41,8 @@ pub struct Live {
     pub gap: bool,
     /// It was killed, and the engine was asked a second time whether for memory.
     pub looked_again: bool,
+    /// When it was last looked at.
+    pub looked_at: Option<Duration>,
     /// When it was first seen ended.
     pub ended_at: Option<Duration>,
     /// Its output, all of it.

@@ -704,6 +704,19 @@ fn a_run_whose_container_was_renamed_is_read_to_its_end_and_not_touched() {
 }
 
 #[test]
+fn a_run_whose_container_was_renamed_and_removed_while_nobody_listened_has_its_end_within_two_minutes()
+ {
+    let mut sim = asked(Work::saying(Says::Hangs));
+    let id = at_work(&mut sim, "fix");
+    sim.engine.rename(&id, &ContainerName::parse("mine-now").expect("a name"));
+    sim.run_for(5 * SECOND);
+    sim.deaf = true;
+    sim.engine.remove_by_hand(&id);
+    ends(&mut sim, "fix", 120 * SECOND);
+    assert_eq!((end_of(&sim, "fix").0, sim.executions("fix")), (Phase::Lost, 1));
+}
+
+#[test]
 fn a_run_that_a_person_paused_is_left_alone_and_goes_on_when_it_is_let() {
     let mut sim =
         asked_with(Work::taking(20 * SECOND), |file| file.more = "activeDeadlineSeconds: 60");

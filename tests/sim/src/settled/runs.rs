@@ -69,5 +69,7 @@ fn unfinished(sim: &Sim, record: &RunRecord) -> Option<String> {
     if waits && !may_begin(sim, record.channel.as_str()) {
         return None;
     }
-    Some(format!("no end, with {} attempts", record.attempts.len()))
+    let view = sim.run(record.id.name.as_str());
+    let shown = view.map(|view| (view.phase, &view.reason, &view.message));
+    Some(format!("no end, with {} attempts, and shown as {shown:?}", record.attempts.len()))
 }
