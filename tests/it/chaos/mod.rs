@@ -64,7 +64,7 @@
 //! | F3 | the engine is killed while it starts it | one that never started was not executed |
 //! | F10, F11 | a start's answer is lost, and it ends at once | no second start |
 //! | F12 | a start is carried out after its operator's death | adopted, or fenced |
-//! | F29 | it has no memory left, or a child of it | OomKilled, or it goes on |
+//! | F29 | it has no memory left, or a child of it | `OomKilled`, or it goes on |
 //! | F35 | it is removed by hand before its record | what is known, or Lost |
 //! | F36 | a restart policy, and a start by hand | the policy goes; nothing runs twice; the record stays |
 //!
