@@ -63,9 +63,20 @@ impl Exchange {
         method == "GET" && (one || path.starts_with("/exec/"))
     }
 
+    /// Does it look at one container?
+    pub(crate) fn is_inspect(&self) -> bool {
+        self.reads_container() && self.parts().1.ends_with("/json")
+    }
+
     /// Is it the list of all?
     pub(crate) fn is_list(&self) -> bool {
         self.parts() == ("GET", "/containers/json")
+    }
+
+    /// Does it remove one?
+    pub(crate) fn is_remove(&self) -> bool {
+        let (method, path) = self.parts();
+        method == "DELETE" && path.starts_with("/containers/")
     }
 
     /// Is it a ping?
@@ -196,8 +207,11 @@ mod tests {
         assert!(exchange("POST /v1.41/containers/create?name=a").is_create());
         assert!(exchange("POST /v1.53/containers/abc/start").is_start());
         assert!(exchange("DELETE /v1.41/containers/abc?v=true").writes_container());
+        assert!(exchange("DELETE /v1.41/containers/abc?v=true").is_remove());
         assert!(!exchange("POST /v1.41/networks/create").writes_container());
         assert!(exchange("GET /v1.41/containers/abc/json").reads_container());
+        assert!(exchange("GET /v1.41/containers/abc/json").is_inspect());
+        assert!(!exchange("GET /v1.41/containers/abc/logs?follow=true").is_inspect());
         assert!(!exchange("GET /v1.41/containers/json?all=true").reads_container());
         assert!(exchange("GET /v1.41/containers/json?all=true").is_list());
         assert!(exchange("GET /v1.41/_ping").is_ping());

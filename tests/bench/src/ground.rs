@@ -14,6 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chanop::clock::Clock;
+use chanop::http::client::Client;
 use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
 
 use crate::Outcome;
@@ -89,13 +90,34 @@ impl Ground {
 
     /// A channel's file, swapped in whole as an editor does it.
     pub(crate) fn save(&self, file: &str, name: &str) -> Outcome<()> {
+        self.save_with(file, name, "")
+    }
+
+    /// Likewise; `more` are further lines of its spec, indented by two.
+    pub(crate) fn save_with(&self, file: &str, name: &str, more: &str) -> Outcome<()> {
         let path = self.path("specs").join(file);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         let new = path.with_extension("new");
-        fs::write(&new, channel_text(name, &self.path("home/src").join(name), &self.image))?;
+        let text = channel_text(name, &self.path("home/src").join(name), &self.image) + more;
+        fs::write(&new, text)?;
         Ok(fs::rename(new, path)?)
+    }
+
+    /// A secret with one key, of the operator's user alone.
+    pub(crate) fn secret(&self, name: &str, key: &str, value: &str) -> Outcome<()> {
+        let directory = self.path("secrets").join(name);
+        fs::create_dir_all(&directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+        let file = directory.join(key);
+        fs::write(&file, value)?;
+        Ok(fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?)
+    }
+
+    /// For questions to the operator.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.path("run/c.sock"))
     }
 
     /// Starts the operator on this socket; when it was started.

@@ -4,11 +4,14 @@
 //! change is good: continuous integration counts calls, in the tests, and never compares times.
 //!
 //! In reading order: `table` and `stats` (a row), `counter` (a socket that notes every request), `ground` (a built operator),
-//! `engine` (a real one), `engine_server` (the simulator's one behind a socket), `floor` and `compose` (what others need for
+//! `engine` (a real one), `engine_server` (the simulator's one behind a socket), `agent`
+//! (a script in its place), `deaths` (when containers ended), `floor` and `compose` (what others need for
 //! the same), [`chanop_bench::core`] (the state machine alone), [`measures`] (a file a subject).
 
+mod agent;
 mod compose;
 mod counter;
+mod deaths;
 mod engine;
 mod engine_server;
 mod floor;
@@ -33,7 +36,7 @@ use crate::table::Row;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chanop-bench")]
 pub(crate) struct Arguments {
-    /// Only these measures: cold, life, many, memory, plan, read. Repeatable
+    /// Only these measures: cold, life, many, memory, plan, read, runs. Repeatable
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// How often what is divided is measured beside what it is divided by
@@ -48,9 +51,15 @@ pub(crate) struct Arguments {
     /// Channels for plan, files and memory
     #[arg(long, default_value_t = 10_000)]
     most: usize,
-    /// Saves and kills that quantiles are taken of
+    /// Saves, kills, runs and lines that quantiles are taken of
     #[arg(long, default_value_t = 100)]
     samples: usize,
+    /// Runs that are ordered at once
+    #[arg(long, default_value_t = 40)]
+    runs: usize,
+    /// Runs that are queued and not started
+    #[arg(long, default_value_t = 1_000)]
+    queued: usize,
     /// Seconds at rest
     #[arg(long, default_value_t = 60)]
     rest: u64,

@@ -17,6 +17,8 @@ pub(crate) enum Unit {
     Calls,
     /// Megabytes of resident memory.
     Megabytes,
+    /// So many a second: the only one of which more is better, so it has no aim.
+    PerSecond,
 }
 
 /// One number.
@@ -64,6 +66,7 @@ impl Row {
             Unit::Millis => (0, " ms"),
             Unit::Calls => (2, ""),
             Unit::Megabytes => (1, " MB"),
+            Unit::PerSecond => (0, "/s"),
         };
         let text = format!("{value:.digits$}");
         let plain = if self.unit == Unit::Calls {

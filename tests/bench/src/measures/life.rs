@@ -1,17 +1,13 @@
 //! An operator with running channels on the real engine: at rest, when a file is saved, and when a container dies.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use chanop::container::{ContainerId, label};
 use chanop::docker::Engine as _;
-use chanop::docker::engine::EngineEvent;
-use futures_util::StreamExt as _;
 
 use super::{PATIENCE, WithImage, at_rest, millis};
 use crate::counter::Counter;
+use crate::deaths::Deaths;
 use crate::ground::Ground;
 use crate::table::{Row, Unit};
 use crate::{Bench, Outcome};
@@ -81,7 +77,7 @@ fn kills(
     counter: &Counter,
 ) -> Outcome<Vec<Row>> {
     let real = &with_image.real;
-    let deaths = Deaths::follow(bench, with_image, &ground.instance);
+    let deaths = Deaths::follow(bench, real, &ground.instance);
     let mut whole = Vec::new();
     let mut own = Vec::new();
     for sample in 0..bench.arguments.samples {
@@ -117,39 +113,4 @@ fn kills(
         row("the engine's `die`", "p50", &own, 500, None),
         row("the engine's `die`", "p99", &own, 990, None),
     ])
-}
-
-/// When containers died, by the engine's own word, in nanoseconds.
-#[derive(Debug)]
-struct Deaths(Arc<Mutex<BTreeMap<ContainerId, i128>>>);
-
-impl Deaths {
-    /// The task ends with the runtime.
-    fn follow(bench: &Bench, with_image: &WithImage, instance: &str) -> Self {
-        let seen: Arc<Mutex<BTreeMap<ContainerId, i128>>> = Arc::default();
-        let known = Arc::clone(&seen);
-        let docker = with_image.real.docker();
-        let mut events = docker.events(label::INSTANCE, instance, bench.clock.now().wall);
-        bench.runtime.spawn(async move {
-            while let Some(Ok(event)) = events.next().await {
-                if let Some(death) = death_of(event) {
-                    known.lock().unwrap_or_else(PoisonError::into_inner).extend([death]);
-                }
-            }
-        });
-        Self(seen)
-    }
-
-    fn of(&self, id: &ContainerId) -> Option<i128> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
-    }
-}
-
-fn death_of(event: EngineEvent) -> Option<(ContainerId, i128)> {
-    match event {
-        EngineEvent::Container(event) if event.action == "die" => {
-            Some((event.id, i128::from(event.time_nano)))
-        }
-        EngineEvent::Container(_) | EngineEvent::Opened => None,
-    }
 }

@@ -5,6 +5,8 @@ mod life;
 mod many;
 mod plan;
 mod read;
+mod runs;
+mod spans;
 
 use std::path::Path;
 use std::thread::sleep;
@@ -24,13 +26,14 @@ use crate::{Bench, Outcome};
 type Measure = fn(&Bench) -> Outcome<Vec<Row>>;
 
 /// By the name that `--only` takes, in the order in which they run.
-pub(crate) const MEASURES: [(&str, Measure); 6] = [
+pub(crate) const MEASURES: [(&str, Measure); 7] = [
     ("cold", cold::measure),
     ("life", life::measure),
     ("many", many::measure),
     ("memory", many::memory),
     ("plan", plan::measure),
     ("read", read::measure),
+    ("runs", runs::measure),
 ];
 
 /// How long anything on a busy machine may take that Docker takes part in.
