@@ -206,7 +206,7 @@ turn 1 "{\"type\":\"text\",\"text\":\"You ask: $prompt\"}"
 turn 2 '{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"ls"}}'
 printf '{"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"%s"}]},"session_id":"%s"}\n' "$(ls | tr '\n' ' ')" "$session"
 turn 3 '{"type":"text","text":"I have looked around, and write it down."}'
-printf '{"type":"result","subtype":"success","is_error":false,"num_turns":3,"result":"All is in order.","session_id":"%s","total_cost_usd":0.0421,"usage":{"input_tokens":3600,"output_tokens":240}}\n' "$session"
+printf '{"type":"result","subtype":"success","is_error":false,"num_turns":3,"result":"All is in order.","session_id":"%s","total_cost_usd":0.0421,"usage":{"input_tokens":3600,"output_tokens":240},"model_usage_since_last_result":{"a-script":{"inputTokens":3600,"outputTokens":240,"costUSD":0.0421}}}\n' "$session"
 AGENT
 chmod 755 "$desk/agent.sh"
 printf '  agent: {bin: "%s"}\n' "$desk/agent.sh" >>"$work/specs/notes.yaml"

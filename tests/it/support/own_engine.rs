@@ -224,8 +224,9 @@ impl OwnEngine {
         // A process that ends leaves its mounts before its group.
         let clock = Clock::start();
         loop {
-            let groups = self.cgroups();
-            groups.iter().for_each(|group| remove_group(group));
+            for group in self.cgroups() {
+                remove_group(&group);
+            }
             if self.cgroups().is_empty() || clock.now().mono > GONE_WITHIN {
                 break;
             }
