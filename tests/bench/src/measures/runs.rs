@@ -136,7 +136,10 @@ fn submit(
         .collect::<Outcome<_>>()?;
     bench.runtime.block_on(
         stream::iter(orders)
-            .map(|order| async move { Outcome::Ok(drop(client.submit_run(&order).await?)) })
+            .map(|order| async move {
+                client.submit_run(&order).await?;
+                Outcome::Ok(())
+            })
             .buffer_unordered(at_once)
             .try_collect::<()>(),
     )
