@@ -29,14 +29,19 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 fn every_file_shown_in_the_readme_is_valid() {
     let examples = blocks(&page("README.md"), "yaml");
     assert_eq!(examples.len(), 3);
+    let channel = examples[0].clone();
     for example in examples {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("example.yaml"), &example).unwrap();
-        // The class that one of them names.
+        // The class that one of them names, and the channel that another one does.
         fs::write(directory.path().join("class.yaml"), CLASS).unwrap();
+        let is_run = example.contains("kind: Run");
+        if is_run {
+            fs::write(directory.path().join("channel.yaml"), &channel).unwrap();
+        }
         let found = check(directory.path(), "/home/ann").unwrap();
         assert_eq!(found.violations, vec![], "{example}");
-        assert_eq!(found.files, 2);
+        assert_eq!(found.files, 2 + usize::from(is_run));
     }
 }
 

@@ -22,6 +22,8 @@ use crate::world::run::{Attempt, Live, Made, Order, Phase, RunRecord, Terms};
 /// A start whose answer was lost may still come through: so long a container that has not been started is left alone before it is
 /// removed, which no start survives.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Seconds in which a start that was sent comes through, if ever: twice what it may take.
+const STARTS_WITHIN: u64 = 240;
 /// The output of a container that has ended is waited for so long, and not longer: the record must not hang on it.
 const OUTPUT_PATIENCE: Duration = Duration::from_mins(1);
 /// The engine hears of a process that was killed for memory a moment after it hears of its end.
@@ -420,9 +422,10 @@ impl Context<'_> {
         let sent = self.world.runs.memory.of(id).and_then(|live| live.started_at);
         let details = self.world.observed.get(id).and_then(|seen| seen.snapshot.details.as_ref());
         let began = details.and_then(|details| details.started_at);
-        // The engine's clock may be another.
-        let began = sent.or(began.filter(|began| *began > attempt.permitted_at));
-        Some(later(began.unwrap_or(attempt.permitted_at), left))
+        // A start that was not answered may have come through later; but the engine's clock may be another.
+        let sent = sent.unwrap_or(attempt.permitted_at);
+        let began = began.filter(|began| *began > sent && *began <= later(sent, STARTS_WITHIN));
+        Some(later(began.unwrap_or(sent), left))
     }
 
     /// Somebody set a restart policy; a run is never restarted.
