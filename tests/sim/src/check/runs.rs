@@ -722,7 +722,7 @@ impl Check {
             (Some(0), _) | (_, None) => false,
             (Some(deadline), Some(first)) => {
                 now.saturating_sub(first.began) + Duration::from_secs(1)
-                    >= Duration::from_secs(deadline.into())
+                    >= Duration::from_secs(deadline)
             }
             (None, Some(_)) => true,
         };
