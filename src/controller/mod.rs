@@ -603,7 +603,7 @@ impl Controller {
             publish,
             self.rescan_at,
             self.lanes.next_token(),
-            self.network_retry_at.filter(|_| self.session.is_live()),
+            self.network_retry_at.filter(|_| self.session.is_live() && !self.shutting_down),
             self.store_retry_at.filter(|_| self.committing.is_none() && !self.unsaved.is_empty()),
             self.wakes.first().map(|(at, _)| *at),
             self.ensuring.iter().map(|waiting| waiting.until).min(),

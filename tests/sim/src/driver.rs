@@ -188,6 +188,8 @@ pub struct Sim {
     pub log: Vec<String>,
     /// The core said that it cannot go on.
     pub fatal: Option<String>,
+    /// The follower of runs' output hangs.
+    pub follower_hangs: bool,
     /// Are commits part of the trace?
     pub show_commits: bool,
     /// Inputs taken.
@@ -239,6 +241,7 @@ impl Sim {
             calls: Vec::new(),
             log: Vec::new(),
             fatal: None,
+            follower_hangs: false,
             show_commits: false,
             inputs: 0,
             clock: None,

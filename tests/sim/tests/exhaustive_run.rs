@@ -99,8 +99,10 @@ fn judged(sim: &mut Sim, planned: &Planned, guard_off: bool) {
     let fate = planned.answer.as_ref().map(|(_, fate)| fate);
     let taken_away = matches!(fate, Some(Fate::Gone | Fate::Forgotten));
     // What init did not write down, and the engine says after nobody listened, is no evidence.
-    let unheard =
-        guard_off && (planned.crash.is_some() || planned.event.is_some() || fate.is_some());
+    // A start that failed, fenced by a removal after which the operator was killed: that it never ran, nobody can tell any more.
+    let twice = planned.crash.is_some() && fate.is_some();
+    let unheard = twice
+        || guard_off && (planned.crash.is_some() || planned.event.is_some() || fate.is_some());
     for (run, rerun) in [("fix", 0), ("fix", 1), ("end", 0)] {
         let records = &sim.store.durable.runs;
         let found = records.iter().find(|it| it.id.name.as_str() == run && it.id.rerun == rerun);

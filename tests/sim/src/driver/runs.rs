@@ -63,7 +63,7 @@ impl Sim {
 
     /// Whose logs have an end by now?
     pub(super) fn watch_runs(&mut self) {
-        if self.engine.down || self.following.is_empty() {
+        if self.engine.down || self.follower_hangs || self.following.is_empty() {
             return;
         }
         let mut ended = Vec::new();
