@@ -402,6 +402,7 @@ impl Controller {
         {
             self.wakes.remove(&(at, object.clone()));
         }
+        self.dropped_at = self.next_seq();
         self.touch(object);
     }
 

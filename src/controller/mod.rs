@@ -126,6 +126,8 @@ pub struct Controller {
     image_gates: BTreeMap<WantedImage, Gate>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
+    /// When something was last forgotten: a list that was sent before it may show it still.
+    dropped_at: Seq,
     /// Kept once a scan misses nothing under it.
     scope: Option<String>,
     /// As kept.
@@ -223,6 +225,7 @@ impl Controller {
             image_gates: BTreeMap::new(),
             calls: BTreeMap::new(),
             seq: 0,
+            dropped_at: 0,
             scope: (!settled_scope).then_some(scope),
             place,
             state_id: loaded.state_id,

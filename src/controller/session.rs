@@ -652,9 +652,8 @@ impl Controller {
 
     /// Does this read say nothing about the channel, because something was done or happened after it was sent?
     pub(super) fn is_stale_for(&self, object: &ObjectRef, seq: Seq) -> bool {
-        self.keys.get(object).is_some_and(|key| {
-            let changing = key.in_flight.as_ref().is_some_and(|flight| flight.call.mutates());
-            changing || key.last_write >= seq
-        })
+        let Some(key) = self.keys.get(object) else { return self.dropped_at >= seq };
+        let changing = key.in_flight.as_ref().is_some_and(|flight| flight.call.mutates());
+        changing || key.last_write >= seq
     }
 }
