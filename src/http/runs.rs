@@ -42,7 +42,7 @@ const NAMES_TRIED: usize = 8;
 pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<Response, Refusal> {
     // Orders may be large, so few are held at once; others wait their turn, or are told to come back.
     let turn = tokio::time::timeout(ORDER_TIMEOUT, api.orders()).await;
-    let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
         Refusal::too_many("too many large orders are being read; try again later")
     })?;
     let bytes = body::bytes(request, ORDER_BYTES_MAX, ORDER_TIMEOUT).await?;
@@ -58,6 +58,8 @@ pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<
         };
         match api.ask(request).await? {
             Reply::Submitted(name) => {
+                // What comes now is a wait for the next view.
+                drop(turn);
                 let (view, run) = shown(&api, &name, SHOWN_WITHIN).await;
                 let run = run.unwrap_or_else(|| unseen(name, spec.channel_name.clone(), labels));
                 let run = run::run(&run, &api.resource_version(&view), Detail::Whole);
