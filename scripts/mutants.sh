@@ -34,9 +34,10 @@ part() {
 caught_by() {
     part planner --test planner || { echo planner; return; }
     part scenarios --test scenarios --test files || { echo scenarios; return; }
-    part exhaustive --test exhaustive each_single || { echo exhaustive; return; }
+    part runs --test runs --test matrix || { echo runs; return; }
+    part exhaustive --test exhaustive --test exhaustive_run single || { echo exhaustive; return; }
     SIM_SEED=$seeds part seeds --test seeds one_seed_is_replayed || { echo seeds; return; }
-    part pairs --test exhaustive each_crash || { echo pairs; return; }
+    part pairs --test exhaustive --test exhaustive_run each_crash || { echo pairs; return; }
 }
 
 # What fails anyway catches nothing.

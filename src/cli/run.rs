@@ -72,7 +72,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[group(multiple = false)]
 struct Stay {
-    /// Print its turns until it ends; Ctrl-C leaves it running [default]
+    /// Print its turns until it ends; Ctrl-C leaves it running; the default
     #[arg(long)]
     follow: bool,
     /// Say nothing until it ends, then the agent's answer
