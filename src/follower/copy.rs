@@ -2,8 +2,8 @@
 //!
 //! The output may be read several times from its beginning: what was seen before is compared and passed over. The engine keeps a
 //! bounded log, in files that it turns. It throws the oldest away; then the place where it goes on is found by the last bytes that
-//! were seen. And when it turns them under a reader who follows, Docker 20.10 gives parts twice: that is seen when the log is read
-//! again, and said.
+//! were seen. And when it turns them under a reader who follows, Docker 20.10 gives parts twice: that is mostly seen when the log
+//! is read again, and said. Logs of runs are made so large that they are hardly ever turned.
 
 use std::io::{self, ErrorKind};
 
