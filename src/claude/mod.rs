@@ -19,7 +19,8 @@ pub mod parser;
 pub mod project;
 pub mod prompt;
 pub mod shell;
-#[cfg(test)]
-mod tests;
 
 pub use outcome::RunOutcome;
+
+#[cfg(test)]
+mod tests;

@@ -114,3 +114,10 @@ pub struct Details {
     /// Exec sessions that the engine knows of, ended ones perhaps among them.
     pub exec_ids: Vec<String>,
 }
+
+impl Details {
+    /// Did somebody give it a restart policy?
+    pub fn has_restart_policy(&self) -> bool {
+        !matches!(self.restart_policy.as_str(), "" | "no")
+    }
+}

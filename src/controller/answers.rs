@@ -14,6 +14,7 @@ use crate::planner::Mark;
 use crate::planner::difference::drift_fields;
 use crate::resource::condition::Reason;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
+use crate::world::desired::Target;
 use crate::world::observed::Noted;
 use crate::world::record::Write;
 use crate::world::{Crashes, Trouble};
@@ -72,24 +73,7 @@ impl Controller {
             (Call::Create { name: container, target }, Answer::Created(id)) => {
                 self.lanes.speed_up();
                 self.image_served(name);
-                let found = self.world.images.get(&target.wanted_image());
-                let found = found.and_then(|image| image.found.as_ref());
-                let image_id = found.map_or_else(String::new, |found| found.id.clone());
-                let snapshot = Snapshot {
-                    id: id.clone(),
-                    name: container,
-                    labels: target.config.labels.clone(),
-                    state: ContainerState::Created,
-                    created: now.wall,
-                    image_id,
-                    networks: None,
-                    details: None,
-                };
-                let instance = self.world.settings.instance.clone();
-                self.world.observed.note(&instance, snapshot, done, now.mono);
-                if let Some(seen) = self.world.observed.get_mut(&id) {
-                    seen.made_here = true;
-                }
+                self.note_made(now, done, &id, container, &target);
                 self.world.applied.insert(id.clone(), target.config.limits);
                 self.unsaved.push(Write::Applied(id, Some(target.config.limits)));
                 self.tell(now, name, "Created", cause);
@@ -137,6 +121,34 @@ impl Controller {
                 self.inspected(now, name, sent, *snapshot);
             }
             _ => {}
+        }
+    }
+
+    /// A container that was made just now: what it is follows from what it was made from.
+    pub(super) fn note_made(
+        &mut self,
+        now: Now,
+        done: Seq,
+        id: &ContainerId,
+        name: ContainerName,
+        target: &Target,
+    ) {
+        let found = self.world.images.get(&target.wanted_image());
+        let found = found.and_then(|image| image.found.as_ref());
+        let snapshot = Snapshot {
+            id: id.clone(),
+            name,
+            labels: target.config.labels.clone(),
+            state: ContainerState::Created,
+            created: now.wall,
+            image_id: found.map_or_else(String::new, |found| found.id.clone()),
+            networks: None,
+            details: None,
+        };
+        let instance = self.world.settings.instance.clone();
+        self.world.observed.note(&instance, snapshot, done, now.mono);
+        if let Some(seen) = self.world.observed.get_mut(id) {
+            seen.made_here = true;
         }
     }
 

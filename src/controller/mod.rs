@@ -6,10 +6,11 @@
 //! ordered maps, so the same inputs give the same effects under tokio and under the simulator.
 //!
 //! Always:
-//! - at most one call on its way for a channel, and after each answer it is planned again, from the world;
-//! - after an unknown outcome the next call on that channel is a read;
-//! - a stop, remove, update or start of what was not made just now comes right after an inspect that nothing followed;
-//! - every call gets one answer, every channel that is not as it should be has a call, a wake-up or a closed gate with a time.
+//! - at most one call on its way for a channel or run, and after each answer it is planned again, from the world;
+//! - after an unknown outcome the next call on that one is a read;
+//! - a stop, remove, update or start of what was not made just now comes right after an inspect that nothing followed; but a run's
+//!   container that was seen ended, and whose end is on record, is removed by that look (without force, and by its ID);
+//! - every call gets one answer, each that is not as it should be has a call, a wake-up or a closed gate with a time.
 
 mod answers;
 mod asked;
@@ -568,6 +569,19 @@ impl Controller {
 
     /// Puts something worth telling on record, once, with a count.
     fn record(&mut self, now: Now, object: &str, warning: bool, reason: &str, message: &str) {
+        let event = self.event(now, object, warning, reason, message);
+        self.unsaved.push(event);
+    }
+
+    /// The same, for one who decides when it is written.
+    fn event(
+        &mut self,
+        now: Now,
+        object: &str,
+        warning: bool,
+        reason: &str,
+        message: &str,
+    ) -> Write {
         let same = |event: &EventRecord| {
             event.object == object && event.reason == reason && event.message == message
         };
@@ -592,8 +606,8 @@ impl Controller {
         if self.events.len() > EVENTS_MAX {
             self.events.remove(0);
         }
-        self.unsaved.push(Write::Event(record));
         self.view_dirty = true;
+        Write::Event(record)
     }
 
     /// The earliest time at which something is to be done though nothing happens.

@@ -37,7 +37,7 @@ impl Controller {
         for object in std::mem::take(&mut self.touched) {
             let name = object.name;
             if object.kind == Kind::Run {
-                self.publish_run(now, name);
+                self.publish_run(name);
                 continue;
             }
             match self.view_of(now, &name) {

@@ -39,7 +39,7 @@ pub struct Stats {
     pub failures: u64,
     /// Changes whose answer left open whether they were carried out, by what they were.
     pub unknown_outcomes: Counts,
-    /// Runs that this process found at work when it began.
+    /// Runs whose end was not known when this process began, and that it took over.
     pub runs_adopted: u64,
     /// Is the breaker open?
     pub breaker_open: bool,

@@ -199,7 +199,7 @@ impl Families {
             runs_adopted: counter(
                 to,
                 "chanop_runs_adopted_total",
-                "Runs that the operator found at work when it began, and followed to their end",
+                "Runs whose end was not known when the operator began, and that it took over",
             )?,
             event_gaps: counter(
                 to,

@@ -13,6 +13,7 @@ use super::difference::{describe, describe_limits, differences};
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use super::mark::Mark;
+use super::until;
 use crate::container::config::{FieldDrift, Limits};
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
@@ -211,7 +212,7 @@ impl Context<'_> {
         let cause = "somebody set a restart policy; chanop restarts shells itself";
         match &seen.snapshot.details {
             None => Step::act(Reason::Stopping, Action::Inspect(id), cause),
-            Some(details) if !is_no_policy(&details.restart_policy) => Step::act(
+            Some(details) if details.has_restart_policy() => Step::act(
                 Reason::Stopping,
                 Action::Update { id, limits: target.config.limits },
                 cause,
@@ -379,7 +380,7 @@ impl Context<'_> {
     /// Why limits or restart policy are to be set.
     fn in_place(&self, seen: &Seen, want: Limits) -> Option<String> {
         if let Some(details) = &seen.snapshot.details {
-            if !is_no_policy(&details.restart_policy) {
+            if details.has_restart_policy() {
                 return Some(format!("restart policy {} → no", details.restart_policy));
             }
             return (details.limits != want).then(|| describe_limits(details.limits, want));
@@ -647,17 +648,9 @@ impl Step {
     }
 }
 
-fn is_no_policy(policy: &str) -> bool {
-    matches!(policy, "" | "no")
-}
-
 fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {
     let span = jiff::SignedDuration::from_secs(i64::try_from(seconds).ok()?);
     at.checked_add(span).ok()
-}
-
-fn until(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
 fn hash_of(seen: &Seen) -> Option<&str> {

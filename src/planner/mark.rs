@@ -62,9 +62,6 @@ marks! {
     /// Stopped for good while a person has it paused.
     PausedFarewell,
 
-    /// A list says of what was seen running that it was never started.
-    ListForgetsStart,
-
     // The planner's, of runs.
     /// It may have run before, with a store that is lost.
     RunHeld,
@@ -170,6 +167,8 @@ marks! {
     EchoMissed,
     /// A list was sent before something that was done since.
     StaleList,
+    /// A list says of what was seen running that it was never started.
+    ListForgetsStart,
     /// A list is older than a look.
     ListIsOlder,
     /// A list says that something lives that was seen ended.

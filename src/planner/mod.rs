@@ -19,3 +19,8 @@ pub mod template;
 pub use action::{Action, Pending, Status, Step, Wake};
 pub use channel::plan_channel;
 pub use mark::Mark;
+
+/// How long from now until then; nothing when that has been.
+fn until(now: jiff::Timestamp, then: jiff::Timestamp) -> std::time::Duration {
+    std::time::Duration::try_from(then.duration_since(now)).unwrap_or_default()
+}

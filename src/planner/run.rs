@@ -20,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::mark::Mark;
+use super::until;
 use crate::container::config::Limits;
 use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::resource::text::RelativePath;
@@ -333,8 +334,4 @@ impl Context<'_> {
 fn later(at: Timestamp, seconds: u64) -> Timestamp {
     let span = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX / 4));
     at.checked_add(span).unwrap_or(Timestamp::MAX)
-}
-
-fn until(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }

@@ -370,6 +370,25 @@ pub struct RunDefaults {
     pub history_max_age: Duration,
 }
 
+/// What counts where neither channel nor class says anything.
+impl Default for RunDefaults {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 1,
+            queue_max_length: 20,
+            queue_max_age: Duration::from_hours(24),
+            active_deadline: Duration::from_hours(1),
+            termination_grace_period: Duration::from_secs(30),
+            backoff_limit: 0,
+            max_turns: 0,
+            max_budget_usd: 0.0,
+            keep_container: Duration::from_mins(5),
+            history_limit: 100,
+            history_max_age: Duration::from_hours(90 * 24),
+        }
+    }
+}
+
 /// How a changed shell is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

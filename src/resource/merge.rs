@@ -198,8 +198,9 @@ impl<'a> Merge<'a> {
         &mut self,
         path: &str,
         get: impl Fn(&'a ChannelSpec) -> Option<&'a u32>,
-        default: u32,
+        default: Duration,
     ) -> Duration {
+        let default = u32::try_from(default.as_secs()).unwrap_or(u32::MAX);
         Duration::from_secs(u64::from(self.pick(path, get, default)))
     }
 
@@ -370,57 +371,62 @@ impl<'a> Merge<'a> {
     }
 
     fn runs(&mut self) -> RunDefaults {
+        let default = RunDefaults::default();
         RunDefaults {
             max_concurrent: self.pick(
                 "runs.maxConcurrent",
                 |s| s.runs.as_ref()?.max_concurrent.as_ref(),
-                1,
+                default.max_concurrent,
             ),
             queue_max_length: self.pick(
                 "runs.queue.maxLength",
                 |s| s.runs.as_ref()?.queue.as_ref()?.max_length.as_ref(),
-                20,
+                default.queue_max_length,
             ),
             queue_max_age: self.span(
                 "runs.queue.maxAge",
                 |s| s.runs.as_ref()?.queue.as_ref()?.max_age.as_ref(),
-                DAY,
+                default.queue_max_age.as_secs(),
             ),
             active_deadline: self.seconds(
                 "runs.activeDeadlineSeconds",
                 |s| s.runs.as_ref()?.active_deadline_seconds.as_ref(),
-                3600,
+                default.active_deadline,
             ),
             termination_grace_period: self.seconds(
                 "runs.terminationGracePeriodSeconds",
                 |s| s.runs.as_ref()?.termination_grace_period_seconds.as_ref(),
-                30,
+                default.termination_grace_period,
             ),
             backoff_limit: self.pick(
                 "runs.backoffLimit",
                 |s| s.runs.as_ref()?.backoff_limit.as_ref(),
-                0,
+                default.backoff_limit,
             ),
-            max_turns: self.pick("runs.maxTurns", |s| s.runs.as_ref()?.max_turns.as_ref(), 0),
+            max_turns: self.pick(
+                "runs.maxTurns",
+                |s| s.runs.as_ref()?.max_turns.as_ref(),
+                default.max_turns,
+            ),
             max_budget_usd: self.pick(
                 "runs.maxBudgetUSD",
                 |s| s.runs.as_ref()?.max_budget_usd.as_ref(),
-                0.0,
+                default.max_budget_usd,
             ),
             keep_container: self.span(
                 "runs.keepContainer",
                 |s| s.runs.as_ref()?.keep_container.as_ref(),
-                5 * 60,
+                default.keep_container.as_secs(),
             ),
             history_limit: self.pick(
                 "runs.history.limit",
                 |s| s.runs.as_ref()?.history.as_ref()?.limit.as_ref(),
-                100,
+                default.history_limit,
             ),
             history_max_age: self.span(
                 "runs.history.maxAge",
                 |s| s.runs.as_ref()?.history.as_ref()?.max_age.as_ref(),
-                90 * DAY,
+                default.history_max_age.as_secs(),
             ),
         }
     }

@@ -32,24 +32,7 @@ impl Controller {
                 self.lanes.speed_up();
                 let channel = self.channel_of(object);
                 self.image_served(&channel);
-                let found = self.world.images.get(&target.target.wanted_image());
-                let found = found.and_then(|image| image.found.as_ref());
-                let image_id = found.map_or_else(String::new, |found| found.id.clone());
-                let snapshot = Snapshot {
-                    id: id.clone(),
-                    name: container,
-                    labels: target.target.config.labels.clone(),
-                    state: ContainerState::Created,
-                    created: now.wall,
-                    image_id,
-                    networks: None,
-                    details: None,
-                };
-                let instance = self.world.settings.instance.clone();
-                self.world.observed.note(&instance, snapshot, done, now.mono);
-                if let Some(seen) = self.world.observed.get_mut(&id) {
-                    seen.made_here = true;
-                }
+                self.note_made(now, done, &id, container, &target.target);
                 let made = self.run_books.made_for.remove(name);
                 self.live(&id).made = made;
                 self.world.runs.memory.making.remove(name);
@@ -104,9 +87,9 @@ impl Controller {
     }
 
     fn tell_run(&mut self, now: Now, object: &ObjectRef, reason: &str, cause: &str) {
-        self.record(now, &object.to_string(), false, reason, cause);
         // Three commits a run are enough: admitted, permitted, ended.
-        self.run_books.told.extend(self.unsaved.pop());
+        let event = self.event(now, &object.to_string(), false, reason, cause);
+        self.run_books.told.push(event);
     }
 
     fn run_inspected(&mut self, now: Now, object: &ObjectRef, sent: Seq, snapshot: Snapshot) {

@@ -6,11 +6,11 @@ use super::super::Controller;
 use super::super::view::RunView;
 use crate::container::ContainerState;
 use crate::planner::run::RunStep;
-use crate::resource::{Now, ResourceName};
+use crate::resource::ResourceName;
 use crate::world::run::Phase;
 
 impl Controller {
-    pub(in super::super) fn publish_run(&mut self, _now: Now, name: ResourceName) {
+    pub(in super::super) fn publish_run(&mut self, name: ResourceName) {
         // It is touched again when its record is on the disk.
         if self.run_books.is_saving(&name) {
             return;

@@ -14,6 +14,7 @@ use crate::planner::image::{self, ImageStep};
 use crate::planner::mark::Mark;
 use crate::planner::template;
 use crate::resource::condition::Reason;
+use crate::resource::effective::{DeletionRuns, RunDefaults};
 use crate::resource::{Effective, ObjectRef};
 use crate::world::desired::{DesiredChannel, Target, Verdict};
 use crate::world::observed::Seen;
@@ -131,7 +132,7 @@ impl Context<'_> {
         let made = template::run_container(
             self.record,
             number,
-            conversation.kind,
+            conversation.made.kind,
             conversation.session,
             desired,
             &self.world.settings,
@@ -373,7 +374,7 @@ impl Context<'_> {
     fn running(&self, attempt: &Attempt, live: &Live, seen: &Seen) -> RunStep {
         let id = seen.snapshot.id.clone();
         if let Some(details) = &seen.snapshot.details
-            && !matches!(details.restart_policy.as_str(), "" | "no")
+            && details.has_restart_policy()
         {
             return self.without_policy(seen, details);
         }
@@ -430,7 +431,7 @@ impl Context<'_> {
 
     /// Somebody set a restart policy; a run is never restarted.
     fn without_policy(&self, seen: &Seen, details: &Details) -> RunStep {
-        if matches!(details.restart_policy.as_str(), "" | "no") {
+        if !details.has_restart_policy() {
             return self.wait_for(seen);
         }
         let limits = self.world.applied.get(&seen.snapshot.id).copied().unwrap_or(details.limits);
@@ -549,28 +550,17 @@ impl Context<'_> {
 
 /// The bounds of an attempt, as its order and its channel have them now.
 pub(super) fn terms(order: &Order, effective: Option<&Effective>) -> Terms {
-    let of_channel = effective.map(|effective| &effective.runs);
-    let seconds = |own: Option<u32>, channel: Option<u64>, default: u64| {
-        own.map(u64::from).or(channel).unwrap_or(default)
-    };
-    let grace = seconds(
-        order.termination_grace_period_seconds,
-        of_channel.map(|it| it.termination_grace_period.as_secs()),
-        30,
-    );
+    let default = RunDefaults::default();
+    let channel = effective.map_or(&default, |effective| &effective.runs);
+    let seconds = |own: Option<u32>, channel: Duration| own.map_or(channel.as_secs(), u64::from);
+    let grace = seconds(order.termination_grace_period_seconds, channel.termination_grace_period);
     Terms {
-        active_deadline_seconds: seconds(
-            order.active_deadline_seconds,
-            of_channel.map(|it| it.active_deadline.as_secs()),
-            3600,
-        ),
+        active_deadline_seconds: seconds(order.active_deadline_seconds, channel.active_deadline),
         grace_seconds: u32::try_from(grace).unwrap_or(u32::MAX),
         keep_container_seconds: order
             .keep_container_seconds
-            .or(of_channel.map(|it| it.keep_container.as_secs()))
-            .unwrap_or(300),
-        cancel_with_channel: effective.is_some_and(|effective| {
-            effective.deletion.runs == crate::resource::effective::DeletionRuns::Cancel
-        }),
+            .unwrap_or(channel.keep_container.as_secs()),
+        cancel_with_channel: effective
+            .is_some_and(|effective| effective.deletion.runs == DeletionRuns::Cancel),
     }
 }

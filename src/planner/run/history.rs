@@ -3,20 +3,17 @@
 
 use super::later;
 use super::turn::bounds;
-use crate::resource::Now;
-use crate::resource::ResourceName;
+use crate::resource::effective::RunDefaults;
+use crate::resource::{Now, ResourceName};
 use crate::world::World;
 use crate::world::run::{RunId, RunRecord, Tombstone};
 
-/// The schema's defaults, for a channel that is gone.
-const LIMIT: u32 = 100;
-const MAX_AGE_SECONDS: u64 = 90 * 86_400;
-
 /// The channel's records that are to be dropped, the oldest first.
 pub fn expired(world: &World, channel: &ResourceName, now: Now) -> Vec<(RunId, Tombstone)> {
-    let (limit, max_age) = bounds(world, channel).map_or((LIMIT, MAX_AGE_SECONDS), |bounds| {
-        (bounds.history_limit, bounds.history_max_age.as_secs())
-    });
+    // Of a channel that is gone, what counts where nobody says anything.
+    let default = RunDefaults::default();
+    let bounds = bounds(world, channel).unwrap_or(&default);
+    let (limit, max_age) = (bounds.history_limit, bounds.history_max_age.as_secs());
     let ended = world.runs.ended_in(channel);
     let surplus = ended.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
     ended

@@ -10,8 +10,6 @@ use crate::world::run::{AttemptKind, Made, RunRecord};
 /// The conversation of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
-    /// Why there is an attempt.
-    pub kind: AttemptKind,
     /// As the CLI is told.
     pub session: CliSession,
     /// As it is kept.
@@ -92,7 +90,7 @@ pub(super) fn of_next(world: &World, record: &RunRecord) -> Option<Conversation>
         CliSession::Fresh(_) | CliSession::Fork { .. } => new,
         CliSession::Resume(id) => id,
     };
-    Some(Conversation { kind, session, made: Made { kind, session: leaves, resumes: goes_on } })
+    Some(Conversation { session, made: Made { kind, session: leaves, resumes: goes_on } })
 }
 
 /// The session that was asked for; a latest one that does not exist yet is a new one.
