@@ -332,11 +332,14 @@ impl Controller {
     /// The first of those who wait in a channel are planned again.
     pub(super) fn enqueue_next(&mut self, channel: &ResourceName) {
         let holding = &self.world.runs.memory.holding;
+        let wall = self.now.wall;
         let next: Vec<ObjectRef> = self
             .world
             .runs
             .unfinished_in(channel)
             .filter(|record| !holding.contains(&record.id.name))
+            // A person's word or the time wakes these, and until then they must not hide those behind.
+            .filter(|record| !record.held && record.not_before.is_none_or(|at| at <= wall))
             .take(NEXT_IN_LINE)
             .map(|record| ObjectRef::run(record.id.name.clone()))
             .collect();

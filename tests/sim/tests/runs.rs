@@ -110,6 +110,20 @@ fn one_at_a_time_and_in_the_order_of_asking() {
 }
 
 #[test]
+fn those_who_are_held_do_not_hide_who_waits_behind_them() {
+    let mut sim = Sim::with_channels(1, &["a"]);
+    for number in 0..17 {
+        sim.tree.write_run(&format!("held{number}"), RunFile::of("a"));
+    }
+    assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", trace(&sim));
+    for run in ["r1", "r3"] {
+        sim.write_run(run, RunFile::of("a"));
+        sim.run_for(SECOND);
+    }
+    ends(&mut sim, "r3", LIMIT);
+}
+
+#[test]
 fn no_more_on_this_host_than_may_be_whatever_channels_allow() {
     let mut sim = Sim::with_channels(1, &["a", "b", "c"]);
     sim.settings.max_runs = 2;
