@@ -179,10 +179,8 @@ impl DockerRunner {
 /// Was this asked for? What the order leaves open, the operator may have filled in.
 fn is_same_order(ordered: &Value, asked: &RunSpec) -> bool {
     let asked = serde_json::to_value(asked).unwrap_or_default();
-    let ordered_has = |(field, value): (&String, &Value)| {
-        // The text of a prompt's file is in its place.
-        value.is_null() || field == "promptFrom" || ordered.get(field) == Some(value)
-    };
+    let ordered_has =
+        |(field, value): (&String, &Value)| value.is_null() || ordered.get(field) == Some(value);
     asked.as_object().is_some_and(|asked| asked.iter().all(ordered_has))
 }
 

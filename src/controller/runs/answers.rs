@@ -33,9 +33,8 @@ impl Controller {
                 let channel = self.channel_of(object);
                 self.image_served(&channel);
                 self.note_made(now, done, &id, container, &target.target);
-                let made = self.run_books.made_for.remove(name);
+                let made = self.world.runs.memory.making.remove(name);
                 self.live(&id).made = made;
-                self.world.runs.memory.making.remove(name);
                 self.run_is_well(object);
                 self.tell_run(now, object, "Created", cause);
             }
@@ -191,7 +190,6 @@ impl Controller {
         match (call, failure) {
             (Call::CreateRun { .. }, _) => {
                 self.world.runs.memory.making.remove(name);
-                self.run_books.made_for.remove(name);
             }
             (Call::ReadPrompt(_), Failure::Refused(reason, message)) => {
                 let read = Err((*reason, message.clone()));

@@ -23,7 +23,7 @@ use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Desired;
 use crate::world::preparation::RunPlace;
 use crate::world::record::{Write, meta_key};
-use crate::world::run::{DesiredRun, Followed, Live, Made, RunProgress, RunRecord, Runs};
+use crate::world::run::{DesiredRun, Followed, Live, RunProgress, RunRecord, Runs};
 
 /// So many waiting runs of a channel are planned again when a place becomes free: the first of them take it.
 const NEXT_IN_LINE: usize = 16;
@@ -37,8 +37,6 @@ pub(super) struct RunBooks {
     committing: BTreeSet<ResourceName>,
     /// Who waits for the admission of a run to be durable.
     submitted: Vec<(u64, ResourceName)>,
-    /// What containers that are being made are made for.
-    made_for: BTreeMap<ResourceName, Made>,
     /// Worth telling, and not worth a commit of its own: it goes with the next one, and is lost in a crash.
     pub(super) told: Vec<Write>,
     /// As last said to the follower.
@@ -173,8 +171,7 @@ impl Controller {
                 if !self.may_change(now, object, &call) {
                     return;
                 }
-                self.world.runs.memory.making.insert(name.clone());
-                self.run_books.made_for.insert(name.clone(), conversation.made);
+                self.world.runs.memory.making.insert(name.clone(), conversation.made);
                 self.refresh_holding(name);
                 return self.dispatch(object, call, cause);
             }

@@ -23,7 +23,7 @@ pub fn holds(world: &World, name: &ResourceName) -> bool {
     };
     let next = record.next_attempt();
     record.open_attempt().is_some()
-        || world.runs.memory.making.contains(name)
+        || world.runs.memory.making.contains_key(name)
         || world.observed.attempts_of(name).iter().any(|(attempt, _)| *attempt == next)
 }
 

@@ -74,8 +74,8 @@ pub struct Memory {
     pub containers: BTreeMap<ContainerId, Live>,
     /// Runs that hold a place: their container is being made, or is there, and has not ended.
     pub holding: BTreeSet<ResourceName>,
-    /// Runs whose container is being made.
-    pub making: BTreeSet<ResourceName>,
+    /// Runs whose container is being made, each with what for.
+    pub making: BTreeMap<ResourceName, Made>,
     /// Prompts that were read from files, by run.
     pub prompts: BTreeMap<ResourceName, PromptRead>,
     /// Runs of the first scan of a new store: they may have run before.
