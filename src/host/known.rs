@@ -1,8 +1,8 @@
 //! Which secrets a channel's containers know, so that what they write can be masked.
 //!
 //! Read from what was prepared for them, which is what they were given, whatever the secrets directory holds by now. The
-//! file of MCP servers holds secrets beside plain words (`production`, a path), and masking those would hide half of the
-//! text: of it counts what is in the secrets directory. When nothing is prepared any more (memory is empty after a reboot), every
+//! files of MCP servers (a person's agent has one, runs another) hold secrets beside plain words (`production`, a path), and masking those would hide half of the
+//! text: of them counts what is in the secrets directory. When nothing is prepared any more (memory is empty after a reboot), every
 //! secret of the operator counts.
 
 use std::collections::BTreeSet;
@@ -36,9 +36,9 @@ pub fn known_secrets(host: &Host, channel: &ResourceName) -> Vec<SecretBytes> {
     let mut known: BTreeSet<Vec<u8>> =
         variables.iter().map(|(_, value)| value.as_bytes().to_vec()).collect();
     known.extend(read(&prepared.join(layout::API_KEY_FILE)));
-    if let Some(text) = read(&prepared.join(layout::MCP_FILE)) {
-        known.extend(all.into_iter().filter(|value| is_in(&text, value)));
-    }
+    let files = [layout::MCP_FILE, layout::RUN_MCP_FILE];
+    let texts: Vec<Vec<u8>> = files.iter().filter_map(|file| read(&prepared.join(file))).collect();
+    known.extend(all.into_iter().filter(|value| texts.iter().any(|text| is_in(text, value))));
     known.into_iter().map(SecretBytes::new).collect()
 }
 
@@ -131,7 +131,11 @@ mod tests {
         let servers = serde_json::json!({ "mcpServers": { "db": {
             "command": "npx", "args": [], "env": { "MODE": "production", "PASSWORD": quoted },
         }}});
-        private(&prepared.join(layout::MCP_FILE), servers.to_string().as_bytes());
-        assert_eq!(known(&host), ["of-the-${database}", "old-value-of-a", "sk-key"]);
+        // A person's agent and a run have a file each, and either may be alone.
+        for file in [layout::MCP_FILE, layout::RUN_MCP_FILE] {
+            private(&prepared.join(file), servers.to_string().as_bytes());
+            assert_eq!(known(&host), ["of-the-${database}", "old-value-of-a", "sk-key"], "{file}");
+            fs::remove_file(prepared.join(file)).unwrap();
+        }
     }
 }
