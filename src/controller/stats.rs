@@ -27,8 +27,10 @@ pub struct Stats {
     pub relists: Counts,
     /// Entries of a list that said nothing, because something was done or seen since it was sent.
     pub stale_reads: u64,
-    /// Plans made, by what came of them.
+    /// Plans of channels made, by what came of them.
     pub reconciles: Counts,
+    /// Plans of runs made, by what came of them.
+    pub run_reconciles: Counts,
     /// Times the meaning of the files changed.
     pub spec_changes: u64,
     /// Actions sent.

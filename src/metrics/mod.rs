@@ -111,6 +111,7 @@ impl Metrics {
         raise_each(&it.relists, &stats.relists, &[]);
         raise_each(&it.unknown_outcomes, &stats.unknown_outcomes, &[]);
         raise_each(&it.reconciles, &stats.reconciles, &["channel"]);
+        raise_each(&it.reconciles, &stats.run_reconciles, &["run"]);
     }
 
     fn observe_channels(&self, view: &View) {
@@ -194,6 +195,20 @@ mod tests {
         let text = metrics.scrape(&view("bbb", 0), Timestamp::UNIX_EPOCH);
         assert!(text.contains(r#"chanop_spec_revision_info{revision="bbb"} 1"#), "{text}");
         assert!(!text.contains("aaa"), "{text}");
+    }
+
+    #[test]
+    fn plans_of_channels_and_of_runs_are_told_apart() {
+        let mut view = view("a", 0);
+        view.stats.reconciles = Counts::from([("resting", 2)]);
+        view.stats.run_reconciles = Counts::from([("wanting", 1)]);
+        let text = Metrics::new().unwrap().scrape(&view, Timestamp::UNIX_EPOCH);
+        for line in [
+            r#"chanop_reconciles_total{kind="channel",result="resting"} 2"#,
+            r#"chanop_reconciles_total{kind="run",result="wanting"} 1"#,
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

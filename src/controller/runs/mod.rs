@@ -90,7 +90,7 @@ impl Controller {
         };
         self.marks.extend(step.mark);
         let blocked = self.blocked().is_some();
-        self.stats.reconciles.add(match &step.want {
+        self.stats.run_reconciles.add(match &step.want {
             Some(_) if blocked => "blocked",
             Some(_) => "wanting",
             None if step.wake.is_some() => "waiting",
