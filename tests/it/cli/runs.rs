@@ -496,8 +496,11 @@ async fn on_a_terminal(
     until: &'static str,
     keys: &'static [u8],
 ) -> String {
-    let inside =
-        format!("stty cols 100; {} {arguments}; echo code $?", env!("CARGO_BIN_EXE_chanop"));
+    // Ctrl-C goes to the shell too, and only some shells outlive it for the sake of a program that did.
+    let inside = format!(
+        "trap : INT; stty cols 100; {} {arguments}; echo code $?",
+        env!("CARGO_BIN_EXE_chanop")
+    );
     #[expect(clippy::disallowed_methods, reason = "a terminal is needed")]
     let mut script = Command::new("script");
     script.args(["-qec", &inside, "/dev/null"]).env("CHANOP_SOCKET", &served.socket);
