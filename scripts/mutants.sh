@@ -46,24 +46,30 @@ if by=$(caught_by) && [[ -n "$by" ]]; then
     exit 2
 fi
 
-survivors=()
+survivors=() broken=()
 printf '%-34s %s\n' mutant 'caught by'
 for name in "${names[@]}"; do
     patch=$mutants/$name.patch
     if ! git apply "$patch"; then
-        echo "$name: the patch does not apply any more" >&2
-        exit 2
+        printf '%-34s %s\n' "$name" 'DOES NOT APPLY ANY MORE'
+        broken+=("$name")
+        continue
     fi
-    if ! cargo test --locked --quiet -p chanop-sim --no-run >"$copy/build.log" 2>&1; then
-        echo "$name: it does not build: $copy/build.log" >&2
-        exit 2
+    if cargo test --locked --quiet -p chanop-sim --no-run >"$copy/build-$name.log" 2>&1; then
+        by=$(caught_by)
+        printf '%-34s %s\n' "$name" "${by:-NOT CAUGHT}"
+        [[ -n "$by" ]] || survivors+=("$name")
+    else
+        printf '%-34s %s\n' "$name" "DOES NOT BUILD: $copy/build-$name.log"
+        broken+=("$name")
     fi
-    by=$(caught_by)
-    printf '%-34s %s\n' "$name" "${by:-NOT CAUGHT}"
-    [[ -n "$by" ]] || survivors+=("$name")
     git apply -R "$patch"
 done
 
+if [[ ${#broken[@]} -gt 0 ]]; then
+    echo "${#broken[@]} of ${#names[@]} are no mutants of this core: ${broken[*]}" >&2
+    exit 2
+fi
 if [[ ${#survivors[@]} -gt 0 ]]; then
     echo "${#survivors[@]} of ${#names[@]} survive: ${survivors[*]}" >&2
     exit 1

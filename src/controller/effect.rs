@@ -162,7 +162,7 @@ pub enum Call {
     /// Pull or build an image. Tells how far it is meanwhile.
     BringImage(WantedImage),
     /// Look at the host; not at what images are built from.
-    Probe(FactsWanted),
+    Probe(Arc<FactsWanted>),
     /// Look at what images are built from.
     Contexts(BTreeSet<Build>),
 }

@@ -196,10 +196,13 @@ impl Controller {
 
     /// What no channel wants any more is not kept in mind.
     pub(super) fn keep_wanted_images(&mut self) {
-        let wanted: BTreeSet<WantedImage> =
-            self.world.desired.channels.keys().filter_map(|name| self.image_of(name)).collect();
-        self.world.images.retain(|image, state| state.work.is_some() || wanted.contains(image));
-        self.image_gates.retain(|image, _| wanted.contains(image));
+        let channels = self.world.desired.channels.values();
+        let targets = channels.filter_map(|channel| channel.target.as_ref());
+        let wanted: BTreeSet<(&String, &ImageSource)> =
+            targets.map(|target| (&target.config.image, &target.image)).collect();
+        let is_wanted = |image: &WantedImage| wanted.contains(&(&image.reference, &image.source));
+        self.world.images.retain(|image, state| state.work.is_some() || is_wanted(image));
+        self.image_gates.retain(|image, _| is_wanted(image));
     }
 
     fn image_of(&self, name: &ResourceName) -> Option<WantedImage> {

@@ -20,12 +20,19 @@ use crate::world::facts::{Facts, FactsWanted};
 use crate::world::run::DesiredRun;
 use crate::world::scan::ParsedFile;
 
-/// What was judged last time, so that one changed file costs one merge and one hash.
+/// What was judged last time, so that one changed file costs one merge, one hash and one verdict, however many others there are.
 ///
-/// What is kept depends on nothing but what is kept beside it, and on the settings, which are an operator's for life. The
-/// policy is asked anew each time: it looks at all channels together.
+/// What is kept depends on nothing but what is kept beside it, and on the settings, which are an operator's for life.
 #[derive(Debug, Default)]
-pub struct Drafts(BTreeMap<ResourceName, Arc<Draft>>);
+pub struct Drafts {
+    channels: BTreeMap<ResourceName, (Arc<Draft>, Arc<DesiredChannel>)>,
+    runs: BTreeMap<ResourceName, (Content, Arc<DesiredRun>)>,
+    /// Of the host, as it was known then.
+    facts: Arc<Facts>,
+    /// Of all channels together: what must be known of the host, and what the policy asks of each.
+    wanted: Arc<FactsWanted>,
+    context: Option<AdmissionContext>,
+}
 
 /// An object's content: the file as parsed, and which of its objects. Held, so that no other file can have its address.
 type Content = (Arc<ParsedFile>, usize);
@@ -33,9 +40,16 @@ type Content = (Arc<ParsedFile>, usize);
 /// A channel as it counts, or why it cannot.
 type Merged = Result<Arc<Effective>, (Reason, String)>;
 
+/// The classes by name.
+type Classes<'a> = BTreeMap<&'a str, (&'a ChannelClass, &'a Object)>;
+
 /// Everything that the files want, and what must be known of the host to judge it.
-pub fn desired(sources: &Sources, facts: &Facts, settings: &Settings) -> (Desired, FactsWanted) {
-    Drafts::default().desired(sources, facts, settings)
+pub fn desired(
+    sources: &Sources,
+    facts: &Facts,
+    settings: &Settings,
+) -> (Desired, Arc<FactsWanted>) {
+    Drafts::default().desired(sources, &Arc::new(facts.clone()), settings)
 }
 
 impl Drafts {
@@ -43,10 +57,10 @@ impl Drafts {
     pub fn desired(
         &mut self,
         sources: &Sources,
-        facts: &Facts,
+        facts: &Arc<Facts>,
         settings: &Settings,
-    ) -> (Desired, FactsWanted) {
-        let classes: BTreeMap<&str, (&ChannelClass, &Object)> = sources
+    ) -> (Desired, Arc<FactsWanted>) {
+        let classes: Classes<'_> = sources
             .objects()
             .values()
             .filter_map(|object| match object.resource() {
@@ -54,47 +68,98 @@ impl Drafts {
                 _ => None,
             })
             .collect();
-        let mut before = std::mem::take(&mut self.0);
-        let mut wanted = FactsWanted::default();
-        let mut channels: Vec<(&Channel, &Object)> = Vec::new();
+        let same_facts = Arc::ptr_eq(&self.facts, facts);
+        self.facts = Arc::clone(facts);
+        let mut before = std::mem::take(&mut self.channels);
+        let mut drafts = Vec::with_capacity(before.len());
+        let mut same_needs = self.context.is_some();
         for object in sources.objects().values() {
             if let Some(Resource::Channel(channel)) = object.resource() {
-                let kept = before.remove(&channel.meta.name);
-                let draft = Draft::get(kept, channel, object, &classes, facts, settings);
+                let (kept, judged) = before.remove(&channel.meta.name).unzip();
+                let known = kept.as_ref().map(|draft| (Arc::clone(draft), same_facts));
+                let draft = Draft::get(known, channel, object, &classes, facts, settings);
+                same_needs &= kept.as_ref().is_some_and(|kept| kept.has_needs_of(&draft));
+                let judged = judged.filter(|_| kept.is_some_and(|kept| Arc::ptr_eq(&kept, &draft)));
+                drafts.push((channel, object, draft, judged));
+            }
+        }
+        same_needs &= before.is_empty();
+        if !same_needs {
+            let mut wanted = FactsWanted::default();
+            for (_, _, draft, _) in &drafts {
                 wanted.paths.extend(draft.needs.paths.iter().cloned());
                 wanted.secrets.extend(draft.needs.secrets.iter().cloned());
                 wanted.credentials.extend(draft.needs.credentials.iter().cloned());
                 wanted.builds.extend(draft.needs.builds.iter().cloned());
-                self.0.insert(channel.meta.name.clone(), draft);
-                channels.push((channel, object));
             }
+            self.wanted = Arc::new(wanted);
         }
-        let writable = admission::writable_by_path(self.0.iter().filter_map(|(name, draft)| {
-            let effective = draft.effective.as_ref().ok()?;
-            Some((name, effective.as_ref()))
-        }));
         let mut protected = settings.protected.clone();
         protected.extend(sources.real_paths().map(str::to_owned));
-        let context = AdmissionContext {
+        let writable = match self.context.take() {
+            Some(context) if same_needs && context.protected == protected => Ok(context),
+            Some(context) if same_needs => Err(context.writable),
+            _ => Err(admission::writable_by_path(drafts.iter().filter_map(
+                |(channel, _, draft, _)| {
+                    Some((&channel.meta.name, draft.effective.as_ref().ok()?.as_ref()))
+                },
+            ))),
+        };
+        let same_context = writable.is_ok();
+        let context = writable.unwrap_or_else(|writable| AdmissionContext {
             owner: settings.owner.clone(),
             protected,
             writable,
             has_agent_cli: settings.agent_cli.is_some(),
-        };
-        let judged = channels.into_iter().filter_map(|(channel, object)| {
-            let draft = self.0.get(&channel.meta.name)?;
-            let judged = draft.judge(channel, object, facts, &context, settings);
-            Some((channel.meta.name.clone(), judged))
         });
+        for (channel, object, draft, judged) in drafts {
+            let judged = judged.filter(|judged| {
+                same_context
+                    && judged.source_trouble == object.trouble
+                    && judged.removal_held == object.held
+            });
+            let judged = judged.unwrap_or_else(|| {
+                Arc::new(draft.judge(channel, object, facts, &context, settings))
+            });
+            self.channels.insert(channel.meta.name.clone(), (draft, judged));
+        }
+        self.context = Some(context);
+        let channels = self.channels.iter();
         let desired = Desired {
-            runs: runs(sources),
-            channels: judged.collect(),
+            channels: channels.map(|(name, (_, it))| (name.clone(), Arc::clone(it))).collect(),
+            runs: self.runs(sources),
             classes: classes.values().map(|(class, _)| class.meta.name.clone()).collect(),
             unread: sources.unread(),
             unavailable: sources.unavailable().map(str::to_owned),
             ready: sources.complete(),
         };
-        (desired, wanted)
+        (desired, Arc::clone(&self.wanted))
+    }
+
+    /// Every run that has a file.
+    fn runs(&mut self, sources: &Sources) -> BTreeMap<ResourceName, Arc<DesiredRun>> {
+        let mut before = std::mem::take(&mut self.runs);
+        for object in sources.objects().values() {
+            let Some(Resource::Run(run)) = object.resource() else { continue };
+            let kept = before.remove(&run.meta.name).filter(|(content, desired)| {
+                is_same(content, object.content())
+                    && desired.source.file == object.file()
+                    && desired.source_trouble == object.trouble
+            });
+            let kept = kept.unwrap_or_else(|| {
+                let desired = DesiredRun {
+                    source: object.source(),
+                    labels: run.meta.labels.clone(),
+                    fingerprint: crate::planner::run::fingerprint(&run.spec),
+                    spec: Arc::new(run.spec.clone()),
+                    source_trouble: object.trouble.clone(),
+                };
+                (held(object.content()), Arc::new(desired))
+            });
+            self.runs.insert(run.meta.name.clone(), kept);
+        }
+        let all = self.runs.iter();
+        all.map(|(name, (_, desired))| (name.clone(), Arc::clone(desired))).collect()
     }
 }
 
@@ -107,6 +172,8 @@ struct Draft {
     /// Of the facts, those that it needs.
     seen: Facts,
     needs: FactsWanted,
+    /// What it may write on the host.
+    writes: Vec<String>,
     effective: Merged,
     origins: Arc<BTreeMap<String, String>>,
     fingerprint: String,
@@ -115,19 +182,19 @@ struct Draft {
 }
 
 impl Draft {
-    /// The one that was kept, if nothing of what it depends on has changed.
+    /// The one that was kept, if nothing of what it depends on has changed. It comes with whether that is known of the facts.
     fn get(
-        kept: Option<Arc<Self>>,
+        kept: Option<(Arc<Self>, bool)>,
         channel: &Channel,
         object: &Object,
-        classes: &BTreeMap<&str, (&ChannelClass, &Object)>,
+        classes: &Classes<'_>,
         facts: &Facts,
         settings: &Settings,
     ) -> Arc<Self> {
         let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
         let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
         let content_of_class = class.map(|(_, object)| object.content());
-        if let Some(kept) = kept
+        if let Some((kept, same_facts)) = kept
             && is_same(&kept.content, object.content())
             && kept.file == object.file()
             && match (&kept.class, content_of_class) {
@@ -135,7 +202,7 @@ impl Draft {
                 (Some(before), Some(now)) => is_same(before, now),
                 (None, Some(_)) | (Some(_), None) => false,
             }
-            && kept.seen == part_of(facts, &kept.needs)
+            && (same_facts || kept.seen == part_of(facts, &kept.needs))
         {
             return kept;
         }
@@ -152,7 +219,7 @@ impl Draft {
     ) -> Self {
         let (effective, origins) = merged(channel, named, class.map(|(class, _)| class), settings);
         let needs = effective.as_ref().map(|it| admission::facts_wanted(it)).unwrap_or_default();
-        let held = |(parsed, index): (&Arc<ParsedFile>, usize)| (Arc::clone(parsed), index);
+        let writes = effective.as_ref().map(|it| admission::writable_paths(it)).unwrap_or_default();
         Self {
             content: held(object.content()),
             class: class.map(|(_, object)| held(object.content())),
@@ -160,10 +227,16 @@ impl Draft {
             seen: part_of(facts, &needs),
             fingerprint: fingerprint(channel, effective.as_deref().ok()),
             needs,
+            writes,
             effective,
             origins: Arc::new(origins),
             target: OnceLock::new(),
         }
+    }
+
+    /// Does it ask no more and no less of the host and of the others?
+    fn has_needs_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || (self.needs == other.needs && self.writes == other.writes)
     }
 
     fn judge(
@@ -221,22 +294,6 @@ impl Draft {
     }
 }
 
-/// Every run that has a file.
-fn runs(sources: &Sources) -> BTreeMap<ResourceName, DesiredRun> {
-    let of = |object: &Object| match object.resource() {
-        Some(Resource::Run(run)) => Some(DesiredRun {
-            source: object.source(),
-            labels: run.meta.labels.clone(),
-            fingerprint: crate::planner::run::fingerprint(&run.spec),
-            spec: Arc::new(run.spec.clone()),
-            source_trouble: object.trouble.clone(),
-        }),
-        _ => None,
-    };
-    let all = sources.objects().iter();
-    all.filter_map(|(object, at)| Some((object.name.clone(), of(at)?))).collect()
-}
-
 /// Channel and class together, and where each field came from.
 fn merged(
     channel: &Channel,
@@ -259,6 +316,10 @@ fn merged(
             (Err((Reason::InvalidSpec, lines.join("; "))), BTreeMap::new())
         }
     }
+}
+
+fn held((parsed, index): (&Arc<ParsedFile>, usize)) -> Content {
+    (Arc::clone(parsed), index)
 }
 
 fn is_same(kept: &Content, (parsed, index): (&Arc<ParsedFile>, usize)) -> bool {

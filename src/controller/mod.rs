@@ -110,8 +110,8 @@ pub struct Controller {
     world: World,
     sources: Sources,
     drafts: Drafts,
-    facts: Facts,
-    facts_wanted: FactsWanted,
+    facts: Arc<Facts>,
+    facts_wanted: Arc<FactsWanted>,
     probing: bool,
     /// Of what images are built from; a large one takes long, and nobody else waits for it.
     reading_contexts: Option<BTreeSet<Build>>,
@@ -211,8 +211,8 @@ impl Controller {
             world,
             sources: tracker,
             drafts: Drafts::default(),
-            facts: Facts::default(),
-            facts_wanted: FactsWanted::default(),
+            facts: Arc::default(),
+            facts_wanted: Arc::default(),
             probing: false,
             reading_contexts: None,
             keys,
@@ -405,7 +405,9 @@ impl Controller {
         self.keep_wanted_images();
         let mut changed: BTreeSet<ResourceName> = BTreeSet::new();
         for (name, channel) in &self.world.desired.channels {
-            if old.channels.get(name) != Some(channel) {
+            // What was not judged anew is the same.
+            if old.channels.get(name).is_none_or(|old| !Arc::ptr_eq(old, channel) && old != channel)
+            {
                 changed.insert(name.clone());
             }
         }
@@ -419,7 +421,7 @@ impl Controller {
         self.runs_desired(&old, &changed, global);
         self.stats.spec_changes += u64::from(!changed.is_empty());
         for name in &changed {
-            self.note_desired(now, name, old.channels.get(name));
+            self.note_desired(now, name, old.channels.get(name).map(AsRef::as_ref));
         }
         if old.unread != self.world.desired.unread {
             let desired = &self.world.desired.channels;
@@ -499,11 +501,11 @@ impl Controller {
 
     /// Looks at the host, unless somebody is looking.
     fn probe(&mut self) {
-        if self.probing || self.shutting_down || self.facts_wanted == FactsWanted::default() {
+        if self.probing || self.shutting_down || *self.facts_wanted == FactsWanted::default() {
             return;
         }
         self.probing = true;
-        let call = Call::Probe(self.facts_wanted.clone());
+        let call = Call::Probe(Arc::clone(&self.facts_wanted));
         self.send(None, call, "the spec directory was read".to_owned());
     }
 

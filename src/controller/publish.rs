@@ -86,7 +86,12 @@ impl Controller {
             self.view.totals = Arc::new(self.world.runs.totals.clone());
         }
         let view = &mut self.view;
-        let shells_running = self.world.observed.running_channel_ids().len();
+        let shells_running = view
+            .channels
+            .values()
+            .filter_map(|channel| channel.container.as_ref())
+            .filter(|container| container.state == ContainerState::Running)
+            .count();
         let policy_violations = view
             .channels
             .values()

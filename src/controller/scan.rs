@@ -4,6 +4,7 @@
 //! scans, far enough apart, have proved its absence in the same directory as before; and when half of the channels go at
 //! once, or the directory is not the one it was, a person is asked.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const MASS_REMOVAL_AT_LEAST: usize = 3;
 /// One object that counts, and where it stands in its file.
 #[derive(Debug, Clone)]
 pub struct Object {
-    file: String,
+    file: Arc<str>,
     parsed: Arc<ParsedFile>,
     index: usize,
     /// Why the newest content of its file does not count.
@@ -48,7 +49,7 @@ impl Object {
     /// Where.
     pub fn source(&self) -> SourceRef {
         let line = self.resource().map_or(1, |resource| resource.source().line);
-        SourceRef { file: self.file.clone(), line }
+        SourceRef { file: self.file.to_string(), line }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -84,16 +85,16 @@ pub struct Outcome {
 /// Everything known of the spec directory.
 #[derive(Debug, Default)]
 pub struct Sources {
-    good: BTreeMap<String, Arc<ParsedFile>>,
+    good: BTreeMap<Arc<str>, Arc<ParsedFile>>,
     objects: BTreeMap<ObjectRef, Object>,
     missing: BTreeMap<ObjectRef, Missing>,
     invalid: BTreeMap<String, String>,
     pinned: Option<Place>,
     last: Option<RawScan>,
     /// What the store has of each file: not newer than the objects that still count.
-    stored: BTreeMap<String, Arc<str>>,
+    stored: BTreeMap<Arc<str>, Arc<str>>,
     /// Files that went away with a mount: their absence says nothing of them.
-    displaced: BTreeSet<String>,
+    displaced: BTreeSet<Arc<str>>,
     unavailable: Option<String>,
     suspicious: bool,
     scanned: bool,
@@ -111,10 +112,12 @@ impl Sources {
         pinned: Option<Place>,
         suspicious: bool,
     ) -> Self {
+        let good: BTreeMap<Arc<str>, _> =
+            good.into_iter().map(|(file, parsed)| (file.into(), parsed)).collect();
         let stored =
             good.iter().map(|(file, parsed)| (file.clone(), Arc::clone(&parsed.text))).collect();
         let mut sources = Self { good, pinned, stored, suspicious, ..Self::default() };
-        sources.objects = sources.assemble(|object| owners.get(object).cloned());
+        sources.objects = sources.assemble(|object| owners.get(object).map(String::as_str));
         for object in held {
             let missing = Missing { since: Duration::ZERO, scans: 0, held: true, approved: false };
             sources.missing.insert(object.clone(), missing);
@@ -169,7 +172,7 @@ impl Sources {
 
     /// How many files count as they are.
     pub fn files_ok(&self) -> usize {
-        self.good.keys().filter(|file| !self.invalid.contains_key(*file)).count()
+        self.good.keys().filter(|file| !self.invalid.contains_key(&***file)).count()
     }
 
     /// Objects whose removal waits for a person.
@@ -209,9 +212,7 @@ impl Sources {
         let invalid_before = std::mem::take(&mut self.invalid);
         self.read_files(&scan);
         self.drop_absent(&scan);
-        let owners: BTreeMap<ObjectRef, String> =
-            self.objects.iter().map(|(object, at)| (object.clone(), at.file.clone())).collect();
-        let present = self.assemble(|object| owners.get(object).cloned());
+        let present = self.assemble(|object| self.objects.get(object).map(Object::file));
         self.judge_absence(present, &scan, prune_delay, &mut outcome);
         self.keep_good(&mut outcome);
         outcome.changed |= thawed || invalid_before != self.invalid;
@@ -239,16 +240,19 @@ impl Sources {
     /// The newest good content of each file, and what is wrong with the others.
     fn read_files(&mut self, scan: &RawScan) {
         for (file, state) in &scan.files {
-            self.displaced.remove(file);
+            self.displaced.remove(file.as_str());
             let why = match state {
                 FileState::Parsed(parsed) => {
                     let error = parsed.violations.iter().find(|violation| violation.is_error());
                     if let Some(violation) = error {
                         violation.to_string()
                     } else {
-                        let old = self.good.get(file);
-                        if old.is_none_or(|old| !Arc::ptr_eq(old, parsed)) {
-                            self.good.insert(file.clone(), Arc::clone(parsed));
+                        match self.good.get_mut(file.as_str()) {
+                            Some(old) if Arc::ptr_eq(old, parsed) => {}
+                            Some(old) => old.clone_from(parsed),
+                            None => {
+                                self.good.insert(file.as_str().into(), Arc::clone(parsed));
+                            }
                         }
                         continue;
                     }
@@ -263,7 +267,7 @@ impl Sources {
     /// Forgets the content of files that are proved to be absent; their objects live on until that is believed.
     fn drop_absent(&mut self, scan: &RawScan) {
         let mut absent = Vec::new();
-        for file in self.good.keys().filter(|file| !scan.files.contains_key(*file)) {
+        for file in self.good.keys().filter(|file| !scan.files.contains_key(&***file)) {
             if self.last.as_ref().is_some_and(|last| scan.remounted_above(last, file)) {
                 self.displaced.insert(file.clone());
             }
@@ -271,7 +275,7 @@ impl Sources {
                 absent.push(file.clone());
             } else {
                 let why = format!("{file}: what holds it cannot be read");
-                self.invalid.insert(file.clone(), why);
+                self.invalid.insert(file.to_string(), why);
             }
         }
         for file in absent {
@@ -285,53 +289,62 @@ impl Sources {
         let missing: BTreeSet<&str> = self
             .missing
             .keys()
-            .filter_map(|name| self.objects.get(name).map(|object| object.file.as_str()))
+            .filter_map(|name| self.objects.get(name).map(Object::file))
             .collect();
         for (file, parsed) in &self.good {
-            if self.stored.get(file) != Some(&parsed.text) && !missing.contains(file.as_str()) {
+            if self.stored.get(file) != Some(&parsed.text) && !missing.contains(&**file) {
                 let row = SourceRow { text: parsed.text.to_string() };
-                outcome.writes.push(Write::Source(file.clone(), Some(row)));
+                outcome.writes.push(Write::Source(file.to_string(), Some(row)));
                 self.stored.insert(file.clone(), Arc::clone(&parsed.text));
             }
         }
-        let forgotten: Vec<String> = self
+        let forgotten: Vec<Arc<str>> = self
             .stored
             .keys()
-            .filter(|file| !self.good.contains_key(*file) && !missing.contains(file.as_str()))
+            .filter(|file| !self.good.contains_key(*file) && !missing.contains(&***file))
             .cloned()
             .collect();
         for file in forgotten {
             self.stored.remove(&file);
             self.displaced.remove(&file);
-            outcome.writes.push(Write::Source(file, None));
+            outcome.writes.push(Write::Source(file.to_string(), None));
         }
     }
 
     /// The objects of all good content; of two files that claim one, the incumbent keeps it, else the first.
-    fn assemble(
+    fn assemble<'a>(
         &self,
-        incumbent: impl Fn(&ObjectRef) -> Option<String>,
+        incumbent: impl Fn(&ObjectRef) -> Option<&'a str>,
     ) -> BTreeMap<ObjectRef, Object> {
-        let mut claims: BTreeMap<ObjectRef, Vec<Object>> = BTreeMap::new();
+        let mut objects: BTreeMap<ObjectRef, Object> = BTreeMap::new();
+        let mut contested: BTreeMap<ObjectRef, Vec<Object>> = BTreeMap::new();
         for (file, parsed) in &self.good {
-            let trouble = self.invalid.get(file).map(|why| (Reason::SourceInvalid, why.clone()));
+            let trouble = self.invalid.get(&**file).map(|why| (Reason::SourceInvalid, why.clone()));
             for (index, resource) in parsed.resources.iter().enumerate() {
                 let object = Object {
-                    file: file.clone(),
+                    file: Arc::clone(file),
                     parsed: Arc::clone(parsed),
                     index,
                     trouble: trouble.clone(),
                     held: false,
                 };
-                claims.entry(resource.object_ref()).or_default().push(object);
+                match objects.entry(resource.object_ref()) {
+                    Entry::Vacant(free) => {
+                        free.insert(object);
+                    }
+                    Entry::Occupied(taken) => {
+                        contested.entry(taken.key().clone()).or_default().push(object);
+                    }
+                }
             }
         }
-        let mut objects = BTreeMap::new();
-        for (name, mut claimants) in claims {
-            let first = incumbent(&name)
-                .and_then(|file| claimants.iter().position(|object| object.file == file))
+        for (name, others) in contested {
+            let Some(first) = objects.remove(&name) else { continue };
+            let mut claimants: Vec<Object> = std::iter::once(first).chain(others).collect();
+            let winner = incumbent(&name)
+                .and_then(|file| claimants.iter().position(|object| object.file() == file))
                 .unwrap_or(0);
-            let mut winner = claimants.swap_remove(first);
+            let mut winner = claimants.swap_remove(winner);
             if let Some(other) = claimants.first() {
                 let message = format!("{} claims it too; {} counts", other.file, winner.file);
                 winner.trouble = Some((Reason::Conflict, message));
@@ -386,7 +399,7 @@ impl Sources {
                 missing.scans = 0;
                 object.held = missing.held && !missing.approved;
                 object.trouble =
-                    self.invalid.get(&object.file).map(|why| (Reason::SourceInvalid, why.clone()));
+                    self.invalid.get(object.file()).map(|why| (Reason::SourceInvalid, why.clone()));
                 self.objects.insert(name, object);
                 continue;
             }
@@ -399,7 +412,7 @@ impl Sources {
             let proved = missing.scans >= 2 && started.saturating_sub(missing.since) >= prune_delay;
             if proved && (!missing.held || missing.approved) {
                 self.missing.remove(&name);
-                outcome.gone.insert(name, object.file);
+                outcome.gone.insert(name, object.file.to_string());
                 continue;
             }
             if !proved {

@@ -5,6 +5,7 @@
 //! doorbells; a stream that ends or that misses what it must tell costs a new list, never a wrong belief.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Controller;
@@ -210,8 +211,8 @@ impl Controller {
             (Call::Probe(_), Ok(Answer::Facts(facts))) => {
                 self.probing = false;
                 let facts = Facts { builds: self.facts.builds.clone(), ..facts };
-                if facts != self.facts {
-                    self.facts = facts;
+                if facts != *self.facts {
+                    self.facts = Arc::new(facts);
                     self.rebuild(now);
                 }
                 // What was wanted while this look was on its way.
@@ -259,7 +260,7 @@ impl Controller {
         if let Ok(Answer::Contexts(builds)) = answer
             && builds != self.facts.builds
         {
-            self.facts.builds = builds;
+            Arc::make_mut(&mut self.facts).builds = builds;
             self.rebuild(now);
         }
         // What was wanted while this look was on its way.

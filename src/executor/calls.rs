@@ -98,7 +98,7 @@ pub(super) async fn carry_out<E: Engine>(
         Call::LookForImage(image) => look_for(means, call, image).await,
         Call::BringImage(image) => bring(means, seq, call, image).await,
         Call::Contexts(wanted) => contexts(means, wanted.clone()).await,
-        Call::Probe(wanted) => probe(means, wanted.clone()).await,
+        Call::Probe(wanted) => probe(means, Arc::clone(wanted)).await,
     }
 }
 
@@ -391,7 +391,7 @@ async fn forget<E: Engine>(means: &Means<E>, place: RunPlace) {
     }
 }
 
-async fn probe<E: Engine>(means: &Means<E>, wanted: FactsWanted) -> Result<Answer, Failure> {
+async fn probe<E: Engine>(means: &Means<E>, wanted: Arc<FactsWanted>) -> Result<Answer, Failure> {
     let host = means.host.clone();
     let key = means.key.clone();
     // A look at a dead network mount never ends: one thread may hang there, not one more with every scan.

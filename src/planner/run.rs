@@ -147,7 +147,7 @@ pub fn plan_run(world: &World, name: &ResourceName, now: Now) -> Option<RunStep>
     let desired = world.desired.runs.get(name);
     match (record, desired) {
         (Some(record), _) if record.end.is_none() => {
-            Some(Context { world, record, now }.unfinished(desired))
+            Some(Context { world, record, now }.unfinished(desired.map(AsRef::as_ref)))
         }
         (record, Some(desired)) => {
             let step = admission::step(world, name, record, desired, now);

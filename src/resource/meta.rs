@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,9 @@ pub const LABEL_MAX: usize = 63;
 
 /// A DNS-1123 label: lower-case letters, digits and `-`, starting and ending with a letter or digit.
 ///
-/// Parsed once; whoever holds one may put it into a path, a label or a container name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct ResourceName(String);
+/// Parsed once; whoever holds one may put it into a path, a label or a container name. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceName(Arc<str>);
 
 /// Why a text is not a [`ResourceName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ impl ResourceName {
         if !text.bytes().all(inner) || text.starts_with('-') || text.ends_with('-') {
             return Err(NameError::BadCharacters(text.to_owned()));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The name as written.
@@ -72,6 +72,12 @@ impl ResourceName {
 impl fmt::Display for ResourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for ResourceName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -14,9 +14,9 @@ use crate::world::run::DesiredRun;
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
     /// By name.
-    pub channels: BTreeMap<ResourceName, DesiredChannel>,
+    pub channels: BTreeMap<ResourceName, Arc<DesiredChannel>>,
     /// Every run that has a file.
-    pub runs: BTreeMap<ResourceName, DesiredRun>,
+    pub runs: BTreeMap<ResourceName, Arc<DesiredRun>>,
     /// The classes that were read.
     pub classes: Vec<ResourceName>,
     /// Why the spec directory cannot be read now; what was last read counts.
@@ -37,7 +37,7 @@ impl Desired {
 }
 
 /// One channel as its file wants it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DesiredChannel {
     /// Where it is written.
     pub source: SourceRef,
@@ -59,44 +59,6 @@ pub struct DesiredChannel {
     pub source_trouble: Option<(Reason, String)>,
     /// Its file is gone, but its removal waits for a person.
     pub removal_held: bool,
-}
-
-/// What was not computed anew is the same: every scan compares all channels with what they were, and their specs are long.
-impl PartialEq for DesiredChannel {
-    fn eq(&self, other: &Self) -> bool {
-        fn same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {
-            Arc::ptr_eq(one, other) || one == other
-        }
-        fn same_if_any<T: PartialEq>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-            match (one, other) {
-                (Some(one), Some(other)) => same(one, other),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            }
-        }
-        let Self {
-            source,
-            labels,
-            annotations,
-            effective,
-            origins,
-            fingerprint,
-            verdict,
-            target,
-            source_trouble,
-            removal_held,
-        } = self;
-        *fingerprint == other.fingerprint
-            && *verdict == other.verdict
-            && *removal_held == other.removal_held
-            && *source == other.source
-            && *source_trouble == other.source_trouble
-            && *labels == other.labels
-            && *annotations == other.annotations
-            && same_if_any(effective.as_ref(), other.effective.as_ref())
-            && same_if_any(target.as_ref(), other.target.as_ref())
-            && same(origins, &other.origins)
-    }
 }
 
 /// May a channel be acted upon?

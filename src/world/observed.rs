@@ -150,17 +150,6 @@ impl Observed {
             .max_by_key(|seen| (seen.as_of, seen.snapshot.created))
     }
 
-    /// The channels whose shell runs: the ancestor's `RunningChannelIDs`.
-    pub fn running_channel_ids(&self) -> BTreeSet<&ResourceName> {
-        self.shells
-            .iter()
-            .filter(|(channel, _)| {
-                self.shell_of(channel).is_some_and(|seen| seen.state() == ContainerState::Running)
-            })
-            .map(|(channel, _)| channel)
-            .collect()
-    }
-
     /// Channels that have a shell container.
     pub fn channels(&self) -> impl Iterator<Item = &ResourceName> {
         self.shells.keys()
