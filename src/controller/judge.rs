@@ -32,7 +32,12 @@ pub struct Drafts {
     /// Of all channels together: what must be known of the host, and what the policy asks of each.
     wanted: Arc<FactsWanted>,
     context: Option<AdmissionContext>,
+    /// Channels that set the same fields of the same class share them.
+    origins: BTreeSet<Origins>,
 }
+
+/// Which field of a channel came from where.
+type Origins = Arc<BTreeMap<String, String>>;
 
 /// An object's content: the file as parsed, and which of its objects. Held, so that no other file can have its address.
 type Content = (Arc<ParsedFile>, usize);
@@ -78,40 +83,15 @@ impl Drafts {
                 let (kept, judged) = before.remove(&channel.meta.name).unzip();
                 let known = kept.as_ref().map(|draft| (Arc::clone(draft), same_facts));
                 let draft = Draft::get(known, channel, object, &classes, facts, settings);
+                let draft = draft.unwrap_or_else(|new| self.share(new));
                 same_needs &= kept.as_ref().is_some_and(|kept| kept.has_needs_of(&draft));
                 let judged = judged.filter(|_| kept.is_some_and(|kept| Arc::ptr_eq(&kept, &draft)));
                 drafts.push((channel, object, draft, judged));
             }
         }
         same_needs &= before.is_empty();
-        if !same_needs {
-            let mut wanted = FactsWanted::default();
-            for (_, _, draft, _) in &drafts {
-                wanted.paths.extend(draft.needs.paths.iter().cloned());
-                wanted.secrets.extend(draft.needs.secrets.iter().cloned());
-                wanted.credentials.extend(draft.needs.credentials.iter().cloned());
-                wanted.builds.extend(draft.needs.builds.iter().cloned());
-            }
-            self.wanted = Arc::new(wanted);
-        }
-        let mut protected = settings.protected.clone();
-        protected.extend(sources.real_paths().map(str::to_owned));
-        let writable = match self.context.take() {
-            Some(context) if same_needs && context.protected == protected => Ok(context),
-            Some(context) if same_needs => Err(context.writable),
-            _ => Err(admission::writable_by_path(drafts.iter().filter_map(
-                |(channel, _, draft, _)| {
-                    Some((&channel.meta.name, draft.effective.as_ref().ok()?.as_ref()))
-                },
-            ))),
-        };
-        let same_context = writable.is_ok();
-        let context = writable.unwrap_or_else(|writable| AdmissionContext {
-            owner: settings.owner.clone(),
-            protected,
-            writable,
-            has_agent_cli: settings.agent_cli.is_some(),
-        });
+        let all = drafts.iter().map(|(channel, _, draft, _)| (&channel.meta.name, &**draft));
+        let (context, same_context) = self.context_of(all, same_needs, sources, settings);
         for (channel, object, draft, judged) in drafts {
             let judged = judged.filter(|judged| {
                 same_context
@@ -124,6 +104,7 @@ impl Drafts {
             self.channels.insert(channel.meta.name.clone(), (draft, judged));
         }
         self.context = Some(context);
+        self.origins.retain(|origins| Arc::strong_count(origins) > 1);
         let channels = self.channels.iter();
         let desired = Desired {
             channels: channels.map(|(name, (_, it))| (name.clone(), Arc::clone(it))).collect(),
@@ -134,6 +115,52 @@ impl Drafts {
             ready: sources.complete(),
         };
         (desired, Arc::clone(&self.wanted))
+    }
+
+    /// A new draft, which has where its fields came from in common with others.
+    fn share(&mut self, mut new: Box<Draft>) -> Arc<Draft> {
+        match self.origins.get(&new.origins) {
+            Some(same) => new.origins = Arc::clone(same),
+            None => drop(self.origins.insert(Arc::clone(&new.origins))),
+        }
+        Arc::from(new)
+    }
+
+    /// What the policy has to know of all channels together, and whether that is what it was; what the host must be asked follows it.
+    fn context_of<'a>(
+        &mut self,
+        drafts: impl Iterator<Item = (&'a ResourceName, &'a Draft)> + Clone,
+        same_needs: bool,
+        sources: &Sources,
+        settings: &Settings,
+    ) -> (AdmissionContext, bool) {
+        let mut protected = settings.protected.clone();
+        protected.extend(sources.real_paths().map(str::to_owned));
+        let writable =
+            match self.context.take().filter(|_| same_needs) {
+                Some(context) if context.protected == protected => return (context, true),
+                Some(context) => context.writable,
+                None => {
+                    let mut wanted = FactsWanted::default();
+                    for (_, draft) in drafts.clone() {
+                        wanted.paths.extend(draft.needs.paths.iter().cloned());
+                        wanted.secrets.extend(draft.needs.secrets.iter().cloned());
+                        wanted.credentials.extend(draft.needs.credentials.iter().cloned());
+                        wanted.builds.extend(draft.needs.builds.iter().cloned());
+                    }
+                    self.wanted = Arc::new(wanted);
+                    admission::writable_by_path(drafts.filter_map(|(name, draft)| {
+                        Some((name, &**draft.effective.as_ref().ok()?))
+                    }))
+                }
+            };
+        let context = AdmissionContext {
+            owner: settings.owner.clone(),
+            protected,
+            writable,
+            has_agent_cli: settings.agent_cli.is_some(),
+        };
+        (context, false)
     }
 
     /// Every run that has a file.
@@ -175,14 +202,15 @@ struct Draft {
     /// What it may write on the host.
     writes: Vec<String>,
     effective: Merged,
-    origins: Arc<BTreeMap<String, String>>,
+    origins: Origins,
     fingerprint: String,
     /// What its shell is made from, once it is admitted.
     target: OnceLock<Arc<Target>>,
 }
 
 impl Draft {
-    /// The one that was kept, if nothing of what it depends on has changed. It comes with whether that is known of the facts.
+    /// The one that was kept, if nothing of what it depends on has changed, else a new one. It comes with whether that is known of
+    /// the facts.
     fn get(
         kept: Option<(Arc<Self>, bool)>,
         channel: &Channel,
@@ -190,7 +218,7 @@ impl Draft {
         classes: &Classes<'_>,
         facts: &Facts,
         settings: &Settings,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, Box<Self>> {
         let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
         let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
         let content_of_class = class.map(|(_, object)| object.content());
@@ -204,9 +232,9 @@ impl Draft {
             }
             && (same_facts || kept.seen == part_of(facts, &kept.needs))
         {
-            return kept;
+            return Ok(kept);
         }
-        Arc::new(Self::new(channel, object, named, class, facts, settings))
+        Err(Box::new(Self::new(channel, object, named, class, facts, settings)))
     }
 
     fn new(

@@ -11,7 +11,7 @@ use crate::world::preparation::Preparation;
 use crate::world::run::DesiredRun;
 
 /// Every channel that has a file, or whose file's absence is not yet believed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
     /// By name.
     pub channels: BTreeMap<ResourceName, Arc<DesiredChannel>>,
