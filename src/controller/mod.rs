@@ -265,6 +265,15 @@ impl Controller {
         &self.world
     }
 
+    /// Will it be planned again though nothing happens to it? A call or a record is on its way, a lane is waited for, or a time is set.
+    /// For tests.
+    pub fn will_look(&self, object: &ObjectRef) -> bool {
+        let waits = |key: &KeyState| {
+            key.in_flight.is_some() || key.wake_at.is_some() || key.waits_since.is_some()
+        };
+        self.keys.get(object).is_some_and(waits) || self.run_books.is_saving(&object.name)
+    }
+
     /// The branches of recovery that were taken, for tests.
     pub const fn marks(&self) -> &BTreeSet<Mark> {
         &self.marks

@@ -70,7 +70,7 @@ impl RunBooks {
         Self { first_sight_decided, ..Self::default() }
     }
 
-    fn is_saving(&self, name: &ResourceName) -> bool {
+    pub(super) fn is_saving(&self, name: &ResourceName) -> bool {
         self.unsaved.contains(name) || self.committing.contains(name)
     }
 }

@@ -37,6 +37,7 @@ use chanop::controller::effect::Call;
 use chanop::controller::input::{Answer, Failure};
 use chanop::controller::view::View;
 use chanop::planner::plan_channel;
+use chanop::planner::run::plan_run;
 use chanop::resource::{Kind, Now, ObjectRef, ResourceName};
 use chanop::world::Settings;
 use chanop::world::record::Loaded;
@@ -555,6 +556,17 @@ impl Check {
                     want.action.verb(),
                     want.cause
                 ));
+            }
+        }
+        for name in view.runs.keys() {
+            let step = plan_run(core.world(), name, now);
+            if plan_run(core.world(), name, now) != step {
+                self.fail(format!("S22: run/{name} is planned twice, and otherwise"));
+            }
+            let want = step.and_then(|step| step.want);
+            let run = ObjectRef::run(name.clone());
+            if let Some((action, cause)) = want.filter(|_| !core.will_look(&run)) {
+                self.fail(format!("L3: {run} wants {action:?} ({cause}) and nothing will wake it"));
             }
         }
     }
