@@ -13,7 +13,7 @@ CARGO ?= cargo
 # Arguments for the tests: make test TESTS=names_that_could
 TESTS ?=
 # How many seeds of the simulator each of twenty parts tries.
-SEEDS ?= 100
+SEEDS ?= 1000
 TOOLS := $(CURDIR)/target/tools
 # Where cargo puts what it makes for the target that .cargo/config.toml names.
 OUT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
@@ -83,7 +83,7 @@ chaos: rust docker build ## every fault of tests/it/chaos, on engines of its own
 
 # The seeds to be replayed: one with its whole trace, or a range like 0-20000 with a line for each kind of failure.
 SEED ?= 1
-sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=0-20000
+sim: rust ## replays a seed of the simulator: make sim SEED=7, or SEED=20000-30000
 	SIM_SEED=$(SEED) $(CARGO) test --locked -p chanop-sim --test seeds one_seed_is_replayed -- --exact --nocapture
 
 # Release programs, side by side; BENCH has flags for the bench: make bench BENCH='--only cold --pairs 3'.

@@ -120,6 +120,12 @@ impl Fold {
         Self::default()
     }
 
+    /// Its session began with it: what the session has cost is its own.
+    pub const fn of_new_session(mut self) -> Self {
+        self.cost.too_much = false;
+        self
+    }
+
     /// Takes the next event in.
     pub fn add(&mut self, event: &StreamEvent) {
         // A cut line is one of the parser's lost ones.

@@ -114,10 +114,13 @@ impl Context<'_> {
             stopped: self.stopped(attempt, live, finished_at),
             stderr: live.followed.as_ref().map(|it| it.stderr.clone()).unwrap_or_default(),
         };
-        let outcome = live
-            .followed
-            .as_ref()
-            .map(|followed| followed.fold.clone().end(&followed.noise, &ending));
+        // Of an attempt that was only found, nobody knows what it went on in.
+        let is_new_session = attempt.resumes.is_none() && !attempt.session.is_nil();
+        let outcome = live.followed.as_ref().map(|followed| {
+            let fold = followed.fold.clone();
+            let fold = if is_new_session { fold.of_new_session() } else { fold };
+            fold.end(&followed.noise, &ending)
+        });
         let end = AttemptEnd { evidence: known.evidence, exit_code: known.exit_code, ..end };
         judged(end, outcome, &ending)
     }

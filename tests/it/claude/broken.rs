@@ -1,8 +1,8 @@
 //! Lines that are not as they should be: each costs itself alone.
 
 use chanop::claude::event::{SYNTHETIC_MODEL, Said};
-use chanop::claude::outcome::{CostBasis, Ending, OutcomeClass, RunOutcome, Stop};
-use chanop::claude::parser::Located;
+use chanop::claude::outcome::{CostBasis, Ending, Fold, OutcomeClass, RunOutcome, Stop};
+use chanop::claude::parser::{Located, Parser};
 
 use super::{ending, outcome, read_whole, transcript};
 
@@ -308,4 +308,20 @@ fn dollars_are_those_of_this_run_and_say_how_sure_they_are() {
     assert_eq!(cost(&[INIT, &none]), (None, CostBasis::Unknown));
     assert_eq!(cost(&[INIT, &none, INIT, SUCCESS]), (Some(0.25), CostBasis::AtLeast));
     assert_eq!(cost(&[INIT, USE]), (None, CostBasis::Unknown));
+}
+
+#[test]
+fn what_a_new_session_has_cost_is_its_own() {
+    let text = [
+        INIT,
+        r#"{"type":"result","subtype":"success","is_error":false,"total_cost_usd":1.0,"num_turns":1}"#,
+    ];
+    let mut parser = Parser::new();
+    let mut fold = Fold::new();
+    for located in parser.push(text.join("\n").as_bytes()).into_iter().chain(parser.finish()) {
+        fold.add(&located.event);
+    }
+    let of = |fold: Fold| fold.end(parser.noise(), &exit(0)).cost.basis;
+    assert_eq!(of(fold.clone()), CostBasis::AtMost);
+    assert_eq!(of(fold.of_new_session()), CostBasis::Exact);
 }
