@@ -11,11 +11,50 @@ use crate::controller::view::View;
 /// Something asked, and whom to tell.
 pub type Question = (Request, oneshot::Sender<Reply>);
 
+/// The snapshots as they come.
+///
+/// Each is handed out as its own reference. Whoever looked at one within the channel would hold its lock; who did so twice at once, with the core
+/// about to publish between the two, would stop the core, and then everyone.
+#[derive(Debug, Clone)]
+pub struct Snapshots(watch::Receiver<Arc<View>>);
+
+impl Snapshots {
+    /// Those of this channel.
+    pub const fn new(newest: watch::Receiver<Arc<View>>) -> Self {
+        Self(newest)
+    }
+
+    /// The newest one.
+    pub fn newest(&self) -> Arc<View> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// The newest one, which is no change any more.
+    pub fn take(&mut self) -> Arc<View> {
+        Arc::clone(&self.0.borrow_and_update())
+    }
+
+    /// Whatever was taken, there is a change.
+    pub fn mark_changed(&mut self) {
+        self.0.mark_changed();
+    }
+
+    /// Until there is another than the one that was taken; `false`: there will be none. Cancelled, it takes nothing.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+
+    /// Until one is as wished, or there will be none.
+    pub async fn until(&mut self, is_so: impl Fn(&View) -> bool) {
+        let _gone = self.0.wait_for(|view| is_so(view)).await.is_err();
+    }
+}
+
 /// The way to the core.
 #[derive(Debug, Clone)]
 pub struct CoreHandle {
-    /// The newest snapshot.
-    pub view: watch::Receiver<Arc<View>>,
+    /// The snapshots as they come.
+    pub snapshots: Snapshots,
     /// Requests; the wiring brings the answer back.
     pub requests: mpsc::Sender<Question>,
     /// Where clients reach the engine themselves, for `exec`.
@@ -39,7 +78,7 @@ pub enum CoreUnavailable {
 impl CoreHandle {
     /// The newest snapshot.
     pub fn snapshot(&self) -> Arc<View> {
-        Arc::clone(&self.view.borrow())
+        self.snapshots.newest()
     }
 
     /// Asks, and waits at most `patience` for the answer.

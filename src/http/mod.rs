@@ -33,7 +33,7 @@ mod watch;
 
 pub use agent::{AgentCall, AgentCalls, AgentOrder, Conversation, NoCall};
 pub use auth::{Role, TokenFileError, Tokens};
-pub use core::{CoreHandle, CoreUnavailable, Question};
+pub use core::{CoreHandle, CoreUnavailable, Question, Snapshots};
 pub use server::{Door, Faces, Limits, serve};
 pub use socket::{Bound, SocketError};
 pub use transcript::{TranscriptSource, TranscriptTail};

@@ -97,10 +97,10 @@ async fn shown(
     name: &ResourceName,
     within: Duration,
 ) -> (Arc<View>, Option<Arc<RunView>>) {
-    let mut view = api.faces().core.view.clone();
-    let there = |view: &Arc<View>| view.runs.contains_key(name);
+    let mut snapshots = api.faces().core.snapshots.clone();
+    let there = snapshots.until(|view| view.runs.contains_key(name));
     // Late or never: what is said then is said without it.
-    let _shown = tokio::time::timeout(within, view.wait_for(there)).await;
+    let _late = tokio::time::timeout(within, there).await.is_err();
     let view = api.faces().core.snapshot();
     api.shown().remember(&view);
     let run = view.runs.get(name).cloned();

@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::core::Snapshots;
 use super::routes::Api;
 use super::transcript::{TranscriptSource, TranscriptTail};
 use super::turns::{AttemptTurn, EndTurn, Place, Turn};
@@ -33,7 +34,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// One attempt's transcript, from a byte on.
 struct Reading {
     source: Arc<dyn TranscriptSource>,
-    view: watch::Receiver<Arc<View>>,
+    view: Snapshots,
     run: ResourceName,
     attempt: u32,
     // How far it was read.
@@ -46,7 +47,7 @@ struct Reading {
 impl Reading {
     fn new(
         source: &Arc<dyn TranscriptSource>,
-        view: &watch::Receiver<Arc<View>>,
+        view: &Snapshots,
         run: &ResourceName,
         attempt: u32,
         at: u64,
@@ -59,7 +60,7 @@ impl Reading {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some(tail) = &mut self.tail else {
-                self.ended = has_ended(&self.view.borrow_and_update(), &self.run, self.attempt);
+                self.ended = has_ended(&self.view.take(), &self.run, self.attempt);
                 match self.source.open(&self.run, self.attempt, self.at) {
                     Ok(tail) => self.tail = Some(tail),
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,12 +73,12 @@ impl Reading {
                 // Not an end: who comes back goes on here, and nothing of it is passed over.
                 tokio::time::timeout(LAST_READ_WITHIN, tail.next()).await??
             } else {
-                let end = self.view.wait_for(|view| has_ended(view, &self.run, self.attempt));
+                let end = self.view.until(|view| has_ended(view, &self.run, self.attempt));
                 tokio::select! {
                     biased;
                     read = tail.next() => read?,
                     // Opened anew, it is read to its end.
-                    _ended = end => None,
+                    () = end => None,
                 }
             };
             match read {
@@ -88,7 +89,7 @@ impl Reading {
                 None if self.ended => return Ok(None),
                 None => {
                     self.tail = None;
-                    if !has_ended(&self.view.borrow(), &self.run, self.attempt) {
+                    if !has_ended(&self.view.newest(), &self.run, self.attempt) {
                         self.wait().await?;
                     }
                 }
@@ -99,7 +100,8 @@ impl Reading {
     /// Until something changes, or it is time to look again.
     async fn wait(&mut self) -> io::Result<()> {
         match tokio::time::timeout(LOOK_AGAIN, self.view.changed()).await {
-            Ok(changed) => changed.map_err(|_gone| io::ErrorKind::Interrupted.into()),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::ErrorKind::Interrupted.into()),
             Err(_elapsed) => Ok(()),
         }
     }
@@ -124,9 +126,9 @@ pub(super) fn log(
     follow: bool,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
-    let reading = Reading::new(source, &api.faces().core.view, run, attempt, 0);
+    let reading = Reading::new(source, &api.faces().core.snapshots, run, attempt, 0);
     stream::unfold((reading, api, place), move |(mut reading, api, place)| async move {
-        let is_live = !has_ended(&reading.view.borrow(), &reading.run, reading.attempt);
+        let is_live = !has_ended(&reading.view.newest(), &reading.run, reading.attempt);
         let read = tokio::select! {
             () = api.stopped() => return None,
             read = reading.next() => read,
@@ -144,7 +146,7 @@ pub(super) fn turns(
     last: Option<Place>,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
-    let view = api.faces().core.view.clone();
+    let view = api.faces().core.snapshots.clone();
     let turns = Turns {
         source: Arc::clone(source),
         view,
@@ -173,7 +175,7 @@ pub(super) fn turns(
 
 struct Turns {
     source: Arc<dyn TranscriptSource>,
-    view: watch::Receiver<Arc<View>>,
+    view: Snapshots,
     run: ResourceName,
     open: Option<Open>,
     // Where the listener was, until that attempt is opened.
@@ -227,7 +229,7 @@ impl Turns {
 
     /// Opens the next attempt, tells the end, or waits for one of both. `None`: the run is not there any more.
     async fn open_next(&mut self) -> Option<()> {
-        let view = Arc::clone(&self.view.borrow_and_update());
+        let view = self.view.take();
         let run = view.runs.get(&self.run)?;
         let at = self.resume.map_or(self.done, |it| it.attempt.saturating_sub(1)).max(self.done);
         match attempts(&view, &self.run).iter().find(|it| it.number > at) {
@@ -237,7 +239,7 @@ impl Turns {
                     self.queue.extend(event(&Turn::End(end), None));
                     self.is_over = true;
                 }
-                None => self.view.changed().await.ok()?,
+                None => self.view.changed().await.then_some(())?,
             },
         }
         Some(())

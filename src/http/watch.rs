@@ -14,9 +14,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::collection::{Collection, Item, Shape};
+use super::core::Snapshots;
 use super::routes::Api;
 use super::selector::Selector;
 use super::table::Table;
@@ -84,7 +85,7 @@ pub(super) fn lines(
     timeout: Option<Duration>,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
-    let mut view = api.faces().core.view.clone();
+    let mut view = api.faces().core.snapshots.clone();
     // The first look is at once, whatever the receiver has seen.
     view.mark_changed();
     let seen = since.map(|view| selection.items(view, api.now())).unwrap_or_default();
@@ -102,7 +103,7 @@ pub(super) fn lines(
 struct Watch {
     api: Api,
     selection: Selection,
-    view: watch::Receiver<Arc<View>>,
+    view: Snapshots,
     seen: BTreeMap<String, Item>,
     queue: VecDeque<Bytes>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -119,9 +120,9 @@ impl Watch {
                 () = self.api.stopped() => return None,
                 () = &mut self.end => return None,
                 // Cancel-safe: a change not taken is still there at the next call.
-                changed = self.view.changed() => changed.ok()?,
+                changed = self.view.changed() => changed.then_some(())?,
             }
-            let view = Arc::clone(&self.view.borrow_and_update());
+            let view = self.view.take();
             self.compare(&view);
         }
     }

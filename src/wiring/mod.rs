@@ -30,7 +30,9 @@ use crate::docker::{Docker, Endpoint, EngineError};
 use crate::executor::{Executor, Means};
 use crate::follower::{self, Follower};
 use crate::host::{self, Host, PrepareError, SecretsRoot};
-use crate::http::{self, CoreHandle, Door, Faces, Limits, SocketError, TokenFileError, Tokens};
+use crate::http::{
+    self, CoreHandle, Door, Faces, Limits, Snapshots, SocketError, TokenFileError, Tokens,
+};
 use crate::metrics::{InvalidFamily, Metrics};
 use crate::resource::ResourceName;
 use crate::specs::SpecTree;
@@ -201,7 +203,8 @@ pub async fn operate(
     let (view_in, view) = watch::channel(Arc::new(View::default()));
     let (fatal_in, mut fatal) = mpsc::channel(1);
     let engine_endpoint = format!("unix://{}", endpoint.socket().display());
-    let handle_of_core = CoreHandle { view, requests: questions_in, engine_endpoint };
+    let handle_of_core =
+        CoreHandle { snapshots: Snapshots::new(view), requests: questions_in, engine_endpoint };
     let agents = Arc::new(Agents::new(means.clone(), settings.owner.clone()));
     let faces = Faces::new(handle_of_core, metrics, clock)
         .with_agents(agents)

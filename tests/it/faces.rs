@@ -16,8 +16,8 @@ use chanop::controller::request::{EnsuredShell, PlanLine, PlanReport, PlanSign, 
 use chanop::controller::stats::{Counts, Stats};
 use chanop::controller::view::{ChannelView, ContainerView, EngineView, PendingView, View};
 use chanop::http::{
-    AgentCall, AgentCalls, AgentOrder, Bound, CoreHandle, Door, Faces, Limits, NoCall, Tokens,
-    serve,
+    AgentCall, AgentCalls, AgentOrder, Bound, CoreHandle, Door, Faces, Limits, NoCall, Snapshots,
+    Tokens, serve,
 };
 use chanop::metrics::Metrics;
 use chanop::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
@@ -61,7 +61,7 @@ impl Served {
         let (view, seen) = watch::channel(Arc::new(view));
         let (requests, mut asked) = mpsc::channel(8);
         let engine_endpoint = "unix:///var/run/docker.sock".to_owned();
-        let core = CoreHandle { view: seen, requests, engine_endpoint };
+        let core = CoreHandle { snapshots: Snapshots::new(seen), requests, engine_endpoint };
         let transcripts = runs::Transcripts::default();
         let faces = Faces::new(core, Arc::new(Metrics::new().unwrap()), Clock::start())
             .with_agents(Arc::new(Agents))

@@ -121,6 +121,7 @@ impl Fold {
     }
 
     /// Its session began with it: what the session has cost is its own.
+    #[must_use]
     pub const fn of_new_session(mut self) -> Self {
         self.cost.too_much = false;
         self

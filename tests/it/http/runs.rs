@@ -1,6 +1,8 @@
 //! Runs over HTTP: ordered, listed, followed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chanop::controller::view::View;
@@ -56,6 +58,26 @@ async fn an_order_makes_a_run_that_is_there_to_be_read_at_once() {
     assert_eq!(read["metadata"]["uid"], made["metadata"]["uid"]);
     assert_eq!(read["metadata"]["labels"], json!({ "team": "a" }));
     assert_eq!(read["spec"], made["spec"]);
+}
+
+/// Two looks at the snapshot at once stop whoever publishes the next, and then everyone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_go_on_while_snapshots_come_without_a_pause() {
+    let served = served_with(|view| put(view, queued("mine", "web"))).await;
+    let view = served.view.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&stop);
+    let storm = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            view.send_modify(|_| {});
+        }
+    });
+    let body = order(json!({ "name": "mine" }), small());
+    for _ in 0..300 {
+        assert_eq!(post(&served, "/runs", &body).await.code, 409);
+    }
+    stop.store(true, Ordering::Relaxed);
+    storm.join().unwrap();
 }
 
 #[tokio::test]
