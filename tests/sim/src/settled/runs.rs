@@ -85,15 +85,15 @@ fn unfinished(sim: &Sim, record: &RunRecord) -> Option<String> {
     if record.held {
         return at_work.then(|| "held, and at work".to_owned());
     }
-    if record.attempts.is_empty() && !may_begin(sim, record.channel.as_str()) {
-        // It waits for its channel.
-        return None;
-    }
     // Its next container is being made, or is there: it began while its channel let it.
     let begins =
         sim.core().is_some_and(|core| core.world().runs.memory.holding.contains(&record.id.name));
     if begins && !is_beyond_help(sim, record.channel.as_str()) {
         return Some("it begins".to_owned());
+    }
+    if record.attempts.is_empty() && !may_begin(sim, record.channel.as_str()) {
+        // It waits for its channel.
+        return None;
     }
     let waits = !at_work && record.open_attempt().is_none();
     if waits && !may_begin(sim, record.channel.as_str()) {
