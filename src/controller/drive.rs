@@ -402,8 +402,14 @@ impl Controller {
         {
             self.wakes.remove(&(at, object.clone()));
         }
-        self.dropped_at = self.next_seq();
+        self.note_dropped(object);
         self.touch(object);
+    }
+
+    /// Whatever a list says of it that was sent before this: see `is_stale_for`.
+    pub(super) fn note_dropped(&mut self, object: &ObjectRef) {
+        let seq = self.next_seq();
+        self.dropped.insert(object.clone(), seq);
     }
 
     pub(super) fn touch(&mut self, object: &ObjectRef) {

@@ -127,8 +127,8 @@ pub struct Controller {
     image_gates: BTreeMap<WantedImage, Gate>,
     calls: BTreeMap<Seq, Sent>,
     seq: Seq,
-    /// When something was last forgotten: a list that was sent before it may show it still.
-    dropped_at: Seq,
+    /// When the key of whom was forgotten: a list that was sent before may show it still, though an event made it a new key since.
+    dropped: BTreeMap<ObjectRef, Seq>,
     /// Kept once a scan misses nothing under it.
     scope: Option<String>,
     /// As kept.
@@ -226,7 +226,7 @@ impl Controller {
             image_gates: BTreeMap::new(),
             calls: BTreeMap::new(),
             seq: 0,
-            dropped_at: 0,
+            dropped: BTreeMap::new(),
             scope: (!settled_scope).then_some(scope),
             place,
             state_id: loaded.state_id,

@@ -635,6 +635,8 @@ impl Controller {
             changed.insert(object);
         }
         self.world.observed.keep_impostors(&present);
+        // Every later list was sent after them.
+        self.dropped.retain(|_, dropped| *dropped >= seq);
         // The list answers for every doubt that is older than itself, but an end that it may not know of yet.
         for (object, key) in &mut self.keys {
             if let Some(MustRead::Id(id)) = &key.must_read {
@@ -653,7 +655,10 @@ impl Controller {
 
     /// Does this read say nothing about the channel, because something was done or happened after it was sent?
     pub(super) fn is_stale_for(&self, object: &ObjectRef, seq: Seq) -> bool {
-        let Some(key) = self.keys.get(object) else { return self.dropped_at >= seq };
+        if self.dropped.get(object).is_some_and(|dropped| *dropped >= seq) {
+            return true;
+        }
+        let Some(key) = self.keys.get(object) else { return false };
         let changing = key.in_flight.as_ref().is_some_and(|flight| flight.call.mutates());
         changing || key.last_write >= seq
     }

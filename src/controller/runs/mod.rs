@@ -113,7 +113,7 @@ impl Controller {
             self.world.desired.runs.contains_key(name) && self.world.runs.get(name).is_none();
         if over && quiet && !wanted && step.want.is_none() {
             self.keys.remove(object);
-            self.dropped_at = self.next_seq();
+            self.note_dropped(object);
             return;
         }
         if blocked {

@@ -137,7 +137,7 @@ impl Check {
             self.runs_unseen();
             return;
         }
-        self.runs_scanned(tree, now);
+        self.runs_scanned(tree, now, prune_delay);
         if self.pinned.is_some_and(|pinned| pinned != tree.inode) {
             self.suspicious = true;
         }

@@ -190,6 +190,27 @@ fn a_list_that_was_made_before_a_removal_does_not_bring_back_what_was_removed() 
 }
 
 #[test]
+fn nor_does_it_when_nothing_of_it_was_left_and_an_event_told_so_before() {
+    // In some of these the event of the removal comes before its answer, in some after the channel was forgotten.
+    for seed in 0..16 {
+        let mut sim = Sim::new(seed);
+        sim.write("a", Spec { keep_stopped: "5s", ..Spec::default() });
+        assert!(sim.run_until(30 * SECOND, Sim::all_ready), "{}", sim.log.join("\n"));
+        let shell = id(&sim, "a");
+        sim.delete("a");
+        assert!(sim.run_until(30 * SECOND, |sim| sim.shell("a").is_some_and(|it| !it.is_live())));
+        sim.run_for(4 * SECOND);
+        sim.fates.push_back(("list", Fate::Late(5 * SECOND)));
+        sim.request(Request::Reconcile(None));
+        sim.run_for(10 * SECOND);
+        assert!(sim.shell("a").is_none(), "{}", sim.log.join("\n"));
+        let known = sim.core().expect("it lives").world().observed.get(&shell).is_some();
+        assert!(!known, "seed {seed}: {}", sim.log.join("\n"));
+        sound(&sim);
+    }
+}
+
+#[test]
 fn a_look_that_the_engine_refuses_is_taken_more_and_more_slowly() {
     let mut sim = converged(&["a"]);
     for _ in 0..500 {

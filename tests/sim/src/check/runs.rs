@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use super::{Check, HUSH};
 use crate::engine::{Engine, Execution, Starter};
-use crate::tree::{Asks, RunFile, Tree};
+use crate::tree::{Asks, RunFile, Tree, path_of_run};
 
 /// Retries outside `backoffLimit`.
 const FREE_RETRIES: usize = 3;
@@ -47,6 +47,8 @@ struct RunBelief {
     said: Vec<RunFile>,
     scans: u32,
     since: Duration,
+    /// Was it proved once that the file is gone, and is that on the disk or known to this process? So it stays until it is there again.
+    proved: bool,
 }
 
 /// The book of runs.
@@ -118,7 +120,7 @@ impl Check {
         self.runs.clocks_move = true;
     }
 
-    pub(super) fn runs_scanned(&mut self, tree: &Tree, now: Duration) {
+    pub(super) fn runs_scanned(&mut self, tree: &Tree, now: Duration, prune_delay: Duration) {
         self.runs.prompts.extend(tree.prompts.values().cloned());
         for (channel, file) in &tree.files {
             let most = self.runs.backoff.entry(channel.clone()).or_default();
@@ -149,6 +151,7 @@ impl Check {
             if belief.scans == 1 {
                 belief.since = now;
             }
+            belief.proved |= belief.scans >= 2 && now.saturating_sub(belief.since) >= prune_delay;
         }
     }
 
@@ -186,6 +189,10 @@ impl Check {
         book.buried = loaded.tombstones.keys().cloned().collect();
         book.seen.clear();
         book.making.clear();
+        // Its file's text goes from the disk when its end is proved.
+        for (run, belief) in &mut book.beliefs {
+            belief.proved &= !loaded.sources.contains_key(&path_of_run(run));
+        }
         self.runs_unseen();
     }
 
@@ -352,7 +359,7 @@ impl Check {
             self.fail(format!("S9: {name} is not to be ended any more"));
         }
         if old.cancel.is_none() && record.cancel.is_some() {
-            self.cancelled(now, record, settings);
+            self.cancelled(now, record);
         }
         let released = self.runs.all_released || self.runs.released.contains(name.as_str());
         if old.held && !record.held && !released {
@@ -450,13 +457,12 @@ impl Check {
     }
 
     /// S9: why a run is to be ended.
-    fn cancelled(&mut self, now: Duration, record: &RunRecord, settings: &Settings) {
+    fn cancelled(&mut self, now: Duration, record: &RunRecord) {
         let name = record.id.name.as_str();
         let belief = self.runs.beliefs.get(name);
         let by_file = belief.and_then(|it| it.file.as_ref()).is_some_and(|file| file.cancel);
-        let gone = belief.is_some_and(|it| {
-            it.scans >= 2 && now.saturating_sub(it.since) >= settings.prune_delay
-        });
+        // And the last scan missed it too.
+        let gone = belief.is_some_and(|it| it.proved && it.scans >= 1);
         let queued = record.attempts.is_empty();
         let lately = |at: &Duration| now.saturating_sub(*at) < Duration::from_secs(120);
         // It was decided when it was so, and may be written down when it is so no more.

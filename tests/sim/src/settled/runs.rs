@@ -1,11 +1,15 @@
 //! L2 and L5, from the disk's and the engine's side: has every run its end, and is nothing left of it?
 
-use chanop::container::ContainerState;
+use chanop::container::{ContainerId, ContainerState};
 use chanop::world::run::{Attempt, RunRecord};
+use jiff::SignedDuration;
 
 use super::is_sane;
 use crate::driver::Sim;
 use crate::engine::is_ours;
+
+/// Once its time is over, a look and a call.
+const REMOVED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What of the runs is not as it should be.
 pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
@@ -19,7 +23,10 @@ pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
         let known = sim.record(run).map(|record| record.id.rerun);
         let buried = sim.store.durable.tombstones.keys().filter(|id| id.name.as_str() == run);
         let newest = known.into_iter().chain(buried.map(|id| id.rerun)).max();
+        // A rerun begins when the run before it has ended; that one, perhaps of a program, may wait for another channel.
+        let before = sim.record(run).is_some_and(|record| record.end.is_none());
         if newest.is_none_or(|newest| newest < found.file.rerun)
+            && !before
             && may_begin(sim, &found.file.channel)
         {
             return Some(format!("run {run} is not admitted"));
@@ -42,7 +49,9 @@ pub(super) fn runs_unsettled(sim: &Sim) -> Option<String> {
             let ended = |a: &Attempt| a.container == it.id && a.end.is_some();
             !record.attempts.iter().any(ended) || !may_begin(sim, &agent.channel)
         });
-        ours && !paused && !waits
+        // There the last attempt may end at any time, and its container has its time to be looked at.
+        let kept = is_beyond_help(sim, &agent.channel) && is_kept(sim, &agent.run, &it.id);
+        ours && !paused && !waits && !kept
     });
     left.map(|it| format!("{} is left, {:?}", it.name, it.state))
 }
@@ -55,11 +64,32 @@ fn may_begin(sim: &Sim, channel: &str) -> bool {
     })
 }
 
+/// Does whatever begins in it fail, by its file's own will? That may go on long after all else is as it should be.
+fn is_beyond_help(sim: &Sim, channel: &str) -> bool {
+    sim.tree.files.get(channel).is_some_and(|file| !is_sane(&file.spec))
+}
+
+/// Did its attempt end so lately that its container may still be there?
+fn is_kept(sim: &Sim, run: &str, id: &ContainerId) -> bool {
+    let attempts = sim.record(run).into_iter().flat_map(|record| &record.attempts);
+    let mut ended = attempts.filter(|it| it.container == *id).filter_map(|it| {
+        let keep = it.terms.keep_container_seconds.cast_signed();
+        Some(it.end.as_ref()?.recorded_at + SignedDuration::from_secs(keep) + REMOVED_WITHIN)
+    });
+    ended.any(|until| sim.core_now().wall < until)
+}
+
 /// Why it should have ended by now.
 fn unfinished(sim: &Sim, record: &RunRecord) -> Option<String> {
     let at_work = sim.live(record.id.name.as_str()).is_some();
     if record.held {
         return at_work.then(|| "held, and at work".to_owned());
+    }
+    // Its next container is being made, or is there: it began while its channel let it.
+    let begins =
+        sim.core().is_some_and(|core| core.world().runs.memory.holding.contains(&record.id.name));
+    if begins && !is_beyond_help(sim, record.channel.as_str()) {
+        return Some("it begins".to_owned());
     }
     if record.attempts.is_empty() && !may_begin(sim, record.channel.as_str()) {
         // It waits for its channel.
