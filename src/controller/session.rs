@@ -487,7 +487,7 @@ impl Controller {
                 anchor: None,
             },
         });
-        self.bury_runs(now);
+        self.bury_runs(now, seq);
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);
