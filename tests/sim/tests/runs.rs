@@ -879,3 +879,24 @@ fn a_list_that_says_nothing_of_a_run_drops_no_record_of_it() {
     sound(&sim);
     assert!(sim.run_containers("r1").is_empty() && sim.record("r1").is_none());
 }
+
+#[test]
+fn what_was_renamed_while_the_next_attempt_was_at_work_is_not_removed() {
+    for told in [true, false] {
+        let works = vec![Work::saying(Says::Overloaded), Work::default()];
+        let mut sim = asked(works);
+        let first = at_work(&mut sim, "fix");
+        sim.fates.push_back(("start", Fate::Hangs));
+        let since = sim.now;
+        let again = |sim: &Sim| sim.count(since, "start", Some("run/fix")) > 0;
+        assert!(sim.run_until(LIMIT, again), "{}", trace(&sim));
+        sim.deaf = !told;
+        sim.engine.rename(&first, &ContainerName::parse("mine-now").expect("a name"));
+        sim.run_for(SECOND);
+        sim.deaf = false;
+        ends(&mut sim, "fix", 600 * SECOND);
+        sim.run_for(120 * SECOND);
+        sound(&sim);
+        assert!(sim.engine.containers.contains_key(&first), "{told}: S1: {}", trace(&sim));
+    }
+}
