@@ -487,7 +487,7 @@ impl Controller {
                 anchor: None,
             },
         });
-        self.bury_runs(now);
+        self.bury_runs(now, seq);
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);
@@ -570,6 +570,14 @@ impl Controller {
             if owner.as_ref().is_some_and(|object| self.is_stale_for(object, seq)) {
                 self.marks.insert(Mark::StaleList);
                 self.stats.stale_reads += 1;
+                // Whoever has another name by now is looked at before anything is done to it, as after an event.
+                if let (Some(object), Some(old)) = (owner, old)
+                    && old.snapshot.name != snapshot.name
+                    && let Some(key) = self.keys.get_mut(&object)
+                {
+                    key.last_event = key.last_event.max(seq);
+                    key.fresh = None;
+                }
                 continue;
             }
             let mut doubt = false;

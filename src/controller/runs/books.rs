@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Controller;
+use super::super::input::Seq;
 use crate::planner::Mark;
 use crate::planner::run::expired;
 use crate::resource::run::Session;
@@ -117,13 +118,15 @@ impl Controller {
         self.totals_changed = true;
     }
 
-    /// Drops records that are too many or too old.
-    pub(in super::super) fn bury_runs(&mut self, now: Now) {
+    /// Drops records that are too many or too old, by what the list of this number said of their containers.
+    pub(in super::super) fn bury_runs(&mut self, now: Now, listed: Seq) {
         let channels: Vec<ResourceName> =
             self.world.runs.channels_with_history().cloned().collect();
         for channel in channels {
             for (id, stone) in expired(&self.world, &channel, now) {
-                if self.run_books.is_saving(&id.name) {
+                // Where the list said nothing, a container of it may be there: without its record that would be a stray.
+                let unlisted = self.is_stale_for(&ObjectRef::run(id.name.clone()), listed);
+                if unlisted || self.run_books.is_saving(&id.name) {
                     continue;
                 }
                 self.marks.insert(Mark::Buried);

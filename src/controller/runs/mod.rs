@@ -201,7 +201,7 @@ impl Controller {
             return;
         };
         let id = id.clone();
-        if fresh.as_ref() != Some(&id) && !self.is_surely_ended(&id) {
+        if fresh.as_ref() != Some(&id) && !self.is_surely_ended(object, &id) {
             self.marks.insert(Mark::LooksFirst);
             let cause = format!("looks before it is to {}", call.word());
             self.dispatch(object, Call::Inspect(id), cause);
@@ -215,12 +215,14 @@ impl Controller {
         }
     }
 
-    /// Was it seen ended by an inspect, with its end on record? A remove without force changes nothing that a hand may have started
-    /// since: the engine refuses it.
-    fn is_surely_ended(&self, id: &ContainerId) -> bool {
+    /// Was it seen ended by an inspect, with its end on record, and nothing heard since, which may be another name? A remove without
+    /// force changes nothing that a hand may have started since: the engine refuses it.
+    fn is_surely_ended(&self, object: &ObjectRef, id: &ContainerId) -> bool {
         let live = self.world.runs.memory.of(id);
+        let heard = self.keys.get(object).map_or(0, |key| key.last_event);
         self.world.observed.get(id).is_some_and(|seen| {
-            seen.state() == ContainerState::Exited
+            seen.as_of > heard
+                && seen.state() == ContainerState::Exited
                 && seen.snapshot.details.is_some()
                 && live.is_some_and(|live| live.followed.is_some())
         })

@@ -853,3 +853,50 @@ fn records_beyond_the_limit_go_and_their_files_never_run_again() {
     assert_eq!(sim.engine.agents.ledger.last().map(|it| it.agent.attempt), Some(2));
     cleared(&mut sim);
 }
+
+#[test]
+fn a_list_that_says_nothing_of_a_run_drops_no_record_of_it() {
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| {
+        spec.runs.history = 1;
+        spec.runs.keep = "10m";
+    });
+    for run in ["r1", "r3"] {
+        sim.write_run(run, RunFile::of("a"));
+        ends(&mut sim, run, LIMIT);
+    }
+    sim.run_for(5 * SECOND);
+    sim.fates.push_back(("list", Fate::Late(10 * SECOND)));
+    sim.crash_and(false, SECOND);
+    let since = sim.now;
+    assert!(sim.run_until(LIMIT, |sim| sim.count(since, "list", None) > 0), "{}", trace(&sim));
+    // Its key comes and goes while the list is on its way.
+    sim.edit_run("r3", |file| file.asks = Asks::Prompt("another".to_owned()));
+    sim.run_for(30 * SECOND);
+    assert_eq!(sim.run_containers("r1").len(), 1, "{}", trace(&sim));
+    assert!(sim.record("r1").is_some(), "{}", trace(&sim));
+    sim.run_for(700 * SECOND);
+    sound(&sim);
+    assert!(sim.run_containers("r1").is_empty() && sim.record("r1").is_none());
+}
+
+#[test]
+fn what_was_renamed_while_the_next_attempt_was_at_work_is_not_removed() {
+    for told in [true, false] {
+        let works = vec![Work::saying(Says::Overloaded), Work::default()];
+        let mut sim = asked(works);
+        let first = at_work(&mut sim, "fix");
+        sim.fates.push_back(("start", Fate::Hangs));
+        let since = sim.now;
+        let again = |sim: &Sim| sim.count(since, "start", Some("run/fix")) > 0;
+        assert!(sim.run_until(LIMIT, again), "{}", trace(&sim));
+        sim.deaf = !told;
+        sim.engine.rename(&first, &ContainerName::parse("mine-now").expect("a name"));
+        sim.run_for(SECOND);
+        sim.deaf = false;
+        ends(&mut sim, "fix", 600 * SECOND);
+        sim.run_for(120 * SECOND);
+        sound(&sim);
+        assert!(sim.engine.containers.contains_key(&first), "{told}: S1: {}", trace(&sim));
+    }
+}

@@ -758,10 +758,9 @@ impl Check {
         let ran = engine.agents.of(id).filter(of_this_store).any(|it| it.by == Starter::Operator);
         let durable = self.runs.of_container(id).is_some_and(|(_, it)| it.end.is_some());
         if ran && !durable {
-            let live =
-                engine.containers.get(id).is_some_and(|it| it.state == ContainerState::Created);
-            // A fence: without force it fails once the start was heard of.
-            if !live || force {
+            // A fence: seen as not started, and without force the engine refuses it once a start has come through.
+            let fence = self.looks.get(id).is_some_and(|it| it.state == ContainerState::Created);
+            if !fence || force {
                 self.fail(format!("S7: remove of {}, whose end is not on the disk", id.short()));
             }
         }
