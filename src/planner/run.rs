@@ -292,7 +292,7 @@ impl Context<'_> {
                 step = step.wake_after(left);
                 continue;
             }
-            if let Some((action, cause)) = self.take_away(seen) {
+            if let Some((action, cause)) = take_away(seen, self.now) {
                 step.want = Some((action, cause));
                 return step;
             }
@@ -307,28 +307,33 @@ impl Context<'_> {
         all.find_map(|record| record.attempt(number))
     }
 
-    fn take_away(&self, seen: &Seen) -> Option<(RunAction, String)> {
-        let id = seen.snapshot.id.clone();
-        let cause = "its end is on record";
-        match seen.state() {
-            ContainerState::Created | ContainerState::Exited => {
-                Some((RunAction::Remove { id, force: false }, cause.to_owned()))
-            }
-            ContainerState::Dead => Some((RunAction::Remove { id, force: true }, cause.to_owned())),
-            ContainerState::Running | ContainerState::Restarting => {
-                Some((RunAction::StopLeftOver(id), "started by hand after its end".to_owned()))
-            }
-            ContainerState::Removing | ContainerState::Unknown => self.look_again(seen),
-            ContainerState::Paused => None,
-        }
-    }
-
     /// A look, unless there was one just now.
     fn look_again(&self, seen: &Seen) -> Option<(RunAction, String)> {
-        let age = self.now.mono.saturating_sub(seen.read_at);
-        let due = age >= LOOK_AGAIN;
-        due.then(|| (RunAction::Inspect(seen.snapshot.id.clone()), "looks again".to_owned()))
+        look_again(seen, self.now)
     }
+}
+
+/// What ends the stay of a container whose end is on record, or was.
+fn take_away(seen: &Seen, now: Now) -> Option<(RunAction, String)> {
+    let id = seen.snapshot.id.clone();
+    let cause = "its end is on record";
+    match seen.state() {
+        ContainerState::Created | ContainerState::Exited => {
+            Some((RunAction::Remove { id, force: false }, cause.to_owned()))
+        }
+        ContainerState::Dead => Some((RunAction::Remove { id, force: true }, cause.to_owned())),
+        ContainerState::Running | ContainerState::Restarting => {
+            Some((RunAction::StopLeftOver(id), "started by hand after its end".to_owned()))
+        }
+        ContainerState::Removing | ContainerState::Unknown => look_again(seen, now),
+        ContainerState::Paused => None,
+    }
+}
+
+fn look_again(seen: &Seen, now: Now) -> Option<(RunAction, String)> {
+    let age = now.mono.saturating_sub(seen.read_at);
+    let due = age >= LOOK_AGAIN;
+    due.then(|| (RunAction::Inspect(seen.snapshot.id.clone()), "looks again".to_owned()))
 }
 
 fn later(at: Timestamp, seconds: u64) -> Timestamp {

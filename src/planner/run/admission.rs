@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::attempt::terms;
-use super::{Context, LOOK_NOW_AND_THEN, RunAction, RunStep};
+use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, take_away};
 use crate::container::{ContainerState, label};
 use crate::planner::mark::Mark;
 use crate::resource::condition::Reason;
@@ -16,7 +16,8 @@ use crate::world::World;
 use crate::world::desired::Verdict;
 use crate::world::observed::Seen;
 use crate::world::run::{
-    Ask, Attempt, AttemptKind, DesiredRun, Order, Phase, RunId, RunRecord, Terms, Trigger,
+    Ask, Attempt, AttemptKind, DesiredRun, Order, Phase, RunId, RunRecord, Terms, Tombstone,
+    Trigger,
 };
 
 /// Seconds within which a run must start when its file says nothing: the schema's default.
@@ -86,8 +87,7 @@ pub(super) fn step(
     if let Some((buried, stone)) = world.runs.tombstone(name)
         && buried.rerun >= rerun
     {
-        let message = format!("it ended on {}; its record was dropped", stone.ended_at);
-        return RunStep::rest(stone.phase, "Dropped", message);
+        return dropped(stone);
     }
     let step = admit(world, name, record, desired, now);
     // The containers of an earlier rerun have their time too.
@@ -139,8 +139,10 @@ fn admit(
         return waits(Reason::InvalidSpec, "there is no prompt".to_owned());
     };
     // With a store that was lost: what ran before is its attempts, and what never ran goes.
-    let found = world.observed.attempts_of(name);
-    let found = if before.is_some() { Vec::new() } else { found };
+    let buried = world.runs.tombstone(name).map_or(1, |(_, stone)| stone.next_attempt);
+    let found = world.observed.attempts_of(name).into_iter();
+    let found = found.filter(|(number, _)| before.is_none() && *number >= buried);
+    let found: Vec<(u32, &Seen)> = found.collect();
     if let Some((_, made)) = found.iter().find(|(_, seen)| seen.state() == ContainerState::Created)
     {
         let action = RunAction::Remove { id: made.snapshot.id.clone(), force: false };
@@ -150,7 +152,6 @@ fn admit(
     let terms = terms(&order, effective);
     let attempts: Vec<Attempt> =
         found.iter().map(|(at, seen)| found_attempt(*at, seen, terms)).collect();
-    let buried = world.runs.tombstone(name).map_or(1, |(_, stone)| stone.next_attempt);
     let record = RunRecord {
         id: RunId { name: name.clone(), rerun: desired.spec.rerun.unwrap_or(0) },
         channel: channel.clone(),
@@ -179,10 +180,16 @@ fn admit(
     RunStep { mark, ..step }
 }
 
+/// What is said of a run whose record was dropped.
+fn dropped(stone: &Tombstone) -> RunStep {
+    let message = format!("it ended on {}; its record was dropped", stone.ended_at);
+    RunStep::rest(stone.phase, "Dropped", message)
+}
+
 /// Containers of ours that no record explains: their end is written down before they go, as of any run.
 pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunStep> {
     let attempts = world.observed.attempts_of(name);
-    let (_, newest) = attempts.last()?;
+    let newest = attempts.last()?.1;
     let waits = |message: &str| RunStep::rest(Phase::Pending, "Found", message);
     if !world.desired.ready {
         return Some(waits("the spec directory has not been read yet"));
@@ -190,6 +197,18 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
     let age = now.mono.saturating_sub(newest.first_seen);
     if let Some(left) = world.settings.stray_grace.checked_sub(age).filter(|it| !it.is_zero()) {
         return Some(waits("no record explains its container").wake_after(left));
+    }
+    // A list that shows nothing of a container may be wrong, and its record be dropped: its end was on the disk.
+    let buried = world.runs.tombstone(name);
+    let of_dropped = |number: u32| buried.filter(|(_, stone)| number < stone.next_attempt);
+    let (left, attempts): (Vec<_>, Vec<_>) =
+        attempts.into_iter().partition(|(number, _)| of_dropped(*number).is_some());
+    if let (Some((_, stone)), false) = (buried, left.is_empty()) {
+        let want = left.iter().find_map(|(_, seen)| take_away(seen, now));
+        if want.is_some() || attempts.is_empty() {
+            let step = RunStep { want, ..dropped(stone) };
+            return Some(step.marked(Mark::StrayGoes).wake_after(LOOK_AGAIN));
+        }
     }
     if let Some((_, made)) =
         attempts.iter().find(|(_, seen)| seen.state() == ContainerState::Created)
@@ -219,9 +238,11 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
     let terms = terms(&order, effective);
     let attempts: Vec<Attempt> =
         attempts.iter().map(|(number, seen)| found_attempt(*number, seen, terms)).collect();
+    // Never again what was dropped.
+    let rerun = buried.map_or(0, |(id, _)| id.rerun.saturating_add(1));
     let text = |key: &str| newest.snapshot.labels.get(key).cloned();
     let record = RunRecord {
-        id: RunId { name: name.clone(), rerun: 0 },
+        id: RunId { name: name.clone(), rerun },
         channel: channel.clone(),
         turn: world.runs.next_turn(),
         trigger: Trigger::Found,

@@ -900,3 +900,51 @@ fn what_was_renamed_while_the_next_attempt_was_at_work_is_not_removed() {
         assert!(sim.engine.containers.contains_key(&first), "{told}: S1: {}", trace(&sim));
     }
 }
+
+/// Two runs that have ended, one more than are kept, and both containers are there for a while yet.
+fn two_kept_containers() -> Sim {
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| {
+        spec.runs.history = 1;
+        spec.runs.keep = "200s";
+    });
+    for run in ["r0", "r1"] {
+        sim.write_run(run, RunFile::of("a"));
+        ends(&mut sim, run, LIMIT);
+    }
+    sim
+}
+
+#[test]
+fn a_record_is_not_dropped_before_its_container_though_the_first_list_comes_late() {
+    let mut sim = two_kept_containers();
+    sim.luck.slow = 300;
+    // The files are read before the list is asked for, while it is told, or afterwards.
+    for _ in 0..8 {
+        sim.crash_and(false, SECOND);
+        sim.run_for(15 * SECOND);
+        assert_eq!(sim.run_containers("r0").len(), 1, "{}", trace(&sim));
+        assert!(sim.record("r0").is_some(), "{}", trace(&sim));
+    }
+    sim.run_for(400 * SECOND);
+    sound(&sim);
+    assert!(sim.record("r0").is_none(), "{}", trace(&sim));
+    cleared(&mut sim);
+}
+
+#[test]
+fn what_is_left_of_a_dropped_run_goes_and_is_not_admitted_again() {
+    let mut sim = two_kept_containers();
+    // A list that shows neither: the older record is dropped.
+    sim.engine.earlier_list.clear();
+    sim.engine.stale_once = true;
+    assert!(sim.run_until(LIMIT, |sim| sim.record("r0").is_none()), "{}", trace(&sim));
+    sim.run_for(400 * SECOND);
+    sound(&sim);
+    assert_eq!((sim.executions("r0"), sim.store.durable.tombstones.len()), (1, 1));
+    // And what a raised rerun begins does not count it as its own.
+    sim.edit_run("r0", |file| file.rerun = 1);
+    assert!(sim.run_until(LIMIT, |sim| sim.executions("r0") == 2), "{}", trace(&sim));
+    assert_eq!(sim.engine.agents.ledger.last().map(|it| it.agent.attempt), Some(2));
+    cleared(&mut sim);
+}

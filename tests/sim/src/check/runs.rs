@@ -59,6 +59,8 @@ pub(super) struct RunBook {
     /// As the core knows that they are on the disk.
     acked: BTreeMap<RunId, Arc<RunRecord>>,
     buried: BTreeSet<RunId>,
+    /// Of records that were dropped: their ends were on the disk.
+    buried_ends: BTreeSet<ContainerId>,
     /// Start calls, over all processes.
     starts: BTreeMap<ContainerId, u32>,
     /// How often a run ended, by the labels of its counter.
@@ -261,6 +263,11 @@ impl Check {
     /// Writes are about to be on the disk.
     pub fn before_durable(&mut self, durable: &Loaded, writes: &[Write], _engine: &Engine) {
         for write in writes {
+            if let Write::Bury(id, _) = write {
+                let dropped = durable.runs.iter().filter(|it| it.id == *id);
+                let ended = dropped.flat_map(|it| &it.attempts).filter(|it| it.end.is_some());
+                self.runs.buried_ends.extend(ended.map(|it| it.container.clone()));
+            }
             let Write::Run(record) = write else { continue };
             let old = durable.runs.iter().find(|old| old.id == record.id);
             let was_over = old.is_some_and(|old| old.end.is_some());
@@ -756,7 +763,8 @@ impl Check {
     pub(super) fn run_is_removed(&mut self, id: &ContainerId, force: bool, engine: &Engine) {
         let of_this_store = |it: &&Execution| it.epoch == engine.agents.epoch;
         let ran = engine.agents.of(id).filter(of_this_store).any(|it| it.by == Starter::Operator);
-        let durable = self.runs.of_container(id).is_some_and(|(_, it)| it.end.is_some());
+        let durable = self.runs.of_container(id).is_some_and(|(_, it)| it.end.is_some())
+            || self.runs.buried_ends.contains(id);
         if ran && !durable {
             // A fence: seen as not started, and without force the engine refuses it once a start has come through.
             let fence = self.looks.get(id).is_some_and(|it| it.state == ContainerState::Created);
