@@ -117,7 +117,11 @@ impl Controller {
                 self.clear_trouble(name);
                 self.tell(now, name, "Updated", cause);
             }
-            (Call::Inspect(_) | Call::InspectName(_), Answer::Inspected(snapshot)) => {
+            (Call::Inspect(_), Answer::Inspected(snapshot)) => {
+                self.inspected(now, name, sent, *snapshot);
+            }
+            (Call::InspectName(_), Answer::Inspected(snapshot)) => {
+                self.wait_for_name(now, &ObjectRef::channel(name.clone()));
                 self.inspected(now, name, sent, *snapshot);
             }
             _ => {}
@@ -181,6 +185,16 @@ impl Controller {
         self.world.observed.forget(id);
         if self.world.applied.remove(id).is_some() {
             self.unsaved.push(Write::Applied(id.clone(), None));
+        }
+    }
+
+    /// Its name was taken after a failure that lasts: that wait is over, and a conflict's is not.
+    pub(super) fn wait_for_name(&mut self, now: Now, object: &ObjectRef) {
+        let opened = |gate: &&mut Gate| gate.class == Class::Spec && gate.until <= now.mono;
+        let gate = self.keys.get_mut(object).and_then(|key| key.gate.as_mut());
+        if let Some(gate) = gate.filter(opened) {
+            let jitter = self.jitter.draw();
+            gate.until = after_failure(None, Class::Conflict, now.mono, jitter).until;
         }
     }
 

@@ -69,7 +69,11 @@ impl Controller {
                 self.unsaved.push(Write::Applied(id.clone(), Some(limits)));
                 self.keys.entry(object.clone()).or_default().must_read = Some(MustRead::Id(id));
             }
-            (Call::Inspect(_) | Call::InspectName(_), Answer::Inspected(snapshot)) => {
+            (Call::Inspect(_), Answer::Inspected(snapshot)) => {
+                self.run_inspected(now, object, sent, *snapshot);
+            }
+            (Call::InspectName(_), Answer::Inspected(snapshot)) => {
+                self.wait_for_name(now, object);
                 self.run_inspected(now, object, sent, *snapshot);
             }
             (Call::ReadPrompt(_), Answer::Prompt(text)) => {

@@ -344,6 +344,24 @@ fn a_create_whose_answer_is_lost_makes_no_second_container() {
 }
 
 #[test]
+fn what_has_our_name_after_a_refusal_is_not_removed_at_once() {
+    let mut sim = Sim::new(1);
+    sim.luck.slow = 2;
+    sim.fates.push_back(("create", Fate::Refused(Reason::HostFailed)));
+    sim.fates.push_back(("create", Fate::Already));
+    sim.write("a", Spec::default());
+    assert!(sim.run_until(60 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    let at = |word: &str| {
+        sim.calls.iter().filter(|it| it.word == word).map(|it| it.at).collect::<Vec<_>>()
+    };
+    let (creates, removes) = (at("create"), at("remove"));
+    assert_eq!((creates.len(), removes.len()), (3, 1), "{}", sim.log.join("\n"));
+    let waited = removes.first().zip(creates.get(1)).map(|(remove, create)| *remove - *create);
+    assert!(waited >= Some(Duration::from_millis(25)), "B3: {waited:?}\n{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
 fn a_name_in_a_strangers_hands_is_left_to_them() {
     let mut sim = Sim::new(1);
     let shell = ContainerName::parse("chanop_default_a").expect("a name");

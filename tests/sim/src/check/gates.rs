@@ -75,7 +75,9 @@ impl Gates {
             Err(Failure::Unknown(_) | Failure::Unreachable(_)) => (100, true, false),
         };
         let until = now + Duration::from_millis(millis);
-        let longer = self.0.get(channel).is_some_and(|old| old.lasts && !lasts);
+        // What is over by then hides no later failure.
+        let longer = |old: &&Gate| old.lasts && !lasts && old.until > until;
+        let longer = self.0.get(channel).filter(longer).is_some();
         if !longer {
             self.0.insert(channel.to_owned(), Gate { until, engine, lasts });
         }
