@@ -45,6 +45,8 @@ struct RunBelief {
     file: Option<RunFile>,
     /// All that it has said: a record is decided when the file is read, and durable perhaps much later.
     said: Vec<RunFile>,
+    /// When it last said that the run is to end.
+    ended_at: Option<Duration>,
     scans: u32,
     since: Duration,
     /// Was it proved once that the file is gone, and is that on the disk or known to this process? So it stays until it is there again.
@@ -130,12 +132,16 @@ impl Check {
         }
         for (run, found) in &tree.runs {
             if found.is_whole(run) && !tree.is_run_closed(run) {
-                let mut said = self.runs.beliefs.remove(run).map(|it| it.said).unwrap_or_default();
+                let RunBelief { mut said, mut ended_at, .. } =
+                    self.runs.beliefs.remove(run).unwrap_or_default();
                 if said.last() != Some(&found.file) {
                     said.push(found.file.clone());
                 }
+                if found.file.cancel {
+                    ended_at = Some(now);
+                }
                 let file = Some(found.file.clone());
-                let belief = RunBelief { file, said, ..RunBelief::default() };
+                let belief = RunBelief { file, said, ended_at, ..RunBelief::default() };
                 self.runs.beliefs.insert(run.clone(), belief);
             } else if let Some(belief) = self.runs.beliefs.get_mut(run) {
                 belief.scans = 0;
@@ -467,12 +473,15 @@ impl Check {
     fn cancelled(&mut self, now: Duration, record: &RunRecord) {
         let name = record.id.name.as_str();
         let belief = self.runs.beliefs.get(name);
-        let by_file = belief.and_then(|it| it.file.as_ref()).is_some_and(|file| file.cancel);
         // And the last scan missed it too.
         let gone = belief.is_some_and(|it| it.proved && it.scans >= 1);
         let queued = record.attempts.is_empty();
         let lately = |at: &Duration| now.saturating_sub(*at) < Duration::from_secs(120);
         // It was decided when it was so, and may be written down when it is so no more.
+        let by_file = belief.is_some_and(|it| {
+            it.file.as_ref().is_some_and(|file| file.cancel)
+                || it.ended_at.as_ref().is_some_and(lately)
+        });
         let channel_went = self.went.get(record.channel.as_str()).is_some_and(lately);
         let channel_goes = channel_went
             || match self.beliefs.get(record.channel.as_str()) {
