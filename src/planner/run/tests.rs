@@ -3,14 +3,19 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::history::expired;
 use super::next::{Next, next};
 use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome};
 use crate::container::ContainerId;
-use crate::resource::ResourceName;
+use crate::planner::template;
 use crate::resource::run::Session;
+use crate::resource::{Now, ResourceName, SourceRef};
+use crate::world::World;
+use crate::world::desired::{DesiredChannel, Verdict};
+use crate::world::facts::Facts;
 use crate::world::run::{
-    Ask, Attempt, AttemptEnd, AttemptKind, AttemptResult, Cancel, Evidence, Order, Phase, RunId,
-    RunRecord, Terms, Trigger,
+    Ask, Attempt, AttemptEnd, AttemptKind, AttemptResult, Cancel, Evidence, Order, Phase, RunEnd,
+    RunId, RunRecord, Terms, Trigger,
 };
 
 const NOW: i64 = 1_000_000;
@@ -196,4 +201,52 @@ fn nothing_follows_for_a_run_that_somebody_ended() {
     record.cancel = Some(Cancel { at: at(NOW), why: "enough".to_owned() });
     let over = next(&record, None, at(NOW));
     assert!(matches!(over, Next::Over { phase: Phase::Cancelled, .. }), "{over:?}");
+}
+
+/// What is not read yet after a restart may say that more records are kept than where nobody says anything.
+#[test]
+fn records_are_dropped_only_by_what_their_channels_file_says() {
+    let (effective, _, settings) =
+        template::tests::channel("runs: {history: {limit: 103}}", None, &Facts::default());
+    let mut world = World::new(settings);
+    for turn in 0..105 {
+        let mut record = record();
+        record.id.name = ResourceName::parse(&format!("r{turn}")).unwrap();
+        record.turn = turn;
+        record.end = Some(RunEnd {
+            phase: Phase::Succeeded,
+            reason: String::new(),
+            message: String::new(),
+            at: at(NOW),
+        });
+        world.runs.put(std::sync::Arc::new(record));
+    }
+    let channel = ResourceName::parse("c").unwrap();
+    let now = Now { mono: std::time::Duration::ZERO, wall: at(NOW) };
+    let dropped = |world: &World| expired(world, &channel, now).len();
+    assert_eq!(dropped(&world), 0, "nothing was read yet");
+    world.desired.ready = true;
+    assert_eq!(dropped(&world), 5, "there is no such channel");
+    world.desired.unread.insert("c.yaml".to_owned());
+    assert_eq!(dropped(&world), 0, "it may be in there");
+    world.desired.unread.clear();
+    world.desired.unavailable = Some("it is away".to_owned());
+    assert_eq!(dropped(&world), 0, "it may be in there");
+    let mut desired = DesiredChannel {
+        source: SourceRef { file: "c.yaml".to_owned(), line: 1 },
+        labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
+        effective: Some(std::sync::Arc::new(effective)),
+        origins: std::sync::Arc::default(),
+        fingerprint: String::new(),
+        verdict: Verdict::Admitted,
+        target: None,
+        source_trouble: None,
+        removal_held: false,
+    };
+    world.desired.channels.insert(channel.clone(), std::sync::Arc::new(desired.clone()));
+    assert_eq!(dropped(&world), 2, "its file says so");
+    desired.effective = None;
+    world.desired.channels.insert(channel.clone(), std::sync::Arc::new(desired));
+    assert_eq!(dropped(&world), 0, "its class is missing, and may say so");
 }

@@ -269,7 +269,7 @@ impl Resolved {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::planner) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -288,7 +288,7 @@ mod tests {
     }
 
     /// A channel as it counts, its shell, and the settings of its operator.
-    pub(super) fn channel(
+    pub(in crate::planner) fn channel(
         spec: &str,
         agent_cli: Option<&str>,
         facts: &Facts,
