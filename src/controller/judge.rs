@@ -80,13 +80,19 @@ impl Drafts {
         let mut same_needs = self.context.is_some();
         for object in sources.objects().values() {
             if let Some(Resource::Channel(channel)) = object.resource() {
-                let (kept, judged) = before.remove(&channel.meta.name).unzip();
-                let known = kept.as_ref().map(|draft| (Arc::clone(draft), same_facts));
-                let draft = Draft::get(known, channel, object, &classes, facts, settings);
-                let draft = draft.unwrap_or_else(|new| self.share(new));
-                same_needs &= kept.as_ref().is_some_and(|kept| kept.has_needs_of(&draft));
-                let judged = judged.filter(|_| kept.is_some_and(|kept| Arc::ptr_eq(&kept, &draft)));
-                drafts.push((channel, object, draft, judged));
+                let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
+                let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
+                let kept = before.remove(&channel.meta.name);
+                if let Some((draft, judged)) = kept.as_ref().filter(|(draft, _)| {
+                    draft.is_of(object, class.map(|(_, object)| object))
+                        && (same_facts || draft.seen == part_of(facts, &draft.needs))
+                }) {
+                    drafts.push((channel, object, Arc::clone(draft), Some(Arc::clone(judged))));
+                    continue;
+                }
+                let draft = self.share(Draft::new(channel, object, named, class, facts, settings));
+                same_needs &= kept.is_some_and(|(kept, _)| kept.has_needs_of(&draft));
+                drafts.push((channel, object, draft, None));
             }
         }
         same_needs &= before.is_empty();
@@ -118,12 +124,12 @@ impl Drafts {
     }
 
     /// A new draft, which has where its fields came from in common with others.
-    fn share(&mut self, mut new: Box<Draft>) -> Arc<Draft> {
+    fn share(&mut self, mut new: Draft) -> Arc<Draft> {
         match self.origins.get(&new.origins) {
             Some(same) => new.origins = Arc::clone(same),
             None => drop(self.origins.insert(Arc::clone(&new.origins))),
         }
-        Arc::from(new)
+        Arc::new(new)
     }
 
     /// What the policy has to know of all channels together, and whether that is what it was; what the host must be asked follows it.
@@ -209,32 +215,15 @@ struct Draft {
 }
 
 impl Draft {
-    /// The one that was kept, if nothing of what it depends on has changed, else a new one. It comes with whether that is known of
-    /// the facts.
-    fn get(
-        kept: Option<(Arc<Self>, bool)>,
-        channel: &Channel,
-        object: &Object,
-        classes: &Classes<'_>,
-        facts: &Facts,
-        settings: &Settings,
-    ) -> Result<Arc<Self>, Box<Self>> {
-        let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
-        let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
-        let content_of_class = class.map(|(_, object)| object.content());
-        if let Some((kept, same_facts)) = kept
-            && is_same(&kept.content, object.content())
-            && kept.file == object.file()
-            && match (&kept.class, content_of_class) {
+    /// Is it made from this content of the file and of the class?
+    fn is_of(&self, object: &Object, class: Option<&Object>) -> bool {
+        is_same(&self.content, object.content())
+            && self.file == object.file()
+            && match (&self.class, class) {
                 (None, None) => true,
-                (Some(before), Some(now)) => is_same(before, now),
+                (Some(before), Some(now)) => is_same(before, now.content()),
                 (None, Some(_)) | (Some(_), None) => false,
             }
-            && (same_facts || kept.seen == part_of(facts, &kept.needs))
-        {
-            return Ok(kept);
-        }
-        Err(Box::new(Self::new(channel, object, named, class, facts, settings)))
     }
 
     fn new(
@@ -264,7 +253,7 @@ impl Draft {
 
     /// Does it ask no more and no less of the host and of the others?
     fn has_needs_of(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || (self.needs == other.needs && self.writes == other.writes)
+        self.needs == other.needs && self.writes == other.writes
     }
 
     fn judge(

@@ -9,7 +9,7 @@
 //! - at most one call on its way for a channel or run, and after each answer it is planned again, from the world;
 //! - after an unknown outcome the next call on that one is a read;
 //! - a stop, remove, update or start of what was not made just now comes right after an inspect that nothing followed; but a run's
-//!   container that was seen ended, and whose end is on record, is removed by that look (without force, and by its ID);
+//!   container that was seen ended, whose end is on record, and of which nothing was heard since, is removed by that look (without force, and by its ID);
 //! - every call gets one answer, each that is not as it should be has a call, a wake-up or a closed gate with a time.
 
 mod answers;

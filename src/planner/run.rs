@@ -306,11 +306,6 @@ impl Context<'_> {
         let mut all = self.world.runs.all_of(&self.record.id.name);
         all.find_map(|record| record.attempt(number))
     }
-
-    /// A look, unless there was one just now.
-    fn look_again(&self, seen: &Seen) -> Option<(RunAction, String)> {
-        look_again(seen, self.now)
-    }
 }
 
 /// What ends the stay of a container whose end is on record, or was.
@@ -330,6 +325,7 @@ fn take_away(seen: &Seen, now: Now) -> Option<(RunAction, String)> {
     }
 }
 
+/// A look, unless there was one just now.
 fn look_again(seen: &Seen, now: Now) -> Option<(RunAction, String)> {
     let age = now.mono.saturating_sub(seen.read_at);
     let due = age >= LOOK_AGAIN;

@@ -200,10 +200,10 @@ pub(super) fn found(world: &World, name: &ResourceName, now: Now) -> Option<RunS
     }
     // A list that shows nothing of a container may be wrong, and its record be dropped: its end was on the disk.
     let buried = world.runs.tombstone(name);
-    let of_dropped = |number: u32| buried.filter(|(_, stone)| number < stone.next_attempt);
+    let first = buried.map_or(0, |(_, stone)| stone.next_attempt);
     let (left, attempts): (Vec<_>, Vec<_>) =
-        attempts.into_iter().partition(|(number, _)| of_dropped(*number).is_some());
-    if let (Some((_, stone)), false) = (buried, left.is_empty()) {
+        attempts.into_iter().partition(|(number, _)| *number < first);
+    if let Some((_, stone)) = buried.filter(|_| !left.is_empty()) {
         let want = left.iter().find_map(|(_, seen)| take_away(seen, now));
         if want.is_some() || attempts.is_empty() {
             let step = RunStep { want, ..dropped(stone) };

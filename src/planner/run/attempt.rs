@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::session::{Conversation, of_next};
 use super::turn::{Turn, bounds, turn};
-use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, until};
+use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, look_again, until};
 use crate::claude::outcome::Stop;
 use crate::container::snapshot::Details;
 use crate::container::{ContainerName, ContainerState, Snapshot};
@@ -358,7 +358,7 @@ impl Context<'_> {
         {
             let step = RunStep::rest(Phase::Starting, "Starting", "its start was not answered");
             let wait = left.min(LOOK_AGAIN);
-            return match self.look_again(seen) {
+            return match look_again(seen, self.now) {
                 Some((action, cause)) => starting(action, &cause).wake_after(wait),
                 None => step.wake_after(wait),
             }
@@ -445,7 +445,7 @@ impl Context<'_> {
     }
 
     fn wait_for(&self, seen: &Seen) -> RunStep {
-        let step = match self.look_again(seen) {
+        let step = match look_again(seen, self.now) {
             Some((action, cause)) => RunStep::act(self.phase(), action, cause),
             None => {
                 RunStep::rest(self.phase(), "Waiting", "the engine is at work on its container")

@@ -856,15 +856,7 @@ fn records_beyond_the_limit_go_and_their_files_never_run_again() {
 
 #[test]
 fn a_list_that_says_nothing_of_a_run_drops_no_record_of_it() {
-    let mut sim = converged(&["a"]);
-    sim.edit("a", |spec| {
-        spec.runs.history = 1;
-        spec.runs.keep = "10m";
-    });
-    for run in ["r1", "r3"] {
-        sim.write_run(run, RunFile::of("a"));
-        ends(&mut sim, run, LIMIT);
-    }
+    let mut sim = two_kept_containers(["r1", "r3"], "10m");
     sim.run_for(5 * SECOND);
     sim.fates.push_back(("list", Fate::Late(10 * SECOND)));
     sim.crash_and(false, SECOND);
@@ -902,13 +894,13 @@ fn what_was_renamed_while_the_next_attempt_was_at_work_is_not_removed() {
 }
 
 /// Two runs that have ended, one more than are kept, and both containers are there for a while yet.
-fn two_kept_containers() -> Sim {
+fn two_kept_containers(runs: [&str; 2], keep: &'static str) -> Sim {
     let mut sim = converged(&["a"]);
     sim.edit("a", |spec| {
         spec.runs.history = 1;
-        spec.runs.keep = "200s";
+        spec.runs.keep = keep;
     });
-    for run in ["r0", "r1"] {
+    for run in runs {
         sim.write_run(run, RunFile::of("a"));
         ends(&mut sim, run, LIMIT);
     }
@@ -917,7 +909,7 @@ fn two_kept_containers() -> Sim {
 
 #[test]
 fn a_record_is_not_dropped_before_its_container_though_the_first_list_comes_late() {
-    let mut sim = two_kept_containers();
+    let mut sim = two_kept_containers(["r0", "r1"], "200s");
     sim.luck.slow = 300;
     // The files are read before the list is asked for, while it is told, or afterwards.
     for _ in 0..8 {
@@ -934,7 +926,7 @@ fn a_record_is_not_dropped_before_its_container_though_the_first_list_comes_late
 
 #[test]
 fn what_is_left_of_a_dropped_run_goes_and_is_not_admitted_again() {
-    let mut sim = two_kept_containers();
+    let mut sim = two_kept_containers(["r0", "r1"], "200s");
     // A list that shows neither: the older record is dropped.
     sim.engine.earlier_list.clear();
     sim.engine.stale_once = true;
