@@ -232,8 +232,9 @@ impl Context<'_> {
         {
             return Some(format!("{file} is gone, and it had not begun"));
         }
+        // What is at work may be let finish; what only waits never could begin again.
         let ends_with_channel =
-            record.attempts.last().is_none_or(|attempt| attempt.terms.cancel_with_channel);
+            record.open_attempt().is_none_or(|attempt| attempt.terms.cancel_with_channel);
         (channel_gone && ends_with_channel).then(|| format!("channel/{} is gone", record.channel))
     }
 

@@ -562,5 +562,6 @@ pub(super) fn terms(order: &Order, effective: Option<&Effective>) -> Terms {
             .unwrap_or(channel.keep_container.as_secs()),
         cancel_with_channel: effective
             .is_some_and(|effective| effective.deletion.runs == DeletionRuns::Cancel),
+        backoff_limit: order.backoff_limit.unwrap_or(channel.backoff_limit),
     }
 }

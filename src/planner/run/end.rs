@@ -46,7 +46,7 @@ impl Context<'_> {
         }
         // Of several that a lost store left, only the last decides.
         if record.open_attempt().is_none() {
-            match next(&record, super::turn::bounds(self.world, &record.channel), self.now.wall) {
+            match next(&record, self.now.wall) {
                 Next::Over { phase, reason, message } => {
                     record.end = Some(RunEnd { phase, reason, message, at: self.now.wall });
                 }

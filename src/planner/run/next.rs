@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use super::end::word;
 use super::later;
 use crate::claude::outcome::OutcomeClass;
-use crate::resource::effective::RunDefaults;
 use crate::world::run::{AttemptEnd, AttemptKind, AttemptResult, Phase, RunRecord};
 
 /// Attempts that did nothing are tried again so often, whatever `backoffLimit` says.
@@ -27,7 +26,7 @@ pub(super) enum Next {
 }
 
 /// What follows the last attempt of a run, which has ended.
-pub(super) fn next(record: &RunRecord, bounds: Option<&RunDefaults>, now: Timestamp) -> Next {
+pub(super) fn next(record: &RunRecord, now: Timestamp) -> Next {
     let Some((last, end)) = record.attempts.last().and_then(|it| Some((it, it.end.as_ref()?)))
     else {
         return Next::Again { kind: AttemptKind::First, not_before: None };
@@ -95,9 +94,8 @@ pub(super) fn next(record: &RunRecord, bounds: Option<&RunDefaults>, now: Timest
         let not_before = resets_at.map_or(backoff, |resets_at| resets_at.max(backoff));
         return Next::Again { kind, not_before: Some(not_before) };
     }
-    let limit = record.order.backoff_limit.or(bounds.map(|bounds| bounds.backoff_limit));
     let tried = earlier.filter(|end| may_be_tried_again(end) && !is_free(end)).count();
-    let limit = usize::try_from(limit.unwrap_or(0)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(last.terms.backoff_limit).unwrap_or(usize::MAX);
     if may_be_tried_again(end) && tried < limit {
         let not_before = Some(later(now, wait(tried).as_secs()));
         return Next::Again { kind, not_before };

@@ -63,7 +63,6 @@ type Came = (AttemptKind, AttemptResult, Option<(OutcomeClass, bool)>);
 
 fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
     let mut record = record();
-    record.order.backoff_limit = Some(backoff_limit);
     for (number, (kind, result, outcome)) in (1..).zip(attempts) {
         let outcome = outcome.clone().map(|(class, made_tool_use)| RunOutcome {
             class,
@@ -85,6 +84,7 @@ fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
                 grace_seconds: 0,
                 keep_container_seconds: 0,
                 cancel_with_channel: false,
+                backoff_limit,
             },
             end: Some(AttemptEnd {
                 result: *result,
@@ -106,7 +106,7 @@ fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
 
 /// `Succeeded`, `Failed NoResult`, `again Retry in 10 s`.
 fn said(record: &RunRecord) -> String {
-    match next(record, None, at(NOW)) {
+    match next(record, at(NOW)) {
         Next::Over { phase, reason, .. } if phase.as_str() == reason => reason,
         Next::Over { phase, reason, .. } => format!("{phase} {reason}"),
         Next::Again { kind, not_before: None } => format!("again {kind:?}"),
@@ -199,7 +199,7 @@ fn nothing_follows_for_a_run_that_somebody_ended() {
     let class = Some((OutcomeClass::Overloaded, false));
     let mut record = after(true, 9, &[(AttemptKind::First, AttemptResult::Failed, class)]);
     record.cancel = Some(Cancel { at: at(NOW), why: "enough".to_owned() });
-    let over = next(&record, None, at(NOW));
+    let over = next(&record, at(NOW));
     assert!(matches!(over, Next::Over { phase: Phase::Cancelled, .. }), "{over:?}");
 }
 

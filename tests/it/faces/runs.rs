@@ -145,6 +145,7 @@ pub(crate) fn running(mut run: RunView, number: u32) -> RunView {
                 grace_seconds: 30,
                 keep_container_seconds: 300,
                 cancel_with_channel: false,
+                backoff_limit: 1,
             },
             end: None,
         });

@@ -49,6 +49,7 @@ fn attempt(number: u32, kind: AttemptKind, end: Option<AttemptEnd>) -> Attempt {
             grace_seconds: 30,
             keep_container_seconds: 300,
             cancel_with_channel: false,
+            backoff_limit: 1,
         },
         end,
     }

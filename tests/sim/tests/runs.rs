@@ -507,6 +507,34 @@ fn backoff_limit_tries_again_what_did_work() {
 }
 
 #[test]
+fn what_becomes_of_its_channel_takes_no_further_try_from_an_attempt_that_has_begun() {
+    let works = vec![Work::saying(Says::NoResult), Work::saying(Says::SuccessWithTool)];
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| spec.runs.backoff = 1);
+    sim.run_for(10 * SECOND);
+    sim.works("fix", works);
+    sim.write_run("fix", RunFile::of("a"));
+    at_work(&mut sim, "fix");
+    sim.edit("a", |spec| spec.runs.backoff = 0);
+    ends(&mut sim, "fix", 600 * SECOND);
+    assert_eq!(kinds(&sim, "fix"), [AttemptKind::First, AttemptKind::Retry], "{}", trace(&sim));
+    assert_eq!(end_of(&sim, "fix").0, Phase::Succeeded, "{}", trace(&sim));
+    cleared(&mut sim);
+}
+
+#[test]
+fn a_run_that_waits_for_its_next_attempt_is_cancelled_when_its_channel_goes() {
+    let mut sim = asked(Work::saying(Says::RateLimited(Some(300 * SECOND))));
+    let failed_once =
+        |sim: &Sim| sim.record("fix").is_some_and(|record| record.last_end().is_some());
+    assert!(sim.run_until(LIMIT, failed_once), "{}", trace(&sim));
+    sim.delete("a");
+    ends(&mut sim, "fix", 600 * SECOND);
+    assert_eq!(end_of(&sim, "fix").0, Phase::Cancelled, "{}", trace(&sim));
+    assert_eq!(sim.executions("fix"), 1);
+}
+
+#[test]
 fn credentials_that_are_refused_again_and_again_end_it_early() {
     let mut sim = asked(Work { takes: 200 * SECOND, ..Work::saying(Says::RefusedForEver) });
     ends(&mut sim, "fix", LIMIT);
