@@ -5,7 +5,7 @@
 //! Every wait looks for something that must come about, and fails with the operator's log when it does not.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -494,12 +494,22 @@ impl Drop for Ground {
 }
 
 impl Ground {
+    /// Until nothing is left: what the killed operator had asked the engine for may still come through, or be under way.
     fn sweep(&self, list: &[&str], remove: &[&str]) {
-        let found = self.try_docker(list).out;
-        let found: Vec<&str> = found.lines().collect();
-        if !found.is_empty() {
-            self.try_docker(&[remove, found.as_slice()].concat());
+        let mut refusal = String::new();
+        for _ in 0..40 {
+            let found = self.try_docker(list).out;
+            let found: Vec<&str> = found.lines().collect();
+            if found.is_empty() {
+                return;
+            }
+            refusal = self.try_docker(&[remove, found.as_slice()].concat()).err;
+            if !refusal.is_empty() {
+                std::thread::sleep(LOOK);
+            }
         }
+        // No panic: it would hide why the test failed, or abort it.
+        let _ = writeln!(io::stderr(), "not cleared up: docker {}: {refusal}", remove.join(" "));
     }
 }
 
