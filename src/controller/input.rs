@@ -125,6 +125,11 @@ pub enum Answer {
     Prompt(String),
     /// What was asked is so.
     Done,
+    /// A run's container is not there any more, nor what its attempt had on the host.
+    RunRemoved {
+        /// This call removed it, and its init had written down nothing: its command was never started.
+        unstarted: bool,
+    },
     /// The image is there.
     Image {
         /// `sha256:…`.

@@ -84,12 +84,20 @@ pub(super) async fn carry_out<E: Engine>(
             engine.stop(id, *grace_seconds).await.map(|()| Answer::Done).map_err(failed)
         }
         Call::Remove { id, force, place } => match engine.remove(id, *force).await {
-            Ok(()) | Err(EngineError::NotFound(_)) => {
-                if let Some(place) = place {
-                    forget(means, place.clone()).await;
+            Ok(()) => match place {
+                Some(place) => {
+                    Ok(Answer::RunRemoved { unstarted: forget(means, place.clone()).await })
                 }
-                Ok(Answer::Done)
-            }
+                None => Ok(Answer::Done),
+            },
+            // Whoever took it away may have taken the place away before.
+            Err(EngineError::NotFound(_)) => match place {
+                Some(place) => {
+                    forget(means, place.clone()).await;
+                    Ok(Answer::RunRemoved { unstarted: false })
+                }
+                None => Ok(Answer::Done),
+            },
             Err(error) => Err(failed(error)),
         },
         Call::Update { id, limits } => {
@@ -382,13 +390,18 @@ async fn prepare<E: Engine>(
     }
 }
 
-/// Takes away what an attempt had on the host. What cannot be is no reason to say that its container is still there.
-async fn forget<E: Engine>(means: &Means<E>, place: RunPlace) {
+/// Takes away what an attempt had on the host; answers whether that said that its command was never started. What cannot be
+/// taken away is no reason to say that its container is still there.
+async fn forget<E: Engine>(means: &Means<E>, place: RunPlace) -> bool {
     let paths = means.host.paths.clone();
-    let work = move || host::remove_run_place(&paths, &place);
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
-        warn!(error = &error as &dyn std::error::Error, "what a run had on the host stays");
-    }
+    let work = move || {
+        let unstarted = host::is_unstarted(&paths, &place);
+        if let Err(error) = host::remove_run_place(&paths, &place) {
+            warn!(error = &error as &dyn std::error::Error, "what a run had on the host stays");
+        }
+        unstarted
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or(false)
 }
 
 async fn probe<E: Engine>(means: &Means<E>, wanted: Arc<FactsWanted>) -> Result<Answer, Failure> {

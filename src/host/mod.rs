@@ -27,6 +27,6 @@ pub use prepare::{
     Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
 };
 pub use probe::probe;
-pub use run::{exit_record, prepare_run, remove_run_place, sweep_run_places};
+pub use run::{exit_record, is_unstarted, prepare_run, remove_run_place, sweep_run_places};
 pub use secret_files::SignIn;
 pub use secrets_root::SecretsRoot;

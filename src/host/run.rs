@@ -82,10 +82,19 @@ pub fn exit_record(
     attempt: u32,
 ) -> Option<ExitRecord> {
     let place = RunPlace { channel: channel.clone(), run: run.clone(), attempt };
-    let path = Path::new(&paths.attempt(&place)).canonicalize().ok()?;
+    last_record(&written_down(paths, &place)?)
+}
+
+/// Is the attempt's file of its init there, and nothing in it? Then its command was never started. Blocks on the file system.
+pub fn is_unstarted(paths: &HostPaths, place: &RunPlace) -> bool {
+    written_down(paths, place).is_some_and(|text| text.is_empty())
+}
+
+/// The end of what its init wrote down; `None` when that cannot be read.
+fn written_down(paths: &HostPaths, place: &RunPlace) -> Option<Vec<u8>> {
+    let path = Path::new(&paths.attempt(place)).canonicalize().ok()?;
     let directory = beneath::directory(&path).ok()?;
-    let tail = beneath::read_tail(&directory, Path::new(ATTEMPT), attempt::TAIL_BYTES).ok()?;
-    last_record(&tail)
+    beneath::read_tail(&directory, Path::new(ATTEMPT), attempt::TAIL_BYTES).ok()
 }
 
 fn last_record(text: &[u8]) -> Option<ExitRecord> {

@@ -379,10 +379,12 @@ async fn what_an_attempt_has_on_the_host_goes_with_its_container() {
     assert_eq!(place.run(&spare).await, 0);
 
     let of = |attempt| RunPlace { channel: name("demo"), run: name("fix"), attempt };
-    for _ in 0..2 {
-        let call = Call::Remove { id: id.clone(), force: false, place: Some(of(2)) };
+    let idle = place.create(3, "three").await.unwrap();
+    for (id, attempt, is_unstarted) in [(&id, 2, false), (&idle, 3, true), (&idle, 3, false)] {
+        let call = Call::Remove { id: id.clone(), force: false, place: Some(of(attempt)) };
         let removed = place.call(call).await;
-        assert!(matches!(removed, Ok(Answer::Done)), "{removed:?}");
+        let Ok(Answer::RunRemoved { unstarted }) = removed else { panic!("{removed:?}") };
+        assert_eq!(unstarted, is_unstarted, "{attempt}");
     }
     assert!(!place.place(2).exists() && place.place(1).join("stdin").exists());
     let paths = place.bed.host.paths.clone();

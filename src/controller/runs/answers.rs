@@ -53,12 +53,14 @@ impl Controller {
                 self.keys.entry(object.clone()).or_default().must_read = Some(MustRead::Id(id));
                 self.tell_run(now, object, "Stopped", cause);
             }
-            (Call::Remove { id, .. }, _) => {
+            (Call::Remove { id, .. }, answer) => {
                 let created = self.world.observed.get(&id).map(Seen::state);
+                let unstarted = matches!(answer, Answer::RunRemoved { unstarted: true });
                 self.world.observed.forget(&id);
                 let live = self.live(&id);
                 live.gone = true;
-                live.fenced |= created == Some(ContainerState::Created);
+                // An engine that was killed at its start forgets it, and a late one may come between the look and this. Its init knows.
+                live.fenced |= created == Some(ContainerState::Created) && unstarted;
                 live.ended_at.get_or_insert(now.mono);
                 self.forget_live(object, &id);
                 self.run_is_well(object);

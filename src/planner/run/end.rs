@@ -171,17 +171,13 @@ impl Context<'_> {
 fn judged(end: AttemptEnd, outcome: Option<RunOutcome>, ending: &Ending) -> AttemptEnd {
     let class = outcome.as_ref().map(|outcome| outcome.class.clone());
     let said = outcome.as_ref().is_some_and(|outcome| outcome.lines.events > 0);
-    // The init's word that it did not run the agent: the mounts were not what was prepared, or it had run before.
-    let refused = [layout::EXIT_MOUNTS, layout::EXIT_STARTED_BEFORE].map(i64::from);
-    let by_init = end.evidence != Evidence::Init
-        && !said
-        && end.exit_code.is_some_and(|code| refused.contains(&code));
+    // The init's word that it did not run the agent: the mounts were not what was prepared, or it had run before, and was not seen to end.
+    let says = |code: u8| end.evidence != Evidence::Init && end.exit_code == Some(i64::from(code));
+    let unseen = end.evidence == Evidence::None || says(layout::EXIT_STARTED_BEFORE);
     let result = match &class {
-        _ if end.evidence == Evidence::None && ending.stopped == Some(Stop::Cancel) => {
-            AttemptResult::Cancelled
-        }
-        _ if end.evidence == Evidence::None => AttemptResult::Lost,
-        _ if by_init => AttemptResult::NeverStarted,
+        _ if unseen && ending.stopped == Some(Stop::Cancel) => AttemptResult::Cancelled,
+        _ if unseen => AttemptResult::Lost,
+        _ if says(layout::EXIT_MOUNTS) && !said => AttemptResult::NeverStarted,
         Some(OutcomeClass::Succeeded) if end.exit_code == Some(0) => AttemptResult::Succeeded,
         Some(OutcomeClass::Cancelled) => AttemptResult::Cancelled,
         _ => AttemptResult::Failed,

@@ -367,10 +367,17 @@ impl Engine {
             }
             Call::Remove { id, force, place } => {
                 let answer = self.remove(id, *force);
-                if let (Ok(_) | Err(Failure::NotFound(_)), Some(place)) = (&answer, place) {
-                    self.agents.forget_place(place.run.as_str(), place.attempt);
+                let Some(place) = place else { return answer };
+                let forget =
+                    |agents: &mut Agents| agents.forget_place(place.run.as_str(), place.attempt);
+                match answer {
+                    Ok(_) => Ok(Answer::RunRemoved { unstarted: forget(&mut self.agents) }),
+                    Err(Failure::NotFound(_)) => {
+                        forget(&mut self.agents);
+                        answer
+                    }
+                    Err(_) => answer,
                 }
-                answer
             }
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
@@ -500,6 +507,7 @@ impl Engine {
         if let Ok(Answer::Created(id)) = &answer
             && let Some(made) = self.containers.get_mut(id)
         {
+            self.agents.places.insert(agent.key());
             made.agent = Some(agent);
             self.agents.made.insert(id.clone());
         }

@@ -81,7 +81,7 @@ impl Agent {
         }
     }
 
-    fn key(&self) -> (String, u32) {
+    pub(super) fn key(&self) -> (String, u32) {
         (self.run.clone(), self.attempt)
     }
 }
@@ -168,7 +168,9 @@ pub struct Agents {
     pub forgotten: BTreeSet<ContainerId>,
     /// Counts state directories: attempts are numbered anew in each.
     pub epoch: u32,
-    /// Attempts whose directory on the host has the guard's file.
+    /// Attempts that have a directory on the host.
+    pub(super) places: BTreeSet<(String, u32)>,
+    /// Attempts whose init has written down there that it begins.
     started: BTreeSet<(String, u32)>,
     records: BTreeMap<(String, u32), ExitRecord>,
     refusing: Vec<(Duration, ContainerId)>,
@@ -227,11 +229,12 @@ impl Agents {
         self.records.get(&(run.to_owned(), attempt))
     }
 
-    /// What the host had for this attempt is taken away.
-    pub(super) fn forget_place(&mut self, run: &str, attempt: u32) {
+    /// What the host had for this attempt is taken away; did it say that its command was never started?
+    pub(super) fn forget_place(&mut self, run: &str, attempt: u32) -> bool {
         let key = (run.to_owned(), attempt);
-        self.started.remove(&key);
+        let began = self.started.remove(&key) && !self.guard_off;
         self.records.remove(&key);
+        self.places.remove(&key) && !began
     }
 
     pub(super) fn next_time(&self) -> Option<Duration> {
@@ -429,6 +432,7 @@ impl Engine {
     /// The state directory is lost, and what init wrote into it.
     pub fn lose_run_directories(&mut self) {
         self.agents.epoch += 1;
+        self.agents.places.clear();
         self.agents.started.clear();
         self.agents.records.clear();
     }

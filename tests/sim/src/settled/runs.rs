@@ -88,8 +88,10 @@ fn unfinished(sim: &Sim, record: &RunRecord) -> Option<String> {
     // Its next container is being made, or is there: it began while its channel let it.
     let begins =
         sim.core().is_some_and(|core| core.world().runs.memory.holding.contains(&record.id.name));
-    if begins && !is_beyond_help(sim, record.channel.as_str()) {
-        return Some("it begins".to_owned());
+    if begins {
+        // Where it cannot be helped, attempts come and go.
+        let comes_and_goes = is_beyond_help(sim, record.channel.as_str());
+        return (!comes_and_goes).then(|| "it begins".to_owned());
     }
     if record.attempts.is_empty() && !may_begin(sim, record.channel.as_str()) {
         // It waits for its channel.
