@@ -344,7 +344,8 @@ impl Context<'_> {
         let Some(details) = &seen.snapshot.details else {
             return starting(RunAction::Inspect(id), "was it started?");
         };
-        if !details.error.is_empty() {
+        // Unless all was heard, it may be the error of another start, by hand, after one that the engine forgot.
+        if !details.error.is_empty() && ours && !live.gap {
             let why = format!("start failed: {}", details.error);
             return self
                 .attempt_over(attempt, live, Some(&seen.snapshot), Some(why))
