@@ -250,6 +250,25 @@ fn row_21_the_engine_is_killed_before_it_notes_the_start() {
 }
 
 #[test]
+fn row_21_what_the_engine_forgot_is_lost_whatever_a_start_by_hand_leaves() {
+    // With the network, the init says no to a second start. Without it, that leaves its error behind.
+    for network in [true, false] {
+        let mut sim = asked(Work::taking(60 * SECOND));
+        sim.fates.push_back(("start", Fate::Forgotten));
+        let forgotten = |sim: &Sim| !sim.engine.agents.forgotten.is_empty();
+        assert!(sim.run_until(LIMIT, forgotten), "{}", sim.log.join("\n"));
+        let id = sim.engine.agents.forgotten.first().cloned().expect("a container");
+        if !network {
+            sim.engine.remove_network();
+        }
+        sim.engine.start_by_hand(&id);
+        ends(&mut sim, "fix", LIMIT);
+        assert_eq!((results(&sim, "fix"), sim.executions("fix")), (vec![AttemptResult::Lost], 1));
+        cleared(&mut sim);
+    }
+}
+
+#[test]
 fn row_22_the_engine_is_started_anew_and_ends_what_runs() {
     for (version, code) in [("20.10.24", 137), ("20.10.24", 143), ("20.10.24", 255), ("24.0.1", 0)]
     {
