@@ -258,6 +258,8 @@ fn row_21_what_the_engine_forgot_is_lost_whatever_a_start_by_hand_leaves() {
         let forgotten = |sim: &Sim| !sim.engine.agents.forgotten.is_empty();
         assert!(sim.run_until(LIMIT, forgotten), "{}", sim.log.join("\n"));
         let id = sim.engine.agents.forgotten.first().cloned().expect("a container");
+        // The engine is back.
+        sim.run_for(2 * SECOND);
         if !network {
             sim.engine.remove_network();
         }
