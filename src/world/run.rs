@@ -232,7 +232,9 @@ pub struct Terms {
     pub keep_container_seconds: u64,
     /// Is it ended when its channel goes?
     pub cancel_with_channel: bool,
-    /// Further attempts after work was done. An end may be judged before the channel's file was read, or after it is gone.
+    /// Further attempts after work was done. An end may be judged before the channel's file was read, or after it is gone. Older
+    /// records do not say: none.
+    #[serde(default)]
     pub backoff_limit: u32,
 }
 

@@ -308,6 +308,18 @@ fn a_damaged_row_is_an_error_and_no_default() {
 }
 
 #[test]
+fn records_from_before_attempts_had_their_retries_are_read() {
+    let record = ended("a", 0);
+    let mut json = serde_json::to_value(&record).unwrap();
+    for attempt in json["attempts"].as_array_mut().unwrap() {
+        let terms = attempt["terms"].as_object_mut().unwrap();
+        assert_eq!(terms.remove("backoffLimit"), Some(1.into()));
+    }
+    let back: RunRecord = serde_json::from_value(json).unwrap();
+    assert!(back.attempts.iter().all(|attempt| attempt.terms.backoff_limit == 0));
+}
+
+#[test]
 fn people_see_runs_and_what_they_cost_while_the_operator_runs() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
