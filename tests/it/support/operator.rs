@@ -27,6 +27,8 @@ pub(crate) const OWNER: u32 = 1000;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// So long what is left of a test is tried to be removed.
+const SWEEPS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A program of the host's.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -494,10 +496,12 @@ impl Drop for Ground {
 }
 
 impl Ground {
-    /// Until nothing is left: what the killed operator had asked the engine for may still come through, or be under way.
+    /// Until nothing is left: what the killed operator had asked the engine for may still come through, or be under way. An engine
+    /// that was killed itself may not be able to, and takes ten seconds to say so each time.
     fn sweep(&self, list: &[&str], remove: &[&str]) {
+        let clock = Clock::start();
         let mut refusal = String::new();
-        for _ in 0..40 {
+        while clock.now().mono < SWEEPS_WITHIN {
             let found = self.try_docker(list).out;
             let found: Vec<&str> = found.lines().collect();
             if found.is_empty() {
