@@ -83,23 +83,17 @@ pub(super) async fn carry_out<E: Engine>(
         Call::Stop { id, grace_seconds } => {
             engine.stop(id, *grace_seconds).await.map(|()| Answer::Done).map_err(failed)
         }
-        Call::Remove { id, force, place } => match engine.remove(id, *force).await {
-            Ok(()) => match place {
-                Some(place) => {
-                    Ok(Answer::RunRemoved { unstarted: forget(means, place.clone()).await })
-                }
-                None => Ok(Answer::Done),
-            },
-            // Whoever took it away may have taken the place away before.
-            Err(EngineError::NotFound(_)) => match place {
-                Some(place) => {
-                    forget(means, place.clone()).await;
-                    Ok(Answer::RunRemoved { unstarted: false })
-                }
-                None => Ok(Answer::Done),
-            },
-            Err(error) => Err(failed(error)),
-        },
+        Call::Remove { id, force, place } => {
+            let removed = match engine.remove(id, *force).await {
+                Ok(()) => true,
+                Err(EngineError::NotFound(_)) => false,
+                Err(error) => return Err(failed(error)),
+            };
+            let Some(place) = place else { return Ok(Answer::Done) };
+            let unstarted = forget(means, place.clone()).await;
+            // Whoever took it away may have taken the place away too, and what is there now says nothing of it.
+            Ok(Answer::RunRemoved { unstarted: removed && unstarted })
+        }
         Call::Update { id, limits } => {
             engine.update(id, limits).await.map(|()| Answer::Done).map_err(failed)
         }

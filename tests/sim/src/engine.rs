@@ -368,16 +368,11 @@ impl Engine {
             Call::Remove { id, force, place } => {
                 let answer = self.remove(id, *force);
                 let Some(place) = place else { return answer };
-                let forget =
-                    |agents: &mut Agents| agents.forget_place(place.run.as_str(), place.attempt);
-                match answer {
-                    Ok(_) => Ok(Answer::RunRemoved { unstarted: forget(&mut self.agents) }),
-                    Err(Failure::NotFound(_)) => {
-                        forget(&mut self.agents);
-                        answer
-                    }
-                    Err(_) => answer,
+                if !matches!(answer, Ok(_) | Err(Failure::NotFound(_))) {
+                    return answer;
                 }
+                let unstarted = self.agents.forget_place(place.run.as_str(), place.attempt);
+                answer.map(|_| Answer::RunRemoved { unstarted })
             }
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
