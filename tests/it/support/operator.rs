@@ -487,7 +487,8 @@ impl Drop for Ground {
         self.sweep(&["ps", "-aq", "--filter", &name], &["rm", "-f"]);
         self.sweep(&["network", "ls", "-q", "--no-trunc", "--filter", &name], &["network", "rm"]);
         self.sweep(&["volume", "ls", "-q", "--filter", &name], &["volume", "rm"]);
-        for images in ["reference=*{}*", "reference=*/*{}*"] {
+        // What was built from another goes first.
+        for images in ["reference=*/*{}*", "reference=*{}*"] {
             let images = images.replace("{}", &self.instance);
             self.sweep(&["image", "ls", "-q", "--filter", &images], &["image", "rm", "-f"]);
         }
