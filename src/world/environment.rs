@@ -1,7 +1,9 @@
 //! What of the operator's own environment every container gets: the time zone and the proxies.
 //!
 //! A proxy on the host's loopback is not reachable under that name from inside, so `localhost` becomes
-//! `host.docker.internal`, and that host is excepted from proxying. Values here become plain environment: they stand in
+//! `host.docker.internal`. That host and the container's own loopback are reached without a proxy: both spellings of
+//! `NO_PROXY` name them, because programs differ in which spelling they read first.
+//! Values here become plain environment: they stand in
 //! `docker inspect` and in the spec hash, in which a change of proxy recreates the shells.
 
 use std::collections::BTreeMap;
@@ -11,6 +13,9 @@ pub const HOST_ALIAS: &str = "host.docker.internal";
 
 /// Proxy variables whose value is a URL. Each is read in either case, and passed on in the case it was found in.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY"];
+
+/// Hosts that no container reaches through a proxy: the host itself, and its own loopback in the three forms that programs use.
+const DIRECT: [&str; 4] = [HOST_ALIAS, "localhost", "127.0.0.1", "::1"];
 
 /// The variables of the operator that count. Made once by whoever may read the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,15 +46,15 @@ impl HostEnvironment {
                 *value = reachable(value);
             }
         }
-        for (any, except) in [("HTTP_PROXY", "NO_PROXY"), ("http_proxy", "no_proxy")] {
-            let lower = any == any.to_ascii_lowercase();
-            let has_proxy = variables
-                .keys()
-                .any(|name| is_proxy(name) && lower == (*name == name.to_ascii_lowercase()));
-            if has_proxy || variables.contains_key(except) {
-                let list = variables.entry(except.to_owned()).or_default();
-                *list = with_host_alias(list);
-            }
+        let own = |name: &str| variables.get(name).cloned();
+        let (upper, lower) = (own("NO_PROXY"), own("no_proxy"));
+        if upper.is_some() || lower.is_some() || variables.keys().any(|name| is_proxy(name)) {
+            // A program that reads the spelling that the operator does not have must not lose the operator's list.
+            let list = |one: &Option<String>, other: &Option<String>| {
+                with_direct(one.as_ref().or(other.as_ref()).map_or("", String::as_str))
+            };
+            variables.insert("NO_PROXY".to_owned(), list(&upper, &lower));
+            variables.insert("no_proxy".to_owned(), list(&lower, &upper));
         }
         variables.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
@@ -84,11 +89,17 @@ fn is_loopback(host: &str) -> bool {
         || bare.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-fn with_host_alias(list: &str) -> String {
-    let mut entries: Vec<&str> =
-        list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-    if !entries.iter().any(|entry| *entry == HOST_ALIAS || *entry == "*") {
-        entries.push(HOST_ALIAS);
+/// The list without duplicates, and with [`DIRECT`] at its end. `*` already excepts everything.
+fn with_direct(list: &str) -> String {
+    let own = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let everything = own.clone().any(|entry| entry == "*");
+    let mut entries: Vec<&str> = Vec::new();
+    for entry in own.chain(DIRECT.into_iter().filter(|_| !everything)) {
+        // Some programs want an IPv6 address in brackets, so that form stays as it is.
+        let bare = |text: &str| text.trim_matches(['[', ']']).to_ascii_lowercase();
+        if !entries.iter().any(|known| bare(known) == bare(entry)) {
+            entries.push(entry);
+        }
     }
     entries.join(",")
 }
@@ -134,19 +145,42 @@ mod tests {
         }
     }
 
+    /// What both spellings say.
+    fn no_proxy(variables: &[(&str, &str)]) -> [String; 2] {
+        let lines = lines(variables);
+        ["NO_PROXY=", "no_proxy="].map(|name| {
+            lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+        })
+    }
+
+    const OURS: &str = "host.docker.internal,localhost,127.0.0.1,::1";
+
     #[test]
-    fn the_host_is_excepted_in_the_case_in_which_the_proxy_is_named() {
+    fn both_no_proxy_spellings_except_the_own_loopback() {
+        for proxy in ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+            assert_eq!(no_proxy(&[(proxy, "http://p:1")]), [OURS, OURS], "{proxy}");
+        }
+        assert_eq!(no_proxy(&[("TZ", "UTC")]), ["", ""]);
+    }
+
+    #[test]
+    fn no_proxy_keeps_what_the_operator_set() {
+        let both = format!("a.example,b.example,{OURS}");
         assert_eq!(
-            lines(&[("http_proxy", "http://localhost:1"), ("no_proxy", "a.example, b.example")]),
-            [
-                "http_proxy=http://host.docker.internal:1",
-                "no_proxy=a.example,b.example,host.docker.internal"
-            ]
+            no_proxy(&[("HTTP_PROXY", "http://p:1"), ("no_proxy", "a.example, b.example,")]),
+            [both.clone(), both]
         );
         assert_eq!(
-            lines(&[("HTTPS_PROXY", "http://p:1")]),
-            ["HTTPS_PROXY=http://p:1", "NO_PROXY=host.docker.internal"]
+            no_proxy(&[("NO_PROXY", "a.example"), ("no_proxy", "b.example")]),
+            [format!("a.example,{OURS}"), format!("b.example,{OURS}")]
         );
-        assert_eq!(lines(&[("NO_PROXY", "*")]), ["NO_PROXY=*"]);
+        assert_eq!(no_proxy(&[("NO_PROXY", "*")]), ["*", "*"]);
+    }
+
+    #[test]
+    fn no_proxy_has_no_duplicates() {
+        let list = "LocalHost,a.example,[::1],127.0.0.1,a.example";
+        let expected = "LocalHost,a.example,[::1],127.0.0.1,host.docker.internal";
+        assert_eq!(no_proxy(&[("no_proxy", list)]), [expected, expected]);
     }
 }
