@@ -5,19 +5,22 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Uri, header, uri::Authority};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
+use hyper::body::{Frame, SizeHint};
 
 use super::auth::{Tokens, required_role};
+use super::connections::{Caller, Connection, RequestPermit};
 use super::routes::Api;
 use super::status::Refusal;
-
-/// Who asks: the name of a token, or the socket.
-#[derive(Debug, Clone)]
-pub(super) struct Caller(pub(super) String);
 
 /// The protections of one listener.
 #[derive(Debug, Clone)]
@@ -75,23 +78,72 @@ impl Hosts {
 }
 
 /// The middleware.
-pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    match admit(api.guard(), &request) {
-        Ok(caller) => {
+pub(super) async fn check(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let admitted = admit(api.guard(), &request).and_then(|caller| {
+        let permit = (caller != Caller::Anyone)
+            .then(|| connection.begin_request(caller.clone()))
+            .transpose()?;
+        Ok((caller, permit))
+    });
+    match admitted {
+        Ok((caller, Some(permit))) => {
+            // Pipelined requests take turns with those of other connections.
+            tokio::task::yield_now().await;
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            next.run(request).await.map(|body| Body::new(Permitted { body, _permit: permit }))
         }
-        Err(refusal) => refusal.into_response(),
+        Ok((caller, None)) => {
+            request.extensions_mut().insert(caller);
+            last_of_connection(next.run(request).await)
+        }
+        Err(refusal) => last_of_connection(refusal.into_response()),
+    }
+}
+
+/// Without a token a connection is good for one request: pipelined ones would hold it, and scrapes need no more.
+fn last_of_connection(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A response's body, and the place of its request until hyper has taken all of it.
+struct Permitted {
+    body: Body,
+    _permit: RequestPermit,
+}
+
+impl hyper::body::Body for Permitted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 fn admit(guard: &Guard, request: &Request) -> Result<Caller, Refusal> {
     let Guard::Tcp { tokens, hosts } = guard else {
-        return Ok(Caller("socket".to_owned()));
+        return Ok(Caller::Socket);
     };
     hosts.check(request.headers(), request.uri())?;
     let Some(needed) = required_role(request.method(), request.uri().path()) else {
-        return Ok(Caller("anyone".to_owned()));
+        return Ok(Caller::Anyone);
     };
     let Some(token) = bearer_token(request.headers()) else {
         return Err(Refusal::unauthorized(if tokens.is_empty() {
@@ -107,7 +159,7 @@ fn admit(guard: &Guard, request: &Request) -> Result<Caller, Refusal> {
     if role < needed {
         return Err(Refusal::forbidden(format!("{name} is a {role}; this needs a {needed}")));
     }
-    Ok(Caller(name.to_owned()))
+    Ok(Caller::Token(name.to_owned()))
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {

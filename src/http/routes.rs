@@ -13,15 +13,16 @@ use axum::{Extension, Json, Router, middleware};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::BASE;
 use super::agent::{AgentBody, AgentCall, AgentOrder, NoCall};
 use super::body;
 use super::collection::{Collection, Shape};
+use super::connections::{Caller, Connection, StreamPermit};
 use super::discovery;
-use super::guard::{self, Caller, Guard};
+use super::guard::{self, Guard};
 use super::health;
 use super::runs;
 use super::selector::Selector;
@@ -55,24 +56,14 @@ struct Inner {
     guard: Guard,
     shown: Shown,
     limits: Limits,
-    streams: Arc<Semaphore>,
     orders: Semaphore,
     stop: CancellationToken,
 }
 
 impl Api {
     pub(super) fn new(faces: Faces, guard: Guard, limits: Limits, stop: CancellationToken) -> Self {
-        let streams = Arc::new(Semaphore::new(limits.streams));
         let orders = Semaphore::new(ORDERS_MAX);
-        Self(Arc::new(Inner {
-            faces,
-            guard,
-            shown: Shown::default(),
-            limits,
-            streams,
-            orders,
-            stop,
-        }))
+        Self(Arc::new(Inner { faces, guard, shown: Shown::default(), limits, orders, stop }))
     }
 
     pub(super) fn faces(&self) -> &Faces {
@@ -98,13 +89,6 @@ impl Api {
 
     pub(super) async fn stopped(&self) {
         self.0.stop.cancelled().await;
-    }
-
-    /// A stream's place; dropped, it is free again.
-    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.0.streams)
-            .try_acquire_owned()
-            .map_err(|_full| Refusal::too_many("too many streams are open; try again later"))
     }
 
     /// One's turn to have an order read.
@@ -171,7 +155,7 @@ fn verb(route: MethodRouter<Api>) -> MethodRouter<Api> {
 /// Runs are all that can be made over the API.
 async fn create(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(collection): Path<String>,
     request: HttpRequest,
 ) -> Result<Response, Refusal> {
@@ -246,6 +230,7 @@ type Parsed = Result<Query<Parameters>, QueryRejection>;
 
 async fn list_or_watch(
     State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
     Path(collection): Path<String>,
     query: Parsed,
     headers: HeaderMap,
@@ -263,7 +248,8 @@ async fn list_or_watch(
     };
     select_fields(&mut selection, &parameters.field_selector)?;
     if is_on(parameters.watch.as_deref()) {
-        return watch(api, selection, &parameters);
+        let permit = connection.begin_stream()?;
+        return watch(api, selection, &parameters, permit);
     }
     let view = api.faces().core.snapshot();
     api.shown().remember(&view);
@@ -283,14 +269,18 @@ async fn list_or_watch(
     Ok(Json(list).into_response())
 }
 
-fn watch(api: Api, selection: Selection, parameters: &Parameters) -> Result<Response, Refusal> {
-    let place = api.stream_place()?;
+fn watch(
+    api: Api,
+    selection: Selection,
+    parameters: &Parameters,
+    permit: StreamPermit,
+) -> Result<Response, Refusal> {
     let since = match parameters.resource_version.as_str() {
         "" | "0" => None,
         version => Some(shown_as(&api, version)?),
     };
     let timeout = parameters.timeout_seconds.map(Duration::from_secs);
-    let lines = watch::lines(api, selection, since.as_deref(), timeout, place);
+    let lines = watch::lines(api, selection, since.as_deref(), timeout, permit);
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
 }
 
@@ -380,12 +370,12 @@ async fn plan(State(api): State<Api>) -> Result<Response, Refusal> {
 
 async fn ensure(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
     let channel = channel_name(&name)?;
-    tracing::debug!(who, channel = %channel, "ensure");
+    tracing::debug!(%who, channel = %channel, "ensure");
     match ensured(&api, channel).await? {
         Ok(shell) => Ok(Json(shell).into_response()),
         Err(other) => answer(other),
@@ -403,7 +393,7 @@ async fn ensured(api: &Api, channel: ResourceName) -> Result<Result<Ensured, Rep
 
 async fn agent(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     body::Json(body): body::Json<AgentBody>,
 ) -> Result<Response, Refusal> {
@@ -412,7 +402,7 @@ async fn agent(
     let Some(agents) = &api.faces().agents else {
         return Err(Refusal::not_implemented("agents are not called here"));
     };
-    tracing::info!(who, channel = %channel, ?conversation, fork, "agent");
+    tracing::info!(%who, channel = %channel, ?conversation, fork, "agent");
     let shell = match ensured(&api, channel.clone()).await? {
         Ok(shell) => shell,
         Err(other) => return answer(other),
@@ -436,40 +426,40 @@ async fn agent(
 
 async fn suspend(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     body::Json(body): body::Json<SuspendBody>,
 ) -> Result<Response, Refusal> {
     let target = ObjectRef::channel(channel_name(&name)?);
-    tracing::info!(who, object = %target, reason = body.reason, "suspend");
+    tracing::info!(%who, object = %target, reason = body.reason, "suspend");
     let duration = body.duration_seconds.map(Duration::from_secs);
     answer(api.ask(Request::Suspend { target, duration, reason: body.reason }).await?)
 }
 
 async fn resume(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
     let target = ObjectRef::channel(channel_name(&name)?);
-    tracing::info!(who, object = %target, "resume");
+    tracing::info!(%who, object = %target, "resume");
     answer(api.ask(Request::Resume(target)).await?)
 }
 
 async fn reconcile(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     body::Json(body): body::Json<ReconcileBody>,
 ) -> Result<Response, Refusal> {
     let target = body.object.as_deref().map(object_ref).transpose()?;
-    tracing::info!(who, object = body.object, "reconcile");
+    tracing::info!(%who, object = body.object, "reconcile");
     answer(api.ask(Request::Reconcile(target)).await?)
 }
 
 async fn prune(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     body::Json(body): body::Json<PruneBody>,
 ) -> Result<Response, Refusal> {
     if body.confirm.is_empty() {
@@ -477,7 +467,7 @@ async fn prune(
             "`confirm` must name the revision that the operator shows",
         ));
     }
-    tracing::info!(who, revision = body.confirm, "prune");
+    tracing::info!(%who, revision = body.confirm, "prune");
     answer(api.ask(Request::ConfirmPrune(body.confirm)).await?)
 }
 

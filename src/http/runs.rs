@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::body;
 use super::collection::Collection;
-use super::guard::Caller;
+use super::connections::{Caller, Connection};
 use super::order::{self, Named, ORDER_BYTES_MAX, RunSubmission};
 use super::routes::{Api, answer, is_on, no_such};
 use super::status::Refusal;
@@ -39,7 +39,11 @@ const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 const NAMES_TRIED: usize = 8;
 
 /// `POST …/runs`.
-pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<Response, Refusal> {
+pub(super) async fn submit(
+    api: Api,
+    who: &Caller,
+    request: HttpRequest,
+) -> Result<Response, Refusal> {
     // Orders may be large, so few are held at once; others wait their turn, or are told to come back.
     let turn = tokio::time::timeout(ORDER_TIMEOUT, api.orders()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
@@ -50,7 +54,7 @@ pub(super) async fn submit(api: Api, who: &str, request: HttpRequest) -> Result<
     drop(bytes);
     for _ in 0..NAMES_TRIED {
         let name = named.name()?;
-        tracing::info!(who, run = %name, channel = %spec.channel_name, "run");
+        tracing::info!(%who, run = %name, channel = %spec.channel_name, "run");
         let request = Request::SubmitRun {
             name: name.clone(),
             labels: labels.clone(),
@@ -140,12 +144,12 @@ pub(super) struct CancelBody {
 /// `POST …/runs/X/cancel`.
 pub(super) async fn cancel(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     body::Json(body): body::Json<CancelBody>,
 ) -> Result<Response, Refusal> {
     let name = run_name(&name)?;
-    tracing::info!(who, run = %name, reason = body.reason, "cancel");
+    tracing::info!(%who, run = %name, reason = body.reason, "cancel");
     let why = if body.reason.is_empty() { format!("asked for by {who}") } else { body.reason };
     answer(api.ask(Request::CancelRun { name, why }).await?)
 }
@@ -153,22 +157,22 @@ pub(super) async fn cancel(
 /// `POST …/runs/X/release`.
 pub(super) async fn release(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     Path(name): Path<String>,
     _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
     let name = run_name(&name)?;
-    tracing::info!(who, run = %name, "release");
+    tracing::info!(%who, run = %name, "release");
     answer(api.ask(Request::ReleaseRun(Some(name))).await?)
 }
 
 /// `POST …/operator/release`: all that are held.
 pub(super) async fn release_all(
     State(api): State<Api>,
-    Extension(Caller(who)): Extension<Caller>,
+    Extension(who): Extension<Caller>,
     _body: body::Json<body::Nothing>,
 ) -> Result<Response, Refusal> {
-    tracing::info!(who, "release of all runs");
+    tracing::info!(%who, "release of all runs");
     answer(api.ask(Request::ReleaseRun(None)).await?)
 }
 
@@ -190,6 +194,7 @@ fn parameters(query: Parsed) -> Result<StreamParameters, Refusal> {
 /// `GET …/runs/X/log`.
 pub(super) async fn log(
     State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     query: Parsed,
 ) -> Result<Response, Refusal> {
@@ -208,15 +213,16 @@ pub(super) async fn log(
             return Err(Refusal::not_found(format!("runs \"{name}\" was not started yet")));
         }
     };
-    let place = api.stream_place()?;
+    let permit = connection.begin_stream()?;
     let follow = is_on(parameters.follow.as_deref());
-    let bytes = streams::log(api, &source, &name, attempt, follow, place);
+    let bytes = streams::log(api, &source, &name, attempt, follow, permit);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(bytes)).into_response())
 }
 
 /// `GET …/runs/X/turns`.
 pub(super) async fn turns(
     State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     query: Parsed,
     headers: HeaderMap,
@@ -228,8 +234,8 @@ pub(super) async fn turns(
     // A browser sends the header only when it comes back.
     let last = header.or(parameters.last_event_id.as_deref()).filter(|it| !it.is_empty());
     let last = last.map(|id| place_in(&run, id)).transpose()?;
-    let place = api.stream_place()?;
-    let events = streams::turns(api, &source, &name, last, place);
+    let permit = connection.begin_stream()?;
+    let events = streams::turns(api, &source, &name, last, permit);
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events)).into_response())

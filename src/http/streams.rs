@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::connections::StreamPermit;
 use super::core::Snapshots;
 use super::routes::Api;
 use super::transcript::{TranscriptSource, TranscriptTail};
@@ -124,17 +124,17 @@ pub(super) fn log(
     run: &ResourceName,
     attempt: u32,
     follow: bool,
-    place: OwnedSemaphorePermit,
+    permit: StreamPermit,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let reading = Reading::new(source, &api.faces().core.snapshots, run, attempt, 0);
-    stream::unfold((reading, api, place), move |(mut reading, api, place)| async move {
+    stream::unfold((reading, api, permit), move |(mut reading, api, permit)| async move {
         let is_live = !has_ended(&reading.view.newest(), &reading.run, reading.attempt);
         let read = tokio::select! {
             () = api.stopped() => return None,
             read = reading.next() => read,
             () = tokio::time::sleep(QUIET), if is_live && !follow => return None,
         };
-        read.transpose().map(|read| (read, (reading, api, place)))
+        read.transpose().map(|read| (read, (reading, api, permit)))
     })
 }
 
@@ -144,7 +144,7 @@ pub(super) fn turns(
     source: &Arc<dyn TranscriptSource>,
     run: &ResourceName,
     last: Option<Place>,
-    place: OwnedSemaphorePermit,
+    permit: StreamPermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
     let view = api.faces().core.snapshots.clone();
     let turns = Turns {
@@ -163,13 +163,13 @@ pub(super) fn turns(
             let event = turns.next().await?;
             Some((event, turns))
         }));
-    stream::unfold((events, api, place), |(mut events, api, place)| async move {
+    stream::unfold((events, api, permit), |(mut events, api, permit)| async move {
         let event = tokio::select! {
             () = api.stopped() => return None,
             event = events.next() => event?,
             () = tokio::time::sleep(api.silence()) => Bytes::from_static(b": still here\n\n"),
         };
-        Some((Ok(event), (events, api, place)))
+        Some((Ok(event), (events, api, permit)))
     })
 }
 

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::collection::{Collection, Item, Shape};
+use super::connections::StreamPermit;
 use super::core::Snapshots;
 use super::routes::Api;
 use super::selector::Selector;
@@ -83,7 +83,7 @@ pub(super) fn lines(
     selection: Selection,
     since: Option<&View>,
     timeout: Option<Duration>,
-    place: OwnedSemaphorePermit,
+    permit: StreamPermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
     let mut view = api.faces().core.snapshots.clone();
     // The first look is at once, whatever the receiver has seen.
@@ -93,7 +93,7 @@ pub(super) fn lines(
         Some(timeout) => Box::pin(tokio::time::sleep(timeout)),
         None => Box::pin(std::future::pending()),
     };
-    let watch = Watch { api, selection, view, seen, queue: VecDeque::new(), end, _place: place };
+    let watch = Watch { api, selection, view, seen, queue: VecDeque::new(), end, _permit: permit };
     stream::unfold(watch, |mut watch| async {
         let line = watch.next().await?;
         Some((Ok(line), watch))
@@ -107,7 +107,7 @@ struct Watch {
     seen: BTreeMap<String, Item>,
     queue: VecDeque<Bytes>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _place: OwnedSemaphorePermit,
+    _permit: StreamPermit,
 }
 
 impl Watch {

@@ -1,6 +1,7 @@
 //! The HTTP faces on a real socket and a real port: shapes, roles, limits, and how streams end.
 
 mod runs;
+mod starved;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -456,7 +457,10 @@ async fn who_says_nothing_or_half_a_header_is_cut_off() {
         assert!(matches!(response.code, 0 | 408), "{said:?}: {}", response.code);
     }
     let mut idle = TcpStream::connect(served.address).await.unwrap();
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let request = format!(
+        "GET {BASE}/channels HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer viewer\r\n\r\n"
+    );
+    idle.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = vec![];
     tokio::time::timeout(WAIT, idle.read_to_end(&mut bytes)).await.unwrap().unwrap();
     assert!(bytes.starts_with(b"HTTP/1.1 200"));
@@ -464,7 +468,7 @@ async fn who_says_nothing_or_half_a_header_is_cut_off() {
 
 #[tokio::test]
 async fn streams_have_a_quota_that_leaves_room_for_metrics() {
-    let limits = Limits { connections: 3, streams: 2, ..Limits::default() };
+    let limits = Limits { requests: 3, streams: 2, ..Limits::default() };
     let served = Served::new(view(), limits).await;
     let viewer = "authorization: Bearer viewer\r\n";
     let mut open = vec![];

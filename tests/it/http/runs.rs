@@ -555,7 +555,7 @@ async fn an_attempt_whose_transcript_is_gone_is_passed_over() {
 
 #[tokio::test]
 async fn streams_of_runs_have_a_watchs_quota_and_end_with_the_operator() {
-    let limits = Limits { connections: 3, streams: 1, ..Limits::default() };
+    let limits = Limits { requests: 3, streams: 1, ..Limits::default() };
     let mut view = view();
     put(&mut view, queued("x", "web"));
     let served = Served::new(view, limits).await;
