@@ -75,9 +75,29 @@ pub struct OperatorArgs {
     /// No TCP listener
     #[arg(long, help_heading = "Who may ask")]
     pub no_listen: bool,
-    /// Who may use the API over TCP: lines of name:role:sha256, roles viewer, runner, admin
+    /// Who may use the API over TCP: lines of name:role:sha256, roles metrics, viewer, runner, admin
     #[arg(long, value_name = "FILE", help_heading = "Who may ask")]
     pub token_file: Option<PathBuf>,
+    /// Require a token for /metrics over TCP, of role metrics or above
+    #[arg(long, help_heading = "Who may ask", requires = "token_file")]
+    pub metrics_auth: bool,
+    /// Which names are labels of metrics; none: metrics are sums over all channels
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LABELS",
+        default_value = "channel",
+        help_heading = "Who may ask"
+    )]
+    pub metrics_labels: MetricsLabelsArg,
+    /// A model that has its own label in metrics, beside the known families. Repeatable
+    #[arg(
+        long = "metrics-model",
+        value_name = "NAME",
+        value_parser = model_name,
+        help_heading = "Who may ask"
+    )]
+    pub metrics_models: Vec<String>,
     /// A name beside localhost by which the TCP listener may be called. Repeatable
     #[arg(long = "allowed-host", value_name = "NAME", help_heading = "Who may ask")]
     pub allowed_hosts: Vec<String>,
@@ -87,6 +107,28 @@ pub struct OperatorArgs {
     /// How log lines look
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", help_heading = "Log")]
     pub log_format: LogFormatArg,
+}
+
+/// Which names are labels of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MetricsLabelsArg {
+    /// Names of channels
+    Channel,
+    /// No names
+    None,
+}
+
+/// The longest name of a model.
+const MODEL_NAME_BYTES_MAX: usize = 128;
+
+fn model_name(text: &str) -> Result<String, String> {
+    let ok = |c: char| c.is_ascii_alphanumeric() || "-_.:@/".contains(c);
+    if text.is_empty() || text.len() > MODEL_NAME_BYTES_MAX || !text.chars().all(ok) {
+        return Err(format!(
+            "the name of a model has 1 to {MODEL_NAME_BYTES_MAX} letters, digits and `-_.:@/`"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// How log lines look.
@@ -129,6 +171,9 @@ fn settings(args: &OperatorArgs, context: &Context) -> Result<Settings, Failure>
         socket_group,
         listen: if args.no_listen { None } else { args.listen.or(default_listen) },
         token_file: args.token_file.clone(),
+        metrics_auth: args.metrics_auth,
+        metrics_channels: args.metrics_labels == MetricsLabelsArg::Channel,
+        metrics_models: args.metrics_models.iter().cloned().collect(),
         prune_delay: args.prune_delay.unwrap_or(Settings::DEFAULT_PRUNE_DELAY),
         max_runs: args.max_runs.unwrap_or(Settings::DEFAULT_MAX_RUNS),
         log_format: match args.log_format {

@@ -1,6 +1,6 @@
 //! The operator's settings as plain data, and where things lie when nobody says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,12 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// `--token-file`: who may do what over TCP; `None`: only metrics and health.
     pub token_file: Option<PathBuf>,
+    /// `--metrics-auth`: metrics over TCP need a token of role metrics.
+    pub metrics_auth: bool,
+    /// `--metrics-labels`: are names of channels labels?
+    pub metrics_channels: bool,
+    /// `--metrics-model`: models that have a label of their own.
+    pub metrics_models: BTreeSet<String>,
     /// `--owner`: whose workspaces these are.
     pub owner: Owner,
     /// `--host-label`: what channels' `hostSelector` is matched against.

@@ -14,7 +14,9 @@ use super::BASE;
 /// What the bearer of a token may do. Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Read.
+    /// Scrape metrics.
+    Metrics,
+    /// Read everything.
     Viewer,
     /// Also have shells and runs made, and runs ended.
     Runner,
@@ -26,6 +28,7 @@ impl Role {
     /// The word of the token file.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Metrics => "metrics",
             Self::Viewer => "viewer",
             Self::Runner => "runner",
             Self::Admin => "admin",
@@ -33,7 +36,8 @@ impl Role {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Viewer, Self::Runner, Self::Admin].into_iter().find(|role| role.as_str() == word)
+        let all = [Self::Metrics, Self::Viewer, Self::Runner, Self::Admin];
+        all.into_iter().find(|role| role.as_str() == word)
     }
 }
 
@@ -120,7 +124,7 @@ impl Entry {
         if name.is_empty() || !name.bytes().all(name_ok) {
             return Err("a name has letters, digits, `-`, `_` and `.`");
         }
-        let role = Role::parse(role).ok_or("a role is viewer, runner or admin")?;
+        let role = Role::parse(role).ok_or("a role is metrics, viewer, runner or admin")?;
         let digest = digest_from_hex(hex).ok_or(
             "the third part is the token's SHA-256 in 64 hexadecimal digits (printf %s TOKEN | sha256sum)",
         )?;
@@ -151,9 +155,11 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 }
 
 /// The role that a request needs; `None`: anyone may.
-pub(super) fn required_role(method: &Method, path: &str) -> Option<Role> {
-    if matches!(path, "/metrics" | "/healthz" | "/livez" | "/readyz") {
-        return None;
+pub(super) fn required_role(method: &Method, path: &str, metrics_auth: bool) -> Option<Role> {
+    match path {
+        "/metrics" => return metrics_auth.then_some(Role::Metrics),
+        "/healthz" | "/livez" | "/readyz" => return None,
+        _ => {}
     }
     if method == Method::GET || method == Method::HEAD {
         return Some(Role::Viewer);
@@ -197,8 +203,10 @@ mod tests {
 
     #[test]
     fn what_changes_something_needs_more_than_reading() {
-        let role = |method: Method, path: &str| required_role(&method, path);
+        let role = |method: Method, path: &str| required_role(&method, path, false);
         assert_eq!(role(Method::GET, "/metrics"), None);
+        assert_eq!(required_role(&Method::GET, "/metrics", true), Some(Role::Metrics));
+        assert_eq!(required_role(&Method::GET, "/readyz", true), None);
         assert_eq!(role(Method::GET, "/metrics/"), Some(Role::Viewer));
         assert_eq!(role(Method::GET, &format!("{BASE}/channels")), Some(Role::Viewer));
         assert_eq!(role(Method::POST, &format!("{BASE}/channels/web/ensure")), Some(Role::Runner));

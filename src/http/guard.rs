@@ -33,6 +33,8 @@ pub(super) enum Guard {
         tokens: Tokens,
         /// Whose names count.
         hosts: Hosts,
+        /// Do metrics need a token?
+        metrics_auth: bool,
     },
 }
 
@@ -138,16 +140,16 @@ impl hyper::body::Body for Permitted {
 }
 
 fn admit(guard: &Guard, request: &Request) -> Result<Caller, Refusal> {
-    let Guard::Tcp { tokens, hosts } = guard else {
+    let Guard::Tcp { tokens, hosts, metrics_auth } = guard else {
         return Ok(Caller::Socket);
     };
     hosts.check(request.headers(), request.uri())?;
-    let Some(needed) = required_role(request.method(), request.uri().path()) else {
+    let Some(needed) = required_role(request.method(), request.uri().path(), *metrics_auth) else {
         return Ok(Caller::Anyone);
     };
     let Some(token) = bearer_token(request.headers()) else {
         return Err(Refusal::unauthorized(if tokens.is_empty() {
-            "over TCP only /metrics and health are open: use the control socket, \
+            "over TCP only metrics and health are open: use the control socket, \
              or start the operator with --token-file"
         } else {
             "send Authorization: Bearer TOKEN"

@@ -80,7 +80,7 @@ impl Faces {
 pub enum Door {
     /// The control socket: the whole API for whoever may open it.
     Socket(UnixListener),
-    /// A TCP listener: metrics and health for anyone, the rest by token.
+    /// A TCP listener: health for anyone, metrics for anyone unless they need a token, the rest by token.
     Tcp {
         /// Bound already.
         listener: TcpListener,
@@ -88,6 +88,8 @@ pub enum Door {
         tokens: Tokens,
         /// Names beside loopback's and the listener's address that a Host header may hold.
         allowed_hosts: Vec<String>,
+        /// Do metrics need a token of role metrics?
+        metrics_auth: bool,
     },
 }
 
@@ -292,12 +294,12 @@ impl Accept {
     fn new(door: Door) -> (Self, Guard) {
         match door {
             Door::Socket(listener) => (Self::Socket(listener), Guard::Socket),
-            Door::Tcp { listener, tokens, allowed_hosts } => {
+            Door::Tcp { listener, tokens, allowed_hosts, metrics_auth } => {
                 let address = listener
                     .local_addr()
                     .map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip());
                 let hosts = Hosts::new(address, &allowed_hosts);
-                (Self::Tcp(listener), Guard::Tcp { tokens, hosts })
+                (Self::Tcp(listener), Guard::Tcp { tokens, hosts, metrics_auth })
             }
         }
     }

@@ -21,6 +21,9 @@ const RUN_BUCKETS: &[f64] = &[
     1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0,
 ];
 
+/// The label of families of runs that may be left out.
+pub(super) const CHANNEL: &str = "channel";
+
 /// One field a family, all registered.
 #[derive(Debug)]
 pub(super) struct Families {
@@ -74,7 +77,12 @@ pub(super) struct Families {
 }
 
 impl Families {
-    pub(super) fn new() -> Result<Self> {
+    /// With the label `channel` in the families of runs, or without.
+    pub(super) fn new(channels: bool) -> Result<Self> {
+        let of_runs = |labels: &'static [&'static str]| {
+            let kept = labels.iter().copied().filter(|label| channels || *label != CHANNEL);
+            kept.collect::<Vec<_>>()
+        };
         let registry = Registry::new();
         let to = &registry;
         to.register(Box::new(ProcessCollector::for_self()))?;
@@ -276,25 +284,26 @@ impl Families {
                 to,
                 IntGaugeVec::new(
                     Opts::new("chanop_runs", "Runs that have not ended, by how far they are"),
-                    &["channel", "phase"],
+                    &of_runs(&[CHANNEL, "phase"]),
                 )?,
             )?,
             runs_ended: floats(
                 to,
                 "chanop_runs_ended_total",
                 "Runs that ended, by who asked for them, how they ended and why; kept across restarts",
-                &["channel", "trigger", "phase", "reason"],
+                &of_runs(&[CHANNEL, "trigger", "phase", "reason"]),
             )?,
             runs_held: gauge(
                 to,
                 "chanop_runs_held",
                 "Runs that a new store saw first, and that wait for a person",
             )?,
-            run_queue_depth: gauges(
+            run_queue_depth: register(
                 to,
-                "chanop_run_queue_depth",
-                "Runs that wait for their turn",
-                "channel",
+                IntGaugeVec::new(
+                    Opts::new("chanop_run_queue_depth", "Runs that wait for their turn"),
+                    &of_runs(&[CHANNEL]),
+                )?,
             )?,
             run_queue_oldest: register(
                 to,
@@ -303,7 +312,7 @@ impl Families {
                         "chanop_run_queue_oldest_seconds",
                         "How long the oldest waiting run waits; 0 when none does",
                     ),
-                    &["channel"],
+                    &of_runs(&[CHANNEL]),
                 )?,
             )?,
             run_queue_wait: register(
@@ -331,19 +340,19 @@ impl Families {
                 to,
                 "chanop_run_attempts_again_total",
                 "Attempts beyond the first, by why there was one; kept across restarts",
-                &["channel", "kind"],
+                &of_runs(&[CHANNEL, "kind"]),
             )?,
             tokens: floats(
                 to,
                 "chanop_tokens_total",
                 "Tokens that runs used, by kind; kept across restarts",
-                &["channel", "model", "kind"],
+                &of_runs(&[CHANNEL, "model", "kind"]),
             )?,
             dollars: floats(
                 to,
                 "chanop_cost_dollars_total",
                 "Dollars that runs cost, as the agent's CLI reckons them; kept across restarts",
-                &["channel", "model"],
+                &of_runs(&[CHANNEL, "model"]),
             )?,
             registry,
         })

@@ -3,11 +3,14 @@
 //! [`Metrics`] is fed from three sides: the executor tells the time of each call and commit, and each scrape reads the
 //! newest [`View`]. No label takes an ID or an error's text: values are words of closed sets, so that the number of series
 //! has a bound whatever people write into their files. There are two exceptions: the spec revision is a single series
-//! whose old value goes when a new one comes, and [`runs`] have channels and models for labels, so many and no more. No type of the metrics library leaves this room.
+//! whose old value goes when a new one comes, and [`runs`] have channels' names for labels, a bounded number of them. No text
+//! of an agent is a label ([`models`]). No type of the metrics library leaves this room.
 
 mod families;
+mod models;
 mod runs;
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -27,6 +30,21 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[error("failed to register a metric family: {0}")]
 pub struct InvalidFamily(String);
 
+/// Which names may be labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// Are the names of channels? Without them, the families of runs are sums over all channels.
+    pub channels: bool,
+    /// Models that have a label of their own, beside the known families.
+    pub models: BTreeSet<String>,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { channels: true, models: BTreeSet::new() }
+    }
+}
+
 /// All figures of one operator.
 #[derive(Debug)]
 pub struct Metrics {
@@ -37,9 +55,10 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers every family; what is counted begins at nought.
-    pub fn new() -> Result<Self, InvalidFamily> {
-        let families = Families::new().map_err(|error| InvalidFamily(error.to_string()))?;
-        Ok(Self { families, scrape: Mutex::default() })
+    pub fn new(labels: Labels) -> Result<Self, InvalidFamily> {
+        let families =
+            Families::new(labels.channels).map_err(|error| InvalidFamily(error.to_string()))?;
+        Ok(Self { families, scrape: Mutex::new(RunFigures::new(labels)) })
     }
 
     /// One call to the engine ended. `op` and `code` are words of the program, never of the engine or of a person.
@@ -178,8 +197,11 @@ fn count(number: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::controller::stats::Stats;
+    use crate::world::run::{TotalKey, total};
 
     fn view(revision: &str, deaths: u64) -> View {
         let events = Counts::from([("die", deaths)]);
@@ -190,7 +212,7 @@ mod tests {
 
     #[test]
     fn an_old_revision_leaves_no_series_behind() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(Labels::default()).unwrap();
         metrics.scrape(&view("aaa", 0), Timestamp::UNIX_EPOCH);
         let text = metrics.scrape(&view("bbb", 0), Timestamp::UNIX_EPOCH);
         assert!(text.contains(r#"chanop_spec_revision_info{revision="bbb"} 1"#), "{text}");
@@ -202,7 +224,7 @@ mod tests {
         let mut view = view("a", 0);
         view.stats.reconciles = Counts::from([("resting", 2)]);
         view.stats.run_reconciles = Counts::from([("wanting", 1)]);
-        let text = Metrics::new().unwrap().scrape(&view, Timestamp::UNIX_EPOCH);
+        let text = Metrics::new(Labels::default()).unwrap().scrape(&view, Timestamp::UNIX_EPOCH);
         for line in [
             r#"chanop_reconciles_total{kind="channel",result="resting"} 2"#,
             r#"chanop_reconciles_total{kind="run",result="wanting"} 1"#,
@@ -213,7 +235,7 @@ mod tests {
 
     #[test]
     fn totals_of_the_view_are_counted_once_however_often_it_is_scraped() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(Labels::default()).unwrap();
         for (total, shown) in [(3, 3), (3, 3), (5, 5), (1, 5)] {
             let text = metrics.scrape(&view("a", total), Timestamp::UNIX_EPOCH);
             assert!(
@@ -225,16 +247,54 @@ mod tests {
 
     #[test]
     fn the_age_of_the_specs_is_measured_at_the_scrape() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(Labels::default()).unwrap();
         let mut view = view("a", 0);
         view.specs.scanned_at = Some(Timestamp::from_second(100).unwrap());
         let text = metrics.scrape(&view, Timestamp::from_second(142).unwrap());
         assert!(text.contains("\nchanop_spec_age_seconds 42\n"), "{text}");
     }
 
+    fn costs(of: &[(&str, &str, f64)]) -> View {
+        let key = |channel: &str, model: &str| TotalKey {
+            family: total::DOLLARS,
+            labels: vec![channel.to_owned(), model.to_owned()],
+        };
+        let totals = of.iter().map(|(channel, model, value)| (key(channel, model), *value));
+        View { totals: Arc::new(totals.collect()), ..View::default() }
+    }
+
+    #[test]
+    fn names_that_agents_print_share_one_label() {
+        let names: Vec<_> = (0..1_000).map(|number| format!("model-{number}")).collect();
+        let mut all: Vec<_> = names.iter().map(|name| ("web", name.as_str(), 1.0)).collect();
+        all.push(("web", "claude-opus-5-5", 2.0));
+        let metrics = Metrics::new(Labels::default()).unwrap();
+        let text = metrics.scrape(&costs(&all), Timestamp::UNIX_EPOCH);
+        let lines: Vec<_> =
+            text.lines().filter(|line| line.starts_with("chanop_cost_dollars_total{")).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"chanop_cost_dollars_total{channel="web",model="claude-opus"} 2"#,
+                r#"chanop_cost_dollars_total{channel="web",model="other"} 1000"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn metrics_without_channels_are_sums() {
+        let labels = Labels { channels: false, ..Labels::default() };
+        let metrics = Metrics::new(labels).unwrap();
+        let view = costs(&[("web", "unknown", 1.0), ("shop", "unknown", 2.0)]);
+        let text = metrics.scrape(&view, Timestamp::UNIX_EPOCH);
+        assert!(text.contains("\nchanop_cost_dollars_total{model=\"unknown\"} 3\n"), "{text}");
+        assert!(text.contains("\nchanop_run_queue_depth 0\n"), "{text}");
+        assert!(!text.contains("channel=") && !text.contains("web"), "{text}");
+    }
+
     #[test]
     fn calls_are_counted_by_operation_and_outcome() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(Labels::default()).unwrap();
         metrics.observe_call("create", "ok", 0.2);
         metrics.observe_call("create", "name_taken", 0.1);
         metrics.observe_commit(0.003);

@@ -3,8 +3,9 @@
 //! Totals outlive the process, so the counters equal the records after a restart. The histograms do not: a record that
 //! ended before this process looked first is not observed, and one that ended since is observed once.
 //!
-//! Names of channels and models are labels here, and only here; each has a bound, beyond which it counts as `other`. Who had a
-//! name of its own first keeps it for the process's life, so that no series is torn in two.
+//! Names of channels are labels here, and only here, unless the operator was told to leave them out. They have a bound; channels
+//! beyond it are `other`. A channel that has a label keeps it for the process's life, so that no series is split in two. Which
+//! labels models have is decided in [`super::models`]: an agent can print any name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +13,24 @@ use jiff::Timestamp;
 use prometheus::CounterVec;
 
 use super::families::Families;
-use super::{count, seconds_since};
+use super::models::Models;
+use super::{Labels, count, seconds_since};
 use crate::controller::view::{RunView, View};
 use crate::world::run::{Phase, RunId, total};
 
 /// Channels with a name of their own: more than a box has, and a hundredth of what hurts Prometheus.
 const CHANNELS_MAX: usize = 100;
-/// Models: a handful at a time, and their successors.
-const MODELS_MAX: usize = 32;
 /// Reasons are words of the program; a record of another version may have others.
 const REASONS_MAX: usize = 64;
 /// The label of all beyond.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// What the figures remember between two scrapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RunFigures {
+    has_channels: bool,
     channels: Names<CHANNELS_MAX>,
-    models: Names<MODELS_MAX>,
+    models: Models,
     reasons: Names<REASONS_MAX>,
     /// Ended runs that the histograms have seen; no more of them than the snapshot shows.
     seen: Option<BTreeSet<RunId>>,
@@ -59,6 +60,26 @@ struct Queue {
 }
 
 impl RunFigures {
+    pub(super) fn new(labels: Labels) -> Self {
+        Self {
+            has_channels: labels.channels,
+            channels: Names::default(),
+            models: Models::new(labels.models),
+            reasons: Names::default(),
+            seen: None,
+        }
+    }
+
+    /// A channel's label; one for all when channels have none.
+    fn channel(&mut self, name: &str) -> String {
+        if self.has_channels { self.channels.label(name) } else { String::new() }
+    }
+
+    /// A family's labels, with the channel's before them where the family has it.
+    fn with_channel<'l>(&self, channel: &'l str, others: &[&'l str]) -> Vec<&'l str> {
+        self.has_channels.then_some(channel).into_iter().chain(others.iter().copied()).collect()
+    }
+
     /// Copies a snapshot's figures over.
     pub(super) fn observe(&mut self, to: &Families, view: &View, now: Timestamp) {
         self.observe_totals(to, view);
@@ -84,15 +105,15 @@ impl RunFigures {
         }
     }
 
-    /// The labels' values, those that people choose bounded; which of them they are, the family says.
+    /// The labels' values. Those that people and agents choose are bounded; the family says which ones they are.
     fn labels(&mut self, family: &str, values: &[String]) -> Vec<String> {
         let label = |(index, value): (usize, &String)| match (family, index) {
-            (_, 0) => self.channels.label(value),
-            (total::TOKENS | total::DOLLARS, 1) => self.models.label(value),
-            (total::ENDED, 3) => self.reasons.label(value),
-            _ => value.clone(),
+            (_, 0) => self.has_channels.then(|| self.channels.label(value)),
+            (total::TOKENS | total::DOLLARS, 1) => Some(self.models.label(value)),
+            (total::ENDED, 3) => Some(self.reasons.label(value)),
+            _ => Some(value.clone()),
         };
-        values.iter().enumerate().map(label).collect()
+        values.iter().enumerate().filter_map(label).collect()
     }
 
     fn observe_runs(&mut self, to: &Families, view: &View, now: Timestamp) {
@@ -101,15 +122,17 @@ impl RunFigures {
         to.run_queue_oldest.reset();
         // A channel without a waiting run has a queue all the same: an alert must see it empty.
         let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
+        if !self.has_channels {
+            queues.entry(String::new()).or_default();
+        }
         for channel in view.channels.keys() {
-            queues.entry(self.channels.label(channel.as_str())).or_default();
+            queues.entry(self.channel(channel.as_str())).or_default();
         }
         let mut held = 0;
         for run in view.runs.values().filter(|run| !run.phase.is_end()) {
-            let channel = self.channels.label(run.channel.as_str());
-            if let Ok(gauge) =
-                to.runs.get_metric_with_label_values(&[channel.as_str(), run.phase.as_str()])
-            {
+            let channel = self.channel(run.channel.as_str());
+            let labels = self.with_channel(&channel, &[run.phase.as_str()]);
+            if let Ok(gauge) = to.runs.get_metric_with_label_values(&labels) {
                 gauge.inc();
             }
             held += usize::from(run.record.as_ref().is_some_and(|record| record.held));
@@ -125,7 +148,7 @@ impl RunFigures {
         }
         to.runs_held.set(count(held));
         for (channel, queue) in &queues {
-            let label = &[channel.as_str()];
+            let label = &self.with_channel(channel, &[]);
             if let Ok(gauge) = to.run_queue_depth.get_metric_with_label_values(label) {
                 gauge.set(count(queue.length));
             }

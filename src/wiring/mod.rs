@@ -33,7 +33,7 @@ use crate::host::{self, Host, PrepareError, SecretsRoot};
 use crate::http::{
     self, CoreHandle, Door, Faces, Limits, Snapshots, SocketError, TokenFileError, Tokens,
 };
-use crate::metrics::{InvalidFamily, Metrics};
+use crate::metrics::{InvalidFamily, Labels, Metrics};
 use crate::resource::ResourceName;
 use crate::specs::SpecTree;
 use crate::specs::parse::parse_file;
@@ -170,7 +170,10 @@ pub async fn operate(
     };
     host::install_init(&host)?;
     sweep_run_places(&paths, &loaded);
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new(Labels {
+        channels: settings.metrics_channels,
+        models: settings.metrics_models.clone(),
+    })?);
     let observed = Arc::clone(&metrics);
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let means = Means {
@@ -239,7 +242,8 @@ pub async fn operate(
         });
     }
     if let Some((listener, tokens)) = tcp {
-        let door = Door::Tcp { listener, tokens, allowed_hosts };
+        let metrics_auth = settings.metrics_auth;
+        let door = Door::Tcp { listener, tokens, allowed_hosts, metrics_auth };
         tasks.spawn("TCP listener", |stop| http::serve(faces, door, Limits::default(), stop));
     }
     info!(

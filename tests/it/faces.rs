@@ -19,7 +19,7 @@ use chanop::http::{
     AgentCall, AgentCalls, AgentOrder, Bound, CoreHandle, Door, Faces, Limits, NoCall, Snapshots,
     Tokens, serve,
 };
-use chanop::metrics::Metrics;
+use chanop::metrics::{Labels, Metrics};
 use chanop::resource::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use chanop::resource::effective::Effective;
 use chanop::resource::merge;
@@ -52,6 +52,15 @@ impl Served {
 
     /// Likewise; the shell of `web` is that container.
     pub(crate) async fn with_shell(view: View, limits: Limits, shell: ContainerId) -> Self {
+        Self::start(view, limits, shell, false).await
+    }
+
+    /// Likewise; metrics need a token.
+    pub(crate) async fn with_metrics_auth(view: View) -> Self {
+        Self::start(view, Limits::default(), id(), true).await
+    }
+
+    async fn start(view: View, limits: Limits, shell: ContainerId, metrics_auth: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/chanop.sock");
         let mut bound = Bound::new(&socket, None).unwrap();
@@ -63,15 +72,16 @@ impl Served {
         let engine_endpoint = "unix:///var/run/docker.sock".to_owned();
         let core = CoreHandle { snapshots: Snapshots::new(seen), requests, engine_endpoint };
         let transcripts = runs::Transcripts::default();
-        let faces = Faces::new(core, Arc::new(Metrics::new().unwrap()), Clock::start())
-            .with_agents(Arc::new(Agents))
-            .with_transcripts(Arc::new(transcripts.clone()));
+        let faces =
+            Faces::new(core, Arc::new(Metrics::new(Labels::default()).unwrap()), Clock::start())
+                .with_agents(Arc::new(Agents))
+                .with_transcripts(Arc::new(transcripts.clone()));
 
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
         let unix = Door::Socket(bound.take().unwrap());
         let tokens = Tokens::parse(&tokens()).unwrap();
-        let tcp = Door::Tcp { listener, tokens, allowed_hosts: vec![] };
+        let tcp = Door::Tcp { listener, tokens, allowed_hosts: vec![], metrics_auth };
         for door in [unix, tcp] {
             tasks.spawn(serve(faces.clone(), door, limits, stop.clone()));
         }
@@ -118,10 +128,10 @@ fn publish(view: &watch::Sender<Arc<View>>, change: impl FnOnce(&mut View)) {
     });
 }
 
-/// A token file in which the tokens of root, ci and eye are `admin`, `runner` and `viewer`: their roles.
+/// A token file in which the tokens of root, ci, eye and prom are `admin`, `runner`, `viewer` and `metrics`: their roles.
 fn tokens() -> String {
     use sha2::{Digest, Sha256};
-    [("root", "admin"), ("ci", "runner"), ("eye", "viewer")]
+    [("root", "admin"), ("ci", "runner"), ("eye", "viewer"), ("prom", "metrics")]
         .map(|(name, role)| {
             let digest: Vec<_> =
                 Sha256::digest(role).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -422,6 +422,28 @@ async fn over_tcp_a_token_decides_and_metrics_are_open() {
 }
 
 #[tokio::test]
+async fn metrics_need_a_token_when_the_operator_says_so() {
+    let served = Served::with_metrics_auth(view()).await;
+    let channels = format!("{BASE}/channels");
+    for (path, token, code) in [
+        ("/metrics", None, 401),
+        ("/metrics", Some("wrong"), 401),
+        ("/metrics", Some("metrics"), 200),
+        ("/metrics", Some("viewer"), 200),
+        ("/metrics", Some("admin"), 200),
+        ("/readyz", None, 200),
+        ("/version", Some("metrics"), 403),
+        (&channels, Some("metrics"), 403),
+    ] {
+        let headers = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let response = on_tcp(&served, "GET", path, &headers.unwrap_or_default()).await;
+        assert_eq!(response.code, code, "{path} {token:?}: {}", response.body);
+    }
+    let near = on_socket(&served, "GET", "/metrics", "", "").await;
+    assert_eq!(near.code, 200, "the socket needs none");
+}
+
+#[tokio::test]
 async fn a_name_that_was_rebound_gets_nothing_over_tcp() {
     let served = served().await;
     for (host, code) in [("evil.example", 403), ("127.0.0.1", 200), ("localhost:1", 200)] {
