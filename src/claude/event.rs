@@ -24,8 +24,9 @@ pub struct StreamEvent {
     pub session_id: Option<String>,
     /// The tool use that this event belongs to: it was said by a subagent.
     pub parent_tool_use_id: Option<String>,
-    /// Fields that were there, but not in the shape that is known; they count as absent.
-    pub odd: Vec<&'static str>,
+    /// Fields that were there, but not in the shape that is known; they count as absent. A number beyond its bound is named
+    /// as such: `total_cost_usd out of range`.
+    pub odd: Vec<String>,
     /// What it says.
     pub said: Said,
 }
@@ -209,6 +210,13 @@ pub struct ModelUsage {
     pub cost_usd: Option<f64>,
 }
 
+/// Of a number of dollars: an agent can print any, and no run costs a thousandth of it.
+pub const DOLLARS_MAX: f64 = 1e6;
+/// Of a number of tokens: at a dollar a million, as many as [`DOLLARS_MAX`] buys.
+pub const TOKENS_MAX: u64 = 1_000_000_000_000;
+/// Of any other number that counts something, like turns, and of milliseconds (eleven days).
+pub const COUNT_MAX: u64 = 1_000_000_000;
+
 /// Tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -232,6 +240,17 @@ impl Tokens {
             output: self.output.saturating_add(other.output),
             cache_read: self.cache_read.saturating_add(other.cache_read),
             cache_creation: self.cache_creation.saturating_add(other.cache_creation),
+        }
+    }
+
+    /// Each of them, but no more than this.
+    #[must_use]
+    pub fn at_most(self, max: u64) -> Self {
+        Self {
+            input: self.input.min(max),
+            output: self.output.min(max),
+            cache_read: self.cache_read.min(max),
+            cache_creation: self.cache_creation.min(max),
         }
     }
 

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{ApiRetry, PermissionDenial, RateLimit, Tokens, ToolUse};
+use super::event::{ApiRetry, DOLLARS_MAX, PermissionDenial, RateLimit, Tokens, ToolUse};
 use super::parser::{Noise, Parser};
 pub use class::OutcomeClass;
 pub use fold::Fold;
@@ -127,12 +127,31 @@ impl RunOutcome {
 
 /// What the run cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "StoredCost")]
 pub struct Cost {
     /// Dollars of this run alone, and not of earlier ones in the same session.
     pub dollars: Option<f64>,
     /// How sure that is.
     pub basis: CostBasis,
+}
+
+/// A cost as a record has it. Older versions took any number that an agent printed: an infinite one is `null` in JSON.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredCost {
+    dollars: Option<f64>,
+    basis: CostBasis,
+}
+
+impl From<StoredCost> for Cost {
+    fn from(StoredCost { dollars, basis }: StoredCost) -> Self {
+        match dollars {
+            Some(dollars) if (0.0..=DOLLARS_MAX).contains(&dollars) => {
+                Self { dollars: Some(dollars), basis }
+            }
+            Some(_) | None => Self { dollars: None, basis: CostBasis::Unknown },
+        }
+    }
 }
 
 /// How sure a cost is.

@@ -201,7 +201,9 @@ fn observe_end(to: &Families, run: &RunView) {
 fn raise(counters: &CounterVec, labels: &[String], total: f64) {
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     if let Ok(counter) = counters.get_metric_with_label_values(&labels) {
-        counter.inc_by((total - counter.get()).max(0.0));
+        // What is no number would stay for the process's life.
+        let step = total - counter.get();
+        counter.inc_by(if step.is_finite() { step.max(0.0) } else { 0.0 });
     }
 }
 

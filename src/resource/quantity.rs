@@ -180,7 +180,7 @@ fn scaled(whole: &str, fraction: &str, scale: &Scale) -> Option<i128> {
             let power = power - i32::try_from(places).ok()?;
             match u32::try_from(power) {
                 Ok(power) => {
-                    Some(mantissa.checked_mul(10_i128.checked_pow(power)?)? + i128::from(lost))
+                    mantissa.checked_mul(10_i128.checked_pow(power)?)?.checked_add(i128::from(lost))
                 }
                 Err(_) => match 10_i128.checked_pow(power.unsigned_abs()) {
                     Some(divisor) => Some(up(mantissa, divisor, lost)),
@@ -330,6 +330,13 @@ mod tests {
         for text in ["8Ei", "9223372036854775808", "1e30", &"9".repeat(200)] {
             assert!(matches!(Quantity::parse(text), Err(QuantityError::TooLarge(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_at_the_edge_of_what_is_computed_is_refused() {
+        // The largest number of 128 bits, and a little more.
+        let text = format!("{}.{}9e9", "170141183460469231731", "687303715884105727");
+        assert!(matches!(Quantity::parse(&text), Err(QuantityError::TooLarge(_))));
     }
 
     proptest! {

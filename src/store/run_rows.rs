@@ -48,6 +48,15 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<BTreeMap<Total
         all(connection, "SELECT family, labels, value FROM totals", |row| row.try_into())?;
     let known = rows.into_iter().filter_map(|(family, Json(labels), value)| {
         let family = total::ALL.into_iter().find(|known| *known == family)?;
+        let Some(value) = total::checked(value) else {
+            tracing::warn!(
+                family,
+                ?labels,
+                value,
+                "a total is out of range, and counts from 0 again"
+            );
+            return None;
+        };
         Some((TotalKey { family, labels }, value))
     });
     Ok(known.collect())
@@ -197,9 +206,9 @@ pub(super) fn put_total(
     key: &TotalKey,
     value: f64,
 ) -> rusqlite::Result<()> {
-    // SQLite makes NULL of it, and a commit that can never be made would hold up all that follow.
-    if value.is_nan() {
-        tracing::error!(family = key.family, "a total is no number; the last one stays");
+    // SQLite makes NULL of NaN, and a commit that can never be made would hold up all that follow.
+    if total::checked(value).is_none() {
+        tracing::error!(family = key.family, "a total is out of range; the last one stays");
         return Ok(());
     }
     run(

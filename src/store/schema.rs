@@ -197,6 +197,27 @@ const STEPS: &[&str] = &[
     FROM run_records WHERE ended_at IS NOT NULL
     GROUP BY channel, day, model ORDER BY day DESC, channel, model;
     ",
+    // 3: numbers that agents made up and that earlier versions kept. The records stay as they are; what is added up from the
+    // columns is finite again
+    "
+    DROP TRIGGER an_ended_run_never_changes;
+    UPDATE run_records SET dollars = NULL, cost_basis = 'unknown'
+    WHERE dollars IS NOT NULL AND NOT dollars BETWEEN 0 AND 1e6;
+    UPDATE run_records SET
+        turns = min(turns, 1000000000),
+        tools = min(tools, 1000000000),
+        tokens_in = min(tokens_in, 1000000000000),
+        tokens_out = min(tokens_out, 1000000000000),
+        tokens_cache_read = min(tokens_cache_read, 1000000000000),
+        tokens_cache_creation = min(tokens_cache_creation, 1000000000000)
+    WHERE max(coalesce(turns, 0), coalesce(tools, 0)) > 1000000000
+       OR max(coalesce(tokens_in, 0), coalesce(tokens_out, 0), coalesce(tokens_cache_read, 0),
+              coalesce(tokens_cache_creation, 0)) > 1000000000000;
+    CREATE TRIGGER an_ended_run_never_changes
+    BEFORE UPDATE ON run_records WHEN OLD.ended_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'an ended run never changes'); END;
+    DELETE FROM totals WHERE NOT value BETWEEN 0 AND 9007199254740992.0;
+    ",
 ];
 
 /// How many steps the file has taken.
@@ -260,6 +281,38 @@ mod tests {
         let runs: i64 =
             connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
         assert_eq!(runs, 0);
+    }
+
+    #[test]
+    fn infinite_numbers_of_an_older_version_are_removed() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.execute_batch(STEPS[1]).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let insert = "INSERT INTO run_records (name, rerun, channel, turn, trigger, phase, admitted_at,
+            ended_at, attempts, first_attempt, next_attempt, tokens_in, dollars, cost_basis, record)
+            VALUES (?1, 0, 'web', 1, 'api', 'Succeeded', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z',
+            1, 1, 2, ?2, ?3, 'exact', '{}')";
+        for (name, tokens, dollars) in
+            [("a", i64::MAX, f64::INFINITY), ("b", i64::MAX, 1e308), ("c", 7, 0.5)]
+        {
+            connection.execute(insert, rusqlite::params![name, tokens, dollars]).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO totals VALUES ('dollars', '[]', 9e999), ('tokens', '[]', 3)",
+            )
+            .unwrap();
+        migrate(&mut connection, 2).unwrap();
+        let (tokens, dollars, inexact): (i64, f64, i64) = connection
+            .query_row("SELECT tokens_in, dollars, inexact FROM costs", [], |row| row.try_into())
+            .unwrap();
+        assert_eq!((tokens, dollars, inexact), (2_000_000_000_007, 0.5, 2));
+        let totals: f64 =
+            connection.query_row("SELECT sum(value) FROM totals", [], |row| row.get(0)).unwrap();
+        assert!((totals - 3.0).abs() < f64::EPSILON);
+        let change = connection.execute("UPDATE run_records SET phase = 'Lost'", []);
+        assert!(change.is_err(), "an ended run never changes");
     }
 
     #[test]

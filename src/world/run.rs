@@ -469,6 +469,14 @@ pub mod total {
     pub const DOLLARS: &str = "dollars";
     /// Attempts beyond the first, by channel and kind.
     pub const RETRIES: &str = "attempts_again";
+    /// The largest value: beyond 2^53 a counter cannot grow by one.
+    pub const VALUE_MAX: f64 = 9_007_199_254_740_992.0;
+
+    /// A value from a file: `None` when no counter has it, like the infinity that an older version could write.
+    pub fn checked(value: f64) -> Option<f64> {
+        (0.0..=VALUE_MAX).contains(&value).then_some(value)
+    }
+
     /// All of them.
     pub const ALL: [&str; 4] = [ENDED, TOKENS, DOLLARS, RETRIES];
 }

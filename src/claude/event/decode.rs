@@ -16,12 +16,16 @@ use super::wire::{
     RateLimitFields, Raw, ServerFields, UsageFields,
 };
 use super::{
-    ApiError, ApiRetry, Assistant, Block, Delta, Init, ModelUsage, PermissionDenial, RateLimit,
-    ResultEvent, Said, StreamEvent, Task, Tokens, ToolResult, ToolUse, User, clip,
+    ApiError, ApiRetry, Assistant, Block, COUNT_MAX, DOLLARS_MAX, Delta, Init, ModelUsage,
+    PermissionDenial, RateLimit, ResultEvent, Said, StreamEvent, TOKENS_MAX, Task, Tokens,
+    ToolResult, ToolUse, User, clip,
 };
 
 /// Bytes of a word that is only shown, like an unknown type's.
 const WORD_BYTES_MAX: usize = 64;
+
+/// Of a limit: 1 is all of it, and the last request may go beyond.
+const UTILIZATION_MAX: f64 = 100.0;
 
 /// Why a line is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,14 +60,18 @@ pub fn decode(text: &str) -> Result<StreamEvent, NotAnEvent> {
 /// Reads fields, and remembers which could not be.
 #[derive(Default)]
 struct Fields {
-    odd: Vec<&'static str>,
+    odd: Vec<String>,
 }
 
 impl Fields {
-    fn note(&mut self, name: &'static str) {
-        if !self.odd.contains(&name) {
-            self.odd.push(name);
+    fn note(&mut self, name: &str) {
+        if !self.odd.iter().any(|known| known == name) {
+            self.odd.push(name.to_owned());
         }
+    }
+
+    fn note_range(&mut self, name: &str) {
+        self.note(&format!("{name} out of range"));
     }
 
     fn take<'a, T: Deserialize<'a>>(&mut self, name: &'static str, raw: Raw<'a>) -> Option<T> {
@@ -95,17 +103,36 @@ impl Fields {
         self.take(name, raw).unwrap_or(false)
     }
 
+    /// A number from 0 to `max`.
+    fn count(&mut self, name: &'static str, raw: Raw<'_>, max: u64) -> Option<u64> {
+        let number: u64 = self.take(name, raw)?;
+        if number > max {
+            self.note_range(name);
+            return None;
+        }
+        Some(number)
+    }
+
     fn number(&mut self, name: &'static str, raw: Raw<'_>) -> u64 {
-        self.take(name, raw).unwrap_or(0)
+        self.count(name, raw, COUNT_MAX).unwrap_or(0)
+    }
+
+    fn tokens(&mut self, name: &'static str, raw: Raw<'_>) -> u64 {
+        self.count(name, raw, TOKENS_MAX).unwrap_or(0)
+    }
+
+    /// A number from 0 to `max`. JSON has no infinity, and what overflows is no number to the parser either.
+    fn amount(&mut self, name: &'static str, raw: Raw<'_>, max: f64) -> Option<f64> {
+        let amount: f64 = self.take(name, raw)?;
+        if !(0.0..=max).contains(&amount) {
+            self.note_range(name);
+            return None;
+        }
+        Some(amount)
     }
 
     fn dollars(&mut self, name: &'static str, raw: Raw<'_>) -> Option<f64> {
-        let dollars: f64 = self.take(name, raw)?;
-        if dollars.is_sign_negative() && dollars != 0.0 {
-            self.note(name);
-            return None;
-        }
-        Some(dollars)
+        self.amount(name, raw, DOLLARS_MAX)
     }
 
     fn list<'a>(&mut self, name: &'static str, raw: Raw<'a>) -> Vec<&'a RawValue> {
@@ -294,7 +321,7 @@ impl Fields {
                 .into_iter()
                 .filter_map(|error| self.take("errors", Some(error)))
                 .collect(),
-            turns: self.take("num_turns", line.num_turns),
+            turns: self.count("num_turns", line.num_turns, COUNT_MAX),
             session_cost_usd: self.dollars("total_cost_usd", line.total_cost_usd),
             usage: usage.map(|usage| self.usage(&usage).tokens),
             since_last_result: self.by_model(line.model_usage_since_last_result),
@@ -311,11 +338,11 @@ impl Fields {
     fn usage(&mut self, usage: &UsageFields<'_>) -> ModelUsage {
         ModelUsage {
             tokens: Tokens {
-                input: self.number("input_tokens", usage.input_tokens),
-                output: self.number("output_tokens", usage.output_tokens),
-                cache_read: self.number("cache_read_input_tokens", usage.cache_read_input_tokens),
+                input: self.tokens("input_tokens", usage.input_tokens),
+                output: self.tokens("output_tokens", usage.output_tokens),
+                cache_read: self.tokens("cache_read_input_tokens", usage.cache_read_input_tokens),
                 cache_creation: self
-                    .number("cache_creation_input_tokens", usage.cache_creation_input_tokens),
+                    .tokens("cache_creation_input_tokens", usage.cache_creation_input_tokens),
             },
             cost_usd: self.dollars("costUSD", usage.cost_usd),
         }
@@ -370,7 +397,7 @@ impl Fields {
             status: self.word("status", limit.status).unwrap_or_default(),
             resets_at,
             window: self.word("rateLimitType", limit.window),
-            utilization: self.take("utilization", limit.utilization),
+            utilization: self.amount("utilization", limit.utilization, UTILIZATION_MAX),
         })
     }
 

@@ -9,8 +9,8 @@ use super::{
     Compactions, Cost, CostBasis, Ending, Lines, PermissionDenials, Retries, RunOutcome, ToolUses,
 };
 use crate::claude::event::{
-    ApiError, Assistant, Block, Init, PermissionDenial, RateLimit, ResultEvent, Said, StreamEvent,
-    Tokens, ToolResult, ToolUse, User, clip,
+    ApiError, Assistant, Block, COUNT_MAX, DOLLARS_MAX, Init, PermissionDenial, RateLimit,
+    ResultEvent, Said, StreamEvent, TOKENS_MAX, Tokens, ToolResult, ToolUse, User, clip,
 };
 use crate::claude::parser::Noise;
 
@@ -76,6 +76,8 @@ struct Sum {
     too_much: bool,
     // A result said nothing.
     too_little: bool,
+    // More than any run costs: the agent made it up.
+    out_of_range: bool,
 }
 
 impl Sum {
@@ -101,9 +103,16 @@ impl Sum {
             }
         }
         self.session = session.or(self.session);
+        if self.dollars.is_some_and(|dollars| dollars > DOLLARS_MAX) {
+            self.dollars = Some(DOLLARS_MAX);
+            self.out_of_range = true;
+        }
     }
 
     fn cost(&self, unpaid: bool) -> Cost {
+        if self.out_of_range {
+            return Cost { dollars: self.dollars, basis: CostBasis::Unknown };
+        }
         let basis = match (self.dollars, self.too_much, self.too_little || unpaid) {
             (Some(_), false, false) => CostBasis::Exact,
             (Some(_), true, false) => CostBasis::AtMost,
@@ -341,12 +350,16 @@ impl Fold {
         self.results += 1;
         self.went_on = false;
         self.unpaid = false;
-        self.turns = self.turns.saturating_add(result.turns.unwrap_or(self.open_turns));
+        let turns = result.turns.unwrap_or(self.open_turns);
+        self.turns = self.turns.saturating_add(turns).min(COUNT_MAX);
         self.open_turns = 0;
         self.message_id = None;
         self.cost.add(result);
+        if self.cost.out_of_range {
+            keep_word(&mut self.odd, "sum of total_cost_usd out of range");
+        }
         if let Some(tokens) = tokens(result) {
-            self.tokens = Some(self.tokens.unwrap_or_default().plus(tokens));
+            self.tokens = Some(self.tokens.unwrap_or_default().plus(tokens).at_most(TOKENS_MAX));
         }
         for model in result.since_last_result.iter().flat_map(BTreeMap::keys) {
             keep_word(&mut self.models, model);

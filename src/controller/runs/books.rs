@@ -107,12 +107,13 @@ impl Controller {
     }
 
     fn count<const N: usize>(&mut self, family: &'static str, labels: [String; N], by: f64) {
-        if by == 0.0 {
+        // Each is bounded where it is decoded; what is no number here would be in the store for good.
+        if !by.is_finite() || by <= 0.0 {
             return;
         }
         let key = TotalKey { family, labels: labels.into() };
         let value = self.world.runs.totals.entry(key.clone()).or_default();
-        *value += by;
+        *value = (*value + by).min(total::VALUE_MAX);
         let value = *value;
         self.unsaved.push(Write::Total(key, value));
         self.totals_changed = true;

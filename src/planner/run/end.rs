@@ -3,6 +3,8 @@
 //! An engine that was restarted makes up exit codes, and one that lost a container says nothing. So an end has its evidence, and
 //! without any it is Lost, whatever the transcript promises: somebody has to look at it.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::next::{Next, next};
 use super::{Context, RunAction, RunStep};
 use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome, Stop};
@@ -10,7 +12,7 @@ use crate::container::{ContainerState, Snapshot};
 use crate::init::layout;
 use crate::planner::mark::Mark;
 use crate::world::run::{
-    Attempt, AttemptEnd, AttemptResult, Evidence, Live, Phase, RunEnd, RunRecord,
+    Attempt, AttemptEnd, AttemptResult, Evidence, ExitRecord, Live, Phase, RunEnd, RunRecord,
 };
 
 /// What is known of the end of a process.
@@ -77,15 +79,21 @@ impl Context<'_> {
             let fenced = live.fenced && !live.ran;
             fenced.then(|| "it was removed before it was started".to_owned())
         });
-        let started_at = by_init
+        // The agent can write there too, and its times go into sums and deadlines.
+        let by_init_times = by_init.filter(|exit| is_plausible(exit, attempt, self.now.wall));
+        let started_at = by_init_times
             .map(|exit| exit.started_at)
             .or_else(|| details.and_then(|details| details.started_at));
-        let finished_at = by_init
+        let finished_at = by_init_times
             .map(|exit| exit.finished_at)
             .or_else(|| details.and_then(|details| details.finished_at));
         let tampered = details.and_then(|details| {
             (details.restart_count > 0)
                 .then(|| "the engine restarted it by a policy that somebody set".to_owned())
+        });
+        let tampered = tampered.or_else(|| {
+            (by_init.is_some() && by_init_times.is_none())
+                .then(|| "its init's note names times that cannot be".to_owned())
         });
         let end = AttemptEnd {
             result: AttemptResult::NeverStarted,
@@ -153,7 +161,7 @@ impl Context<'_> {
         &self,
         attempt: &Attempt,
         live: &Live,
-        finished_at: Option<jiff::Timestamp>,
+        finished_at: Option<Timestamp>,
     ) -> Option<Stop> {
         if live.stop.is_some() {
             return live.stop;
@@ -165,6 +173,16 @@ impl Context<'_> {
         let late = self.deadline(attempt).is_some_and(|deadline| deadline <= finished);
         late.then_some(Stop::Deadline)
     }
+}
+
+/// By how much clocks of one host may differ, or be set, while an attempt runs.
+const CLOCK_ERROR_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// Can the command have run from and until then?
+fn is_plausible(exit: &ExitRecord, attempt: &Attempt, now: Timestamp) -> bool {
+    exit.started_at <= exit.finished_at
+        && attempt.permitted_at.duration_since(exit.started_at) <= CLOCK_ERROR_MAX
+        && exit.finished_at.duration_since(now) <= CLOCK_ERROR_MAX
 }
 
 /// The word for it.
@@ -218,5 +236,47 @@ pub(super) fn word(end: &AttemptEnd) -> String {
             class => class.name().to_owned(),
         },
         (AttemptResult::Failed, None) => "Failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::ContainerId;
+    use crate::world::run::{AttemptKind, Terms};
+
+    #[test]
+    fn times_that_an_agent_made_up_are_not_plausible() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let attempt = Attempt {
+            number: 1,
+            kind: AttemptKind::First,
+            session: uuid::Uuid::nil(),
+            resumes: None,
+            container: ContainerId::parse(&"ab".repeat(32)).unwrap(),
+            image: String::new(),
+            image_digest: None,
+            permitted_at: at("2026-01-01T00:00:00Z"),
+            permitted_by: uuid::Uuid::nil(),
+            terms: Terms {
+                active_deadline_seconds: 0,
+                grace_seconds: 0,
+                keep_container_seconds: 0,
+                cancel_with_channel: false,
+                backoff_limit: 0,
+            },
+            end: None,
+        };
+        let now = at("2026-01-05T00:00:00Z");
+        for (started, finished, plausible) in [
+            ("2026-01-01T00:00:01Z", "2026-01-04T00:00:00Z", true),
+            ("2026-01-01T00:00:01Z", "9999-12-30T00:00:00Z", false),
+            ("-009990-01-02T00:00:00Z", "2026-01-04T00:00:00Z", false),
+            ("2026-01-04T00:00:00Z", "2026-01-01T00:00:01Z", false),
+        ] {
+            let exit =
+                ExitRecord { started_at: at(started), finished_at: at(finished), exit_code: 0 };
+            assert_eq!(is_plausible(&exit, &attempt, now), plausible, "{started} {finished}");
+        }
     }
 }

@@ -159,10 +159,71 @@ fn a_known_field_in_another_shape_costs_that_field() {
             "permission_denials",
             "result",
             "session_id",
-            "total_cost_usd",
+            "total_cost_usd out of range",
             "usage"
         ]
     );
+}
+
+fn result(number: &str, value: &str) -> String {
+    format!(
+        r#"{{"type":"result","subtype":"success","is_error":false,"result":"x","{number}":{value}}}"#
+    )
+}
+
+#[test]
+fn a_number_out_of_range_is_named_and_not_taken() {
+    for (field, value) in [
+        ("total_cost_usd", "1e308"),
+        ("total_cost_usd", "-0.01"),
+        ("total_cost_usd", "1000001"),
+        ("num_turns", "18446744073709551615"),
+        ("queued_turn_count", "1000000001"),
+    ] {
+        let outcome = run(&[INIT, &result(field, value)], &exit(0));
+        assert_eq!(outcome.cost.dollars, None, "{field} {value}");
+        assert_eq!(outcome.turns, 0, "{field} {value}");
+        assert!(outcome.odd_fields.contains(&format!("{field} out of range")), "{field} {value}");
+    }
+    for value in ["1e999", "NaN", "Infinity"] {
+        let outcome = run(&[INIT, &result("total_cost_usd", value)], &exit(0));
+        assert_eq!(outcome.cost.dollars, None, "{value}");
+        assert!(outcome.lines.lost == 1 || !outcome.odd_fields.is_empty(), "{value}");
+    }
+}
+
+#[test]
+fn tokens_out_of_range_are_named_and_sums_are_bounded() {
+    let usage = |tokens: &str| result("usage", &format!(r#"{{"input_tokens":{tokens}}}"#));
+    let outcome = run(&[INIT, &usage("1000000000001")], &exit(0));
+    assert_eq!(outcome.tokens.unwrap().input, 0);
+    assert!(outcome.odd_fields.contains("input_tokens out of range"));
+    let most = usage("1000000000000");
+    let outcome = run(&[INIT, &most, &most, &most], &exit(0));
+    assert_eq!(outcome.tokens.unwrap().input, 1_000_000_000_000);
+}
+
+#[test]
+fn a_sum_of_costs_out_of_range_is_no_exact_one() {
+    let cost = |dollars: &str| {
+        result("model_usage_since_last_result", &format!(r#"{{"m":{{"costUSD":{dollars}}}}}"#))
+    };
+    let lines = [cost("999999"), cost("999999")];
+    let outcome = run(&[INIT, &lines[0], &lines[1]], &exit(0));
+    assert_eq!((outcome.cost.dollars, outcome.cost.basis), (Some(1e6), CostBasis::Unknown));
+    assert!(outcome.odd_fields.contains("sum of total_cost_usd out of range"));
+}
+
+#[test]
+fn a_record_with_an_infinite_cost_is_readable() {
+    for stored in [
+        r#"{"dollars":1e308,"basis":"exact"}"#,
+        r#"{"dollars":null,"basis":"exact"}"#,
+        r#"{"dollars":-1,"basis":"exact"}"#,
+    ] {
+        let cost: chanop::claude::outcome::Cost = serde_json::from_str(stored).unwrap();
+        assert_eq!((cost.dollars, cost.basis), (None, CostBasis::Unknown), "{stored}");
+    }
 }
 
 #[test]

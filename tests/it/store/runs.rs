@@ -279,9 +279,16 @@ fn a_total_that_is_no_number_holds_nothing_up() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     let (key, _) = totals().into_iter().next().unwrap();
-    store.commit(&[Write::Total(key.clone(), 1.5), Write::Total(key.clone(), f64::NAN)]).unwrap();
+    for odd in [f64::NAN, f64::INFINITY, -1.0, 1e308] {
+        store.commit(&[Write::Total(key.clone(), 1.5), Write::Total(key.clone(), odd)]).unwrap();
+    }
     store.close().unwrap();
-    assert_eq!(open(dir.path()).1.totals, [(key, 1.5)].into());
+    let (store, loaded) = open(dir.path());
+    assert_eq!(loaded.totals, [(key, 1.5)].into());
+    store.close().unwrap();
+    // Not even when it is there already.
+    by_hand(dir.path()).execute("UPDATE totals SET value = 9e999", []).unwrap();
+    assert_eq!(open(dir.path()).1.totals, BTreeMap::new());
 }
 
 #[test]
