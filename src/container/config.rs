@@ -72,6 +72,17 @@ impl Limits {
     pub const fn memory_mb(&self) -> i64 {
         self.memory_bytes / (1024 * 1024)
     }
+
+    /// The limits of a container that had `have` after an update to these. No engine removes a CPU or memory limit from a
+    /// container that exists, so a 0 leaves that limit as it was; `pids` changes in every direction.
+    #[must_use]
+    pub const fn updated_from(self, have: Self) -> Self {
+        Self {
+            nano_cpus: if self.nano_cpus > 0 { self.nano_cpus } else { have.nano_cpus },
+            memory_bytes: if self.memory_bytes > 0 { self.memory_bytes } else { have.memory_bytes },
+            pids: self.pids,
+        }
+    }
 }
 
 /// One mount.

@@ -101,6 +101,12 @@ impl Controller {
                 self.tell(now, name, "RemovedContainer", cause);
             }
             (Call::Update { id, limits }, _) => {
+                let details = self.world.observed.get(&id).map(|seen| &seen.snapshot.details);
+                let before = match details {
+                    Some(Some(details)) => Some(details.limits),
+                    _ => self.world.applied.get(&id).copied(),
+                };
+                let limits = before.map_or(limits, |before| limits.updated_from(before));
                 if let Some(seen) = self.world.observed.get_mut(&id) {
                     seen.as_of = done;
                     if let Some(details) = &mut seen.snapshot.details {

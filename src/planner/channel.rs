@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, WaitClock, Wake, Want};
-use super::difference::{describe, describe_limits, differences};
+use super::difference::{describe, describe_limits, differences, is_limit, limits_to_remove};
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use super::mark::Mark;
@@ -357,6 +357,11 @@ impl Context<'_> {
     /// Why the container would have to be made anew.
     fn difference(&self, target: &Target, seen: &Seen, same: bool) -> Option<String> {
         let mut found = differences(target, seen);
+        let applied = self.world.applied.get(&seen.snapshot.id);
+        // A list does not tell limits; what was last applied does.
+        if let (None, Some(applied)) = (&seen.snapshot.details, applied) {
+            found.extend(limits_to_remove(*applied, target.config.limits));
+        }
         if same {
             let ignored = self.world.unreadable_drift.get(self.name);
             found.retain(|field| ignored.is_none_or(|ignored| !ignored.contains(&field.field)));
@@ -364,7 +369,11 @@ impl Context<'_> {
         if same && found.is_empty() {
             return None;
         }
-        Some(if same {
+        let has_applied_limits =
+            seen.snapshot.details.as_ref().is_none_or(|details| applied == Some(&details.limits));
+        Some(if same && has_applied_limits && found.iter().all(is_limit) {
+            describe(&found)
+        } else if same {
             format!("changed by hand: {}", describe(&found))
         } else {
             let named: Vec<FieldDrift> =
@@ -383,10 +392,12 @@ impl Context<'_> {
             if details.has_restart_policy() {
                 return Some(format!("restart policy {} → no", details.restart_policy));
             }
-            return (details.limits != want).then(|| describe_limits(details.limits, want));
+            let reached = want.updated_from(details.limits);
+            return (details.limits != reached).then(|| describe_limits(details.limits, reached));
         }
         let applied = self.world.applied.get(&seen.snapshot.id)?;
-        (*applied != want).then(|| describe_limits(*applied, want))
+        let reached = want.updated_from(*applied);
+        (*applied != reached).then(|| describe_limits(*applied, reached))
     }
 
     /// Were the limits given to it already, so that somebody else has changed them since?

@@ -7,10 +7,35 @@ use crate::container::label;
 use crate::world::desired::Target;
 use crate::world::observed::Seen;
 
+/// A CPU limit that is to be removed.
+const CPU_LIMIT: &str = "cpu limit";
+/// A memory limit that is to be removed.
+const MEMORY_LIMIT: &str = "memory limit";
+
+/// Is this a limit that the container has and should not have?
+pub(super) fn is_limit(field: &FieldDrift) -> bool {
+    matches!(field.field, CPU_LIMIT | MEMORY_LIMIT)
+}
+
+/// Limits that only a new container gets rid of: Docker sets and changes CPU and memory limits in place, and cannot remove them.
+pub(super) fn limits_to_remove(have: Limits, want: Limits) -> Vec<FieldDrift> {
+    let kept = want.updated_from(have);
+    let found = |field, kept: i64, want: i64, words: &dyn Fn(i64) -> String| {
+        (kept != want).then(|| FieldDrift { field, want: words(want), have: words(kept) })
+    };
+    let cpu = found(CPU_LIMIT, kept.nano_cpus, want.nano_cpus, &cpus);
+    let memory = found(MEMORY_LIMIT, kept.memory_bytes, want.memory_bytes, &bytes);
+    cpu.into_iter().chain(memory).collect()
+}
+
 /// The first differences in words: two are enough to know which change it is.
 pub(super) fn describe(found: &[FieldDrift]) -> String {
     let words = |field: &FieldDrift| match field.field {
         "env" => format!("env {}", field.want),
+        CPU_LIMIT | MEMORY_LIMIT => {
+            let FieldDrift { field, want, have } = field;
+            format!("{field} {have} → {want} (Docker cannot remove it in place)")
+        }
         name if field.want.len() + field.have.len() > 60 => name.to_owned(),
         name => format!("{name} {} → {}", or_none(&field.have), or_none(&field.want)),
     };
@@ -67,6 +92,7 @@ pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
     let configured = seen.snapshot.details.as_ref().into_iter().flat_map(|details| {
         let mut found = drift(&target.config, &details.config);
         found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
+        found.extend(limits_to_remove(details.limits, target.config.limits));
         found
     });
     configured

@@ -236,7 +236,8 @@ struct Resolved {
     restarted_at: Option<String>,
     secrets: Vec<String>,
     credentials: Option<String>,
-    /// Docker cannot take a limit off a container, only change it.
+    /// Constant. Limits change in place, and the planner compares those that Docker cannot remove; the two fields keep the
+    /// hashes of channels with default limits, so that an upgrade does not recreate their containers.
     has_cpu_limit: bool,
     has_memory_limit: bool,
 }
@@ -262,8 +263,8 @@ impl Resolved {
             restarted_at: annotations.get(meta::RESTARTED_AT).cloned(),
             secrets: secrets.collect(),
             credentials,
-            has_cpu_limit: effective.resources.nano_cpus > 0,
-            has_memory_limit: effective.resources.memory_bytes > 0,
+            has_cpu_limit: false,
+            has_memory_limit: true,
         }
     }
 }

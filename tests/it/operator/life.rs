@@ -56,6 +56,45 @@ fn a_change_waits_for_the_visitor_while_limits_change_in_place() {
 }
 
 #[test]
+fn limits_are_set_and_changed_in_place() {
+    let mut ground = one("");
+    let before = ground.shell("a");
+    let of = |shell: &Value| {
+        ["NanoCpus", "Memory", "PidsLimit"].map(|name| shell["HostConfig"][name].as_i64().unwrap())
+    };
+    assert_eq!(of(&before)[0], 0, "no CPU limit at first");
+    for (cpu, memory, pids) in [(500, 96, 50), (1500, 64, 0)] {
+        let text = format!("{{limits: {{cpu: {cpu}m, memory: {memory}Mi, pids: {pids}}}}}");
+        ground.channel("a.yaml", "a", &format!("  resources: {text}\n"));
+        let want = [cpu * 1_000_000, memory << 20, pids];
+        let after = ground.until_runs("a", |now| of(now) == want);
+        assert_eq!(started(&after), started(&before), "{text} is applied in place");
+    }
+    ground.until_converged(&["a"]);
+    assert_eq!(started(&ground.shell("a")), started(&before));
+}
+
+#[test]
+fn removed_limit_recreates_and_says_why() {
+    let mut ground = one("  resources: {limits: {cpu: 500m}}\n");
+    let before = ground.shell("a");
+    let mut visitor = ground.chanop_command(&["exec", "a", "--", "sh", "-c", "read x"]);
+    let mut visitor = visitor.stdin(Stdio::piped()).spawn().unwrap();
+    ground.until("the visitor is in", |ground| !ground.shell("a")["ExecIDs"].is_null());
+    ground.channel("a.yaml", "a", "");
+    let line = ground.until_some("the plan says that the change waits", |ground| {
+        let (code, plan) = ground.plan();
+        (code == 2).then(|| plan["lines"][0].to_string())
+    });
+    assert!(line.contains("cpu limit 500m → none (Docker cannot remove it in place)"), "{line}");
+    drop(visitor.stdin.take());
+    visitor.wait().unwrap();
+    let after = ground.until_runs("a", |now| now["Id"] != before["Id"]);
+    assert_eq!(after["HostConfig"]["NanoCpus"], 0);
+    ground.until_converged(&["a"]);
+}
+
+#[test]
 fn suspend_resume_reconcile_and_the_restart_annotation_do_what_they_say() {
     let mut ground = one("");
     let before = ground.shell("a");

@@ -376,7 +376,7 @@ impl Engine {
             }
             Call::Update { id, limits } => {
                 let found = self.containers.get_mut(id).ok_or_else(|| lost(id))?;
-                found.config.limits = *limits;
+                found.config.limits = limits.updated_from(found.config.limits);
                 "no".clone_into(&mut found.restart_policy);
                 if found.state == ContainerState::Restarting {
                     found.state = ContainerState::Exited;

@@ -85,6 +85,39 @@ fn limits_change_in_place() {
 }
 
 #[test]
+fn first_limit_is_set_in_place() {
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| spec.memory = 0);
+    let unlimited = |sim: &Sim| {
+        sim.is_ready("a") && sim.shell("a").is_some_and(|s| s.config.limits.memory_bytes == 0)
+    };
+    assert!(sim.run_until(60 * SECOND, unlimited), "{}", sim.log.join("\n"));
+    sim.run_for(10 * SECOND);
+    let (first, since) = (id(&sim, "a"), sim.now);
+    sim.edit("a", |spec| spec.memory = 128);
+    assert!(sim.run_until(5 * SECOND, |sim| {
+        sim.shell("a").is_some_and(|s| s.config.limits.memory_bytes == 128 << 20)
+    }));
+    sim.run_for(30 * SECOND);
+    assert_eq!((id(&sim, "a"), sim.mutations(since)), (first, 1));
+    sound(&sim);
+}
+
+#[test]
+fn removed_limit_recreates_the_shell_once() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.edit("a", |spec| spec.memory = 0);
+    let recreated = |sim: &Sim| sim.is_ready("a") && id(sim, "a") != first;
+    assert!(sim.run_until(60 * SECOND, recreated), "{}", sim.log.join("\n"));
+    let second = id(&sim, "a");
+    sim.run_for(120 * SECOND);
+    assert_eq!(id(&sim, "a"), second, "and once");
+    assert_eq!(sim.shell("a").map(|s| s.config.limits.memory_bytes), Some(0));
+    sound(&sim);
+}
+
+#[test]
 fn what_docker_update_changed_is_put_back() {
     let mut sim = converged(&["a"]);
     let first = id(&sim, "a");
