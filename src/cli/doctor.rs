@@ -474,6 +474,7 @@ mod tests {
             podman: false,
             cpus: 2,
             memory_bytes: 8 << 30,
+            limits_swap: true,
             cgroup_version: "2".to_owned(),
             rootless: false,
             warnings: Vec::new(),

@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub image_id: String,
     /// The names of the networks that it is connected to; `None` where the answer did not say.
     pub networks: Option<BTreeSet<String>>,
+    /// The IDs of its connections to them, while it runs: a connection that was made anew has another ID.
+    pub endpoints: BTreeSet<String>,
     /// What only an inspect tells.
     pub details: Option<Box<Details>>,
 }
@@ -109,6 +111,11 @@ pub struct Details {
     pub restart_policy: String,
     /// What can be changed in place, as it is now.
     pub limits: Limits,
+    /// Bytes of memory and swap together, as Docker counts them; -1: unlimited swap.
+    pub memory_swap_bytes: i64,
+    /// What `docker update` and `docker network connect` can set and chanop never does: each setting that is not at its
+    /// default, by its flag's name, with its value.
+    pub set_by_hand: BTreeMap<&'static str, String>,
     /// The configuration as the engine reports it: environment and labels include the image's.
     pub config: ContainerConfig,
     /// Exec sessions that the engine knows of, ended ones perhaps among them.

@@ -2,6 +2,8 @@
 //!
 //! A definite answer is an observation as fresh as itself. After any other the channel must be read before anything else.
 
+use std::collections::BTreeSet;
+
 use super::Controller;
 use super::backoff::{CRASH_RESET, Class, Gate, after_failure, crash_wait};
 use super::effect::Call;
@@ -111,6 +113,7 @@ impl Controller {
                     seen.as_of = done;
                     if let Some(details) = &mut seen.snapshot.details {
                         details.limits = limits;
+                        details.memory_swap_bytes = limits.memory_bytes;
                         "no".clone_into(&mut details.restart_policy);
                     }
                     if seen.snapshot.state == ContainerState::Restarting {
@@ -153,6 +156,7 @@ impl Controller {
             created: now.wall,
             image_id: found.map_or_else(String::new, |found| found.id.clone()),
             networks: None,
+            endpoints: BTreeSet::new(),
             details: None,
         };
         let instance = self.world.settings.instance.clone();
@@ -176,6 +180,7 @@ impl Controller {
     fn set_state(&mut self, id: &ContainerId, state: ContainerState, done: Seq, now: Now) {
         if let Some(seen) = self.world.observed.get_mut(id) {
             seen.snapshot.state = state;
+            seen.snapshot.endpoints.clear();
             // Limits, policy and configuration outlast a start or stop; who is in it does not.
             if let Some(details) = &mut seen.snapshot.details {
                 details.exec_ids.clear();

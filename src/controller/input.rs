@@ -158,6 +158,8 @@ pub struct EngineFacts {
     pub api_version: String,
     /// How many CPUs it has: starts are CPU work.
     pub cpus: usize,
+    /// Can it limit swap?
+    pub limits_swap: bool,
 }
 
 /// Why a call did not bring what was asked, sorted by what the core does about it.

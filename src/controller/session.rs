@@ -305,6 +305,7 @@ impl Controller {
             return;
         }
         self.lanes.set_cpus(facts.cpus);
+        self.world.engine_limits_swap = facts.limits_swap;
         if facts.id != self.engine.id {
             self.unsaved.push(Write::Meta(meta_key::ENGINE_ID.to_owned(), facts.id.clone()));
             if !self.engine.id.is_empty() {
@@ -607,9 +608,18 @@ impl Controller {
                 }
                 // A list lags exits: where it says that something lives that was seen ended, look.
                 doubt = snapshot.state.is_live() && old.state() == ContainerState::Exited;
+                // A connection that was made anew may have options, which only an inspect tells. The connections of a shell
+                // that was just started are not known yet, so somebody may have been quicker than this list.
+                let (before, after) = (&old.snapshot.endpoints, &snapshot.endpoints);
+                let reconnected = same && !after.is_empty() && before != after;
+                if let (true, Some(object)) = (reconnected, &owner)
+                    && object.kind == Kind::Channel
+                {
+                    self.to_audit.insert(object.name.clone());
+                }
                 let connected =
                     snapshot.networks.is_none() || snapshot.networks == old.snapshot.networks;
-                if same && connected && old.snapshot.labels == snapshot.labels {
+                if same && connected && !reconnected && old.snapshot.labels == snapshot.labels {
                     continue;
                 }
             }

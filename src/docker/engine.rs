@@ -242,6 +242,8 @@ pub struct EngineInfo {
     pub cpus: i64,
     /// Bytes of memory it has.
     pub memory_bytes: i64,
+    /// Can it limit swap?
+    pub limits_swap: bool,
     /// `1` or `2`; empty when unsaid.
     pub cgroup_version: String,
     /// Is it rootless?

@@ -47,6 +47,7 @@ pub(super) async fn carry_out<E: Engine>(
                 version: info.version,
                 api_version: info.api_version,
                 cpus: usize::try_from(info.cpus).unwrap_or(1),
+                limits_swap: info.limits_swap,
             }))
         }
         Call::Anchor { state_id, takeover, held_before } => {

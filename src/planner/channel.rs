@@ -393,7 +393,12 @@ impl Context<'_> {
                 return Some(format!("restart policy {} → no", details.restart_policy));
             }
             let reached = want.updated_from(details.limits);
-            return (details.limits != reached).then(|| describe_limits(details.limits, reached));
+            if details.limits != reached {
+                return Some(describe_limits(details.limits, reached));
+            }
+            let (swap, memory) = (details.memory_swap_bytes, reached.memory_bytes);
+            let differs = self.world.engine_limits_swap && want.memory_bytes > 0 && swap != memory;
+            return differs.then(|| format!("memory-swap {swap} → {memory}"));
         }
         let applied = self.world.applied.get(&seen.snapshot.id)?;
         let reached = want.updated_from(*applied);

@@ -92,6 +92,12 @@ pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
     let configured = seen.snapshot.details.as_ref().into_iter().flat_map(|details| {
         let mut found = drift(&target.config, &details.config);
         found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
+        let by_hand = details.set_by_hand.iter();
+        found.extend(by_hand.map(|(field, have)| FieldDrift {
+            field,
+            want: String::new(),
+            have: have.clone(),
+        }));
         found.extend(limits_to_remove(details.limits, target.config.limits));
         found
     });

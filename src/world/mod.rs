@@ -77,6 +77,8 @@ pub struct World {
     pub unreadable_drift: BTreeMap<ResourceName, Vec<&'static str>>,
     /// Containers whose start failed for what they were made with: only another one can start.
     pub unstartable: BTreeMap<ResourceName, ContainerId>,
+    /// Can the engine limit swap? Where its kernel cannot, every container reports unlimited swap.
+    pub engine_limits_swap: bool,
     /// Is the instance's own network there?
     pub network_ready: bool,
     /// What is known of images.
@@ -99,6 +101,7 @@ impl World {
             crashes: BTreeMap::new(),
             unreadable_drift: BTreeMap::new(),
             unstartable: BTreeMap::new(),
+            engine_limits_swap: false,
             network_ready: false,
             images: Images::new(),
             runs: Runs::default(),

@@ -86,6 +86,7 @@ impl Engine for Docker {
             podman: peer.podman,
             cpus: info.ncpu,
             memory_bytes: info.mem_total,
+            limits_swap: info.swap_limit,
             cgroup_version: info.cgroup_version,
             rootless: info.security_options.iter().any(|option| option.contains("rootless")),
             warnings: info.warnings,

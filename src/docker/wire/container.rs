@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use super::nullable;
-use super::readback::{Config, HostConfig, NetworkSettings, config_of};
+use super::readback::{Config, HostConfig, NetworkSettings, config_of, set_by_hand};
 use crate::container::{ContainerId, ContainerName, ContainerState, Details, Snapshot};
 use crate::docker::error::{EngineError, EngineResult};
 
@@ -83,7 +83,8 @@ impl Listed {
         let name = container_name(own.map_or(self.id.as_str(), String::as_str))?;
         let created = Timestamp::from_second(self.created).map_err(unreadable)?;
         let state = ContainerState::parse(&self.state);
-        let networks = self.network_settings.map(|settings| settings.names());
+        let networks = self.network_settings.as_ref().map(NetworkSettings::names);
+        let endpoints = self.network_settings.as_ref().map(NetworkSettings::endpoints);
         Ok(Snapshot {
             id,
             name,
@@ -92,6 +93,7 @@ impl Listed {
             created,
             image_id: self.image_id,
             networks,
+            endpoints: endpoints.unwrap_or_default(),
             details: None,
         })
     }
@@ -101,7 +103,11 @@ impl Inspected {
     /// The snapshot of it, with all its details.
     pub(in crate::docker) fn into_snapshot(self) -> EngineResult<Snapshot> {
         let config = config_of(&self.config, &self.host_config, &self.network_settings);
+        let short_id = self.id.get(..12).unwrap_or_default();
+        let own_names = [short_id, &config.hostname, self.name.trim_start_matches('/')];
         let details = Details {
+            memory_swap_bytes: self.host_config.memory_swap(),
+            set_by_hand: set_by_hand(&self.host_config, &self.network_settings, &own_names),
             started_at: self.state.started_at,
             finished_at: self.state.finished_at,
             exit_code: self.state.exit_code,
@@ -122,6 +128,7 @@ impl Inspected {
             created: self.created.parse().map_err(unreadable)?,
             image_id: self.image,
             networks: Some(self.network_settings.names()),
+            endpoints: self.network_settings.endpoints(),
             details: Some(Box::new(details)),
         })
     }

@@ -26,6 +26,8 @@ pub(in crate::docker) struct Info {
     #[serde(default, deserialize_with = "nullable")]
     pub(in crate::docker) mem_total: i64,
     #[serde(default, deserialize_with = "nullable")]
+    pub(in crate::docker) swap_limit: bool,
+    #[serde(default, deserialize_with = "nullable")]
     pub(in crate::docker) cgroup_version: String,
     #[serde(default, deserialize_with = "nullable")]
     pub(in crate::docker) security_options: Vec<String>,

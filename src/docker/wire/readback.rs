@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::nullable;
 use crate::container::ContainerConfig;
@@ -59,6 +60,28 @@ pub(super) struct HostConfig {
     nano_cpus: i64,
     #[serde(default, deserialize_with = "nullable")]
     pids_limit: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    memory_swap: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    memory_reservation: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    kernel_memory: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpu_period: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpu_quota: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpu_realtime_period: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpu_realtime_runtime: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpu_shares: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    cpuset_cpus: String,
+    #[serde(default, deserialize_with = "nullable")]
+    cpuset_mems: String,
+    #[serde(default, deserialize_with = "nullable")]
+    blkio_weight: i64,
     #[serde(default, deserialize_with = "nullable")]
     mounts: Vec<Mount>,
     #[serde(default, deserialize_with = "nullable")]
@@ -133,16 +156,84 @@ struct RestartPolicy {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NetworkSettings {
     #[serde(default, deserialize_with = "nullable")]
-    networks: BTreeMap<String, serde_json::Value>,
+    networks: BTreeMap<String, Value>,
 }
 
 impl NetworkSettings {
+    /// The IDs of the connections that are in effect.
+    pub(super) fn endpoints(&self) -> BTreeSet<String> {
+        let ids = self.networks.values().filter_map(|endpoint| endpoint["EndpointID"].as_str());
+        ids.filter(|id| !id.is_empty()).map(str::to_owned).collect()
+    }
+
     pub(super) fn names(&self) -> BTreeSet<String> {
         self.networks.keys().cloned().collect()
     }
 }
 
+/// How a container is connected to one network, as far as `docker network connect` can say. Read leniently: no shape of it makes
+/// a container unreadable.
+fn endpoint_options(endpoint: &Value, own_names: &[&str]) -> Vec<String> {
+    let texts = |list: &Value| -> Vec<String> {
+        let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let ipam = &endpoint["IPAMConfig"];
+    let addresses = ["IPv4Address", "IPv6Address"].map(|field| ipam[field].as_str());
+    let addresses = addresses.into_iter().flatten().filter(|address| !address.is_empty());
+    // Docker gives every container its short ID and its host name for aliases.
+    let aliases = texts(&endpoint["Aliases"]);
+    let aliases = aliases.iter().filter(|alias| !own_names.contains(&alias.as_str()));
+    let options = endpoint["DriverOpts"].as_object().into_iter().flat_map(|map| map.keys());
+    let priority = endpoint["GwPriority"].as_i64().filter(|priority| *priority != 0);
+    addresses
+        .map(|address| format!("--ip {address}"))
+        .chain(texts(&ipam["LinkLocalIPs"]).iter().map(|ip| format!("--link-local-ip {ip}")))
+        .chain(texts(&endpoint["Links"]).iter().map(|link| format!("--link {link}")))
+        .chain(aliases.map(|alias| format!("--alias {alias}")))
+        .chain(options.map(|option| format!("--driver-opt {option}")))
+        .chain(priority.map(|priority| format!("--gw-priority {priority}")))
+        .collect()
+}
+
+/// What `docker update` and `docker network connect` can set and [`config_of`] has no field for: settings that are not at their
+/// default. `own_names` are the aliases that the engine gives by itself.
+pub(super) fn set_by_hand(
+    host: &HostConfig,
+    networks: &NetworkSettings,
+    own_names: &[&str],
+) -> BTreeMap<&'static str, String> {
+    // Podman reports a CPU limit as quota and period too; Docker refuses to set both.
+    let limited = host.nano_cpus > 0;
+    let numbers = [
+        ("memory-reservation", host.memory_reservation),
+        ("kernel-memory", host.kernel_memory),
+        ("cpu-period", if limited { 0 } else { host.cpu_period }),
+        ("cpu-quota", if limited { 0 } else { host.cpu_quota }),
+        ("cpu-rt-period", host.cpu_realtime_period),
+        ("cpu-rt-runtime", host.cpu_realtime_runtime),
+        ("cpu-shares", host.cpu_shares),
+        ("blkio-weight", host.blkio_weight),
+    ];
+    // -1 means no limit, like 0.
+    let numbers = numbers.into_iter().filter(|(_, value)| *value > 0);
+    let texts = [("cpuset-cpus", &host.cpuset_cpus), ("cpuset-mems", &host.cpuset_mems)];
+    let texts = texts.into_iter().filter(|(_, value)| !value.is_empty());
+    let endpoints = networks.networks.values();
+    let endpoints: Vec<String> =
+        endpoints.flat_map(|endpoint| endpoint_options(endpoint, own_names)).collect();
+    numbers
+        .map(|(name, value)| (name, value.to_string()))
+        .chain(texts.map(|(name, value)| (name, value.clone())))
+        .chain((!endpoints.is_empty()).then(|| ("network connect", endpoints.join(" "))))
+        .collect()
+}
+
 impl HostConfig {
+    pub(super) const fn memory_swap(&self) -> i64 {
+        self.memory_swap
+    }
+
     pub(super) fn restart_policy(&self) -> String {
         self.restart_policy.name.clone()
     }
@@ -294,6 +385,58 @@ mod tests {
         assert_eq!(
             (config.mounts, config.ports, config.limits),
             (vec![], vec![], Limits::default())
+        );
+    }
+
+    #[test]
+    fn every_flag_of_docker_update_is_read_back() {
+        let host = |json: &str| serde_json::from_str::<HostConfig>(json).unwrap();
+        let read = |json: &str| {
+            set_by_hand(&host(json), &NetworkSettings::default(), &[]).into_iter().collect::<Vec<_>>()
+        };
+        for (json, name, value) in [
+            (r#"{"CpusetCpus":"0-1"}"#, "cpuset-cpus", "0-1"),
+            (r#"{"CpusetMems":"0"}"#, "cpuset-mems", "0"),
+            (r#"{"CpuShares":512}"#, "cpu-shares", "512"),
+            (r#"{"CpuPeriod":50000}"#, "cpu-period", "50000"),
+            (r#"{"CpuQuota":50000}"#, "cpu-quota", "50000"),
+            (r#"{"CpuRealtimePeriod":1000}"#, "cpu-rt-period", "1000"),
+            (r#"{"CpuRealtimeRuntime":1000}"#, "cpu-rt-runtime", "1000"),
+            (r#"{"MemoryReservation":33554432}"#, "memory-reservation", "33554432"),
+            (r#"{"KernelMemory":52428800}"#, "kernel-memory", "52428800"),
+            (r#"{"BlkioWeight":300}"#, "blkio-weight", "300"),
+        ] {
+            assert_eq!(read(json), [(name, value.to_owned())], "{json}");
+        }
+        // What a container has by itself, a quota that was removed, and Podman's second form of a CPU limit.
+        for json in [
+            r#"{"CpusetCpus":"","CpuShares":0,"CpuQuota":-1,"MemorySwap":-1,"KernelMemory":null}"#,
+            r#"{"NanoCpus":500000000,"CpuPeriod":100000,"CpuQuota":50000}"#,
+        ] {
+            assert_eq!(read(json), [], "{json}");
+        }
+    }
+
+    #[test]
+    fn options_of_network_connect_are_read_back() {
+        let read = |endpoint: &str| {
+            let text = format!(r#"{{"Networks":{{"net":{endpoint}}}}}"#);
+            let networks: NetworkSettings = serde_json::from_str(&text).unwrap();
+            let own = ["114998b57434", "web"];
+            set_by_hand(&HostConfig::default(), &networks, &own).remove("network connect")
+        };
+        for untouched in [
+            "null",
+            r#"{"IPAMConfig":null,"Links":null,"Aliases":["114998b57434","web"],"DriverOpts":null}"#,
+            r#"{"IPAMConfig":{},"Aliases":null,"DriverOpts":{},"GwPriority":0,"EndpointID":"ab"}"#,
+        ] {
+            assert_eq!(read(untouched), None, "{untouched}");
+        }
+        let by_hand = r#"{"IPAMConfig":{"IPv4Address":"10.0.0.7"},"Links":["db:db"],
+            "Aliases":["other","114998b57434"],"DriverOpts":{"a.b":"c"},"GwPriority":1}"#;
+        assert_eq!(
+            read(by_hand).unwrap(),
+            "--ip 10.0.0.7 --link db:db --alias other --driver-opt a.b --gw-priority 1"
         );
     }
 

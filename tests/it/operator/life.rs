@@ -95,6 +95,54 @@ fn removed_limit_recreates_and_says_why() {
 }
 
 #[test]
+fn everything_docker_update_changes_is_reverted() {
+    let mut ground = one("  resources: {limits: {memory: 128Mi}}\n");
+    let before = ground.shell("a");
+    // Swap and limits change in place.
+    let name = ground.container("a");
+    ground.docker(&["update", "--memory-swap", "-1", "--pids-limit", "9", &name]);
+    let after = ground.until_runs("a", |now| {
+        now["HostConfig"]["MemorySwap"] == 128 << 20 && now["HostConfig"]["PidsLimit"] == 4096
+    });
+    assert_eq!(started(&after), started(&before), "put back in place");
+    // Docker cannot remove the others from a container.
+    let flags = [
+        ["--cpuset-cpus", "0"],
+        ["--cpuset-mems", "0"],
+        ["--cpu-shares", "512"],
+        ["--memory-reservation", "32m"],
+        ["--cpu-quota", "50000"],
+    ];
+    ground.docker(&[&["update"], flags.as_flattened(), &[&name]].concat());
+    let fresh = ground.until_runs("a", |now| now["Id"] != before["Id"]);
+    for field in ["CpusetCpus", "CpusetMems", "CpuShares", "MemoryReservation", "CpuQuota"] {
+        let value = &fresh["HostConfig"][field];
+        assert!(*value == 0 || *value == "", "{field} is {value}");
+    }
+    ground.until_converged(&["a"]);
+    let events = ground.chanop(&["get", "events"]).well();
+    assert!(events.contains("changed by hand: cpu-quota 50000 → none"), "{events}");
+    assert_eq!(ground.shell("a")["Id"], fresh["Id"], "recreated once");
+}
+
+#[test]
+fn options_of_network_connect_are_reverted() {
+    let mut ground = one("");
+    let (name, network) = (ground.container("a"), format!("chanop_{}", ground.instance));
+    let before = ground.shell("a");
+    ground.docker(&["network", "disconnect", &network, &name]);
+    ground.docker(&["network", "connect", "--alias", "db", &network, &name]);
+    // The engine sends no event for it. The list of every minute tells; this asks for one now.
+    ground.chanop(&["reconcile"]).well();
+    let fresh = ground.until_runs("a", |now| now["Id"] != before["Id"]);
+    let aliases = fresh["NetworkSettings"]["Networks"][&network]["Aliases"].to_string();
+    assert!(!aliases.contains("\"db\""), "{aliases}");
+    ground.until_converged(&["a"]);
+    let events = ground.chanop(&["get", "events"]).well();
+    assert!(events.contains("network connect --alias db → none"), "{events}");
+}
+
+#[test]
 fn suspend_resume_reconcile_and_the_restart_annotation_do_what_they_say() {
     let mut ground = one("");
     let before = ground.shell("a");

@@ -72,6 +72,8 @@ pub struct Container {
     pub error: String,
     /// `no` unless somebody meddled.
     pub restart_policy: String,
+    /// What `docker update` set that chanop never does, by flag.
+    pub set_by_hand: BTreeMap<&'static str, String>,
     /// The networks that it is connected to.
     pub networks: BTreeSet<String>,
     /// Exec sessions that run.
@@ -114,6 +116,7 @@ impl Container {
             created: self.created,
             image_id: format!("sha256:{}", self.config.image),
             networks: Some(self.networks.clone()),
+            endpoints: BTreeSet::new(),
             details: details.then(|| {
                 Box::new(Details {
                     started_at: self.started_at,
@@ -125,6 +128,8 @@ impl Container {
                     restart_count: self.restarted,
                     restart_policy: self.restart_policy.clone(),
                     limits: self.config.limits,
+                    memory_swap_bytes: self.config.limits.memory_bytes,
+                    set_by_hand: self.set_by_hand.clone(),
                     config,
                     exec_ids: self.execs.clone(),
                 })
@@ -315,6 +320,7 @@ impl Engine {
                 version: self.version.clone(),
                 api_version: "1.41".to_owned(),
                 cpus: 4,
+                limits_swap: true,
             })),
             Call::Anchor { state_id, takeover, held_before } => {
                 if self.anchor.is_none() && !takeover && !held_before {
@@ -475,6 +481,7 @@ impl Engine {
             exit_code: 0,
             error: String::new(),
             restart_policy: "no".to_owned(),
+            set_by_hand: BTreeMap::new(),
             networks: networks_of(&config.network),
             execs: Vec::new(),
             starts: 0,

@@ -66,6 +66,9 @@ fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
     if found.config.limits.memory_bytes != memory || found.config.limits.pids == 7 {
         return Some(format!("its limits are {:?}", found.config.limits));
     }
+    if !found.set_by_hand.is_empty() {
+        return Some(format!("by hand it has {:?}", found.set_by_hand));
+    }
     if found.config.image != spec.image {
         return Some(format!("its image is {}", found.config.image));
     }

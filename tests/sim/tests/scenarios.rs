@@ -131,6 +131,20 @@ fn what_docker_update_changed_is_put_back() {
 }
 
 #[test]
+fn shell_pinned_by_hand_is_recreated_when_idle() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.enter(&first);
+    sim.engine.pin_by_hand(&first);
+    sim.run_for(90 * SECOND);
+    assert_eq!(id(&sim, "a"), first, "somebody is in it");
+    sim.engine.leave(&first);
+    let recreated = |sim: &Sim| sim.is_ready("a") && id(sim, "a") != first;
+    assert!(sim.run_until(90 * SECOND, recreated), "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
 fn a_shell_that_was_taken_off_its_network_is_made_anew_each_time_within_a_minute_or_so() {
     let mut sim = converged(&["a"]);
     for _ in 0..3 {

@@ -303,6 +303,9 @@ fn by_hand(sim: &mut Sim) {
         8 => {
             let limits = Limits { nano_cpus: 0, memory_bytes: 1 << 30, pids: 7 };
             sim.engine.update_by_hand(&id, Some(limits), None);
+            if sim.rng.below(4) == 0 {
+                sim.engine.pin_by_hand(&id);
+            }
             "update --memory"
         }
         9 => {

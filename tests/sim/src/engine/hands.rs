@@ -127,6 +127,14 @@ impl Engine {
         }
     }
 
+    /// `docker update` of what chanop never sets.
+    pub fn pin_by_hand(&mut self, id: &ContainerId) {
+        if let Some(found) = self.containers.get_mut(id) {
+            found.set_by_hand.insert("cpuset-cpus", "0".to_owned());
+            self.tell(id, "update", None);
+        }
+    }
+
     /// `docker network disconnect`: an event of the network's, which nobody is told of.
     pub fn disconnect(&mut self, id: &ContainerId) {
         if let Some(found) = self.containers.get_mut(id) {
