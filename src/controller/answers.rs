@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::Controller;
-use super::backoff::{CRASH_RESET, Class, Gate, after_failure, crash_wait};
+use super::backoff::{CRASH_RESET, Class, Gate, after_failure, crash_wait, wall_at};
 use super::effect::Call;
 use super::input::{Answer, Failure, Seq};
 use super::key::MustRead;
@@ -534,7 +534,9 @@ impl Controller {
         };
         let before = troubles.get(&object.name).filter(|trouble| trouble.reason == reason);
         let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
-        troubles.insert(object.name.clone(), Trouble { reason, message, count });
+        let until = self.keys.get(object).and_then(|key| key.gate).map_or(now.mono, |it| it.until);
+        let retry_at = wall_at(now, until);
+        troubles.insert(object.name.clone(), Trouble { reason, message, count, retry_at });
     }
 
     /// A conflict that does not end is said, and tried more slowly.

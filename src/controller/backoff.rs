@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::resource::Now;
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -51,6 +55,12 @@ pub fn after_failure(old: Option<Gate>, class: Class, now: Duration, jitter: f64
     // Half of it is certain and half by chance: many keys that failed together come back apart, and none at once.
     let wait = ceiling.mul_f64(0.5 + jitter / 2.0);
     Gate { until: now + wait, class, failures, since: same.map_or(now, |old| old.since) }
+}
+
+/// The time of day at which a gate opens, for people.
+pub fn wall_at(now: Now, until: Duration) -> Timestamp {
+    let ahead = jiff::SignedDuration::try_from(until.saturating_sub(now.mono));
+    ahead.ok().and_then(|ahead| now.wall.checked_add(ahead).ok()).unwrap_or(now.wall)
 }
 
 /// How long a shell that ended by itself is left alone: at once the first time, then 10 s and doubling up to 5 minutes.

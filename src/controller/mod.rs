@@ -123,6 +123,8 @@ pub struct Controller {
     session: Session,
     engine: EngineFacts,
     network_retry_at: Option<Duration>,
+    /// Of the instance's network, which failed to be made.
+    network_gate: Option<Gate>,
     /// How long images that could not be brought are left alone.
     image_gates: BTreeMap<WantedImage, Gate>,
     calls: BTreeMap<Seq, Sent>,
@@ -223,6 +225,7 @@ impl Controller {
             session: Session::start(),
             engine: EngineFacts { id: engine_id, ..EngineFacts::default() },
             network_retry_at: None,
+            network_gate: None,
             image_gates: BTreeMap::new(),
             calls: BTreeMap::new(),
             seq: 0,

@@ -15,6 +15,7 @@ use crate::container::ContainerState;
 use crate::resource::condition::{self, Condition, ConditionStatus, ConditionType, Reason};
 use crate::resource::text::hex;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
+use crate::world::Trouble;
 use crate::world::desired::Verdict;
 use crate::world::image::ImageWorkKind;
 use crate::world::record::Write;
@@ -255,7 +256,7 @@ impl Controller {
                 ConditionType::UpToDate,
                 ConditionStatus::False,
                 Reason::UpdateFailed,
-                failed_update.map(|trouble| trouble.message.clone()).unwrap_or_default(),
+                failed_update.map(Trouble::text).unwrap_or_default(),
             ),
             Some(pending) => condition(
                 ConditionType::UpToDate,

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Controller;
+use super::backoff::{Class, after_failure, wall_at};
 use super::effect::{Call, Effect};
 use super::input::{Answer, Doorbell, Failure, Seq, StreamEvent};
 use super::key::MustRead;
 use super::stats::event_word;
 use crate::container::{ContainerId, ContainerState, Identity, Snapshot};
 use crate::planner::Mark;
+use crate::resource::condition::Reason;
 use crate::resource::{Kind, Now, ObjectRef};
+use crate::world::Trouble;
 use crate::world::facts::Facts;
 use crate::world::observed::Noted;
 use crate::world::record::{Write, meta_key};
@@ -223,16 +226,14 @@ impl Controller {
             (Call::Probe(_), _) => self.probing = false,
             (Call::Contexts(_), answer) => self.contexts_read(now, answer),
             (Call::Network, Ok(_)) => {
-                if !self.world.network_ready {
+                self.network_gate = None;
+                let failed = self.world.network_failure.take().is_some();
+                if failed || !self.world.network_ready {
                     self.world.network_ready = true;
                     self.enqueue_all();
                 }
             }
-            (Call::Network, Err(failure)) => {
-                self.marks.insert(Mark::NetworkFailed);
-                self.record(now, "operator", true, "NetworkFailed", failure.message());
-                self.network_retry_at = Some(now.mono + Duration::from_secs(5));
-            }
+            (Call::Network, Err(failure)) => self.network_failed(now, &failure),
             (Call::LookForImage(image) | Call::BringImage(image), answer) => {
                 self.image_answered(now, image, answer);
             }
@@ -253,6 +254,29 @@ impl Controller {
             }
             (_, Ok(_)) => {}
         }
+    }
+
+    /// The instance's network could not be made: an address pool that is exhausted stays so until somebody removes a network.
+    fn network_failed(&mut self, now: Now, failure: &Failure) {
+        self.marks.insert(Mark::NetworkFailed);
+        let message = failure.message().to_owned();
+        self.record(now, "operator", true, "NetworkFailed", &message);
+        let reason = match failure {
+            Failure::Refused(reason, _) | Failure::Failed(reason, _)
+                if *reason != Reason::HostFailed =>
+            {
+                *reason
+            }
+            _ => Reason::NetworkMissing,
+        };
+        let gate = after_failure(self.network_gate, Class::Spec, now.mono, self.jitter.draw());
+        self.network_gate = Some(gate);
+        self.network_retry_at = Some(gate.until);
+        let retry_at = wall_at(now, gate.until);
+        let count = gate.failures;
+        self.world.network_failure = Some(Trouble { reason, message, count, retry_at });
+        // Whoever waits for the network says why.
+        self.enqueue_all();
     }
 
     fn contexts_read(&mut self, now: Now, answer: Result<Answer, Failure>) {
@@ -360,6 +384,9 @@ impl Controller {
         // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
         self.takeover = false;
         self.world.network_ready = false;
+        self.world.network_failure = None;
+        self.network_gate = None;
+        self.network_retry_at = None;
         self.open_stream(now);
         self.send(None, Call::Network, "makes sure of the network".to_owned());
     }
@@ -498,7 +525,7 @@ impl Controller {
         }
         if gap {
             for key in self.keys.values_mut() {
-                if key.gate.is_some_and(|gate| gate.class == super::backoff::Class::Engine) {
+                if key.gate.is_some_and(|gate| gate.class == Class::Engine) {
                     key.gate = None;
                 }
             }
@@ -547,6 +574,9 @@ impl Controller {
 
     /// A person wants everything to be looked at: now rather than within the minute.
     pub(super) fn look_again(&mut self, now: Now) {
+        if self.world.network_failure.is_some() {
+            self.network_retry_at = Some(now.mono);
+        }
         match &mut self.session {
             Session::Live(live) => live.list_at = now.mono,
             Session::Down { retry_at, .. } => *retry_at = now.mono,

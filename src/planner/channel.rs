@@ -245,12 +245,8 @@ impl Context<'_> {
     }
 
     fn create(&self, target: &Arc<Target>) -> Step {
-        if target.own_network && !self.world.network_ready {
-            return Step::rest(
-                ConditionStatus::False,
-                Reason::Creating,
-                "waits for the instance's network".to_owned(),
-            );
+        if let Some((reason, message)) = network_wait(self.world, target) {
+            return Step::rest(ConditionStatus::False, reason, message);
         }
         match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}
@@ -275,7 +271,7 @@ impl Context<'_> {
     fn with_trouble(&self, mut step: Step) -> Step {
         if let Some(trouble) = self.world.troubles.get(self.name) {
             step.status.reason = trouble.reason;
-            step.status.message.clone_from(&trouble.message);
+            step.status.message = trouble.text();
         }
         step
     }
@@ -661,6 +657,21 @@ impl Step {
             "the shell runs; a change waits".clone_into(&mut self.status.message);
         }
         self
+    }
+}
+
+/// Why a container of this target cannot be created yet for lack of the instance's network; `None`: the network is there.
+pub(super) fn network_wait(world: &World, target: &Target) -> Option<(Reason, String)> {
+    if !target.own_network {
+        return None;
+    }
+    match &world.network_failure {
+        Some(failure) => Some((
+            failure.reason,
+            format!("the instance's network cannot be made: {}", failure.text()),
+        )),
+        None if world.network_ready => None,
+        None => Some((Reason::Creating, "the instance's network is being looked for".to_owned())),
     }
 }
 

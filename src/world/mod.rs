@@ -16,6 +16,8 @@ pub mod scan;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::container::ContainerId;
 use crate::container::config::Limits;
 use crate::resource::condition::Reason;
@@ -81,6 +83,8 @@ pub struct World {
     pub engine_limits_swap: bool,
     /// Is the instance's own network there?
     pub network_ready: bool,
+    /// Why it could not be made, and when that is tried again. It may have failed though the network was ready before.
+    pub network_failure: Option<Trouble>,
     /// What is known of images.
     pub images: Images,
     /// Every run that is known.
@@ -103,6 +107,7 @@ impl World {
             unstartable: BTreeMap::new(),
             engine_limits_swap: false,
             network_ready: false,
+            network_failure: None,
             images: Images::new(),
             runs: Runs::default(),
         }
@@ -125,6 +130,16 @@ pub struct Trouble {
     pub message: String,
     /// How often in a row, for the same reason.
     pub count: u32,
+    /// When it is tried again, unless something changes before.
+    pub retry_at: Timestamp,
+}
+
+impl Trouble {
+    /// What went wrong and when it is tried again, to the second: a condition's text must not change with each look.
+    pub fn text(&self) -> String {
+        let at = Timestamp::from_second(self.retry_at.as_second()).unwrap_or(self.retry_at);
+        format!("{}; tried again at {at}", self.message)
+    }
 }
 
 /// A process that ended by itself.

@@ -392,7 +392,9 @@ mod tests {
     fn every_flag_of_docker_update_is_read_back() {
         let host = |json: &str| serde_json::from_str::<HostConfig>(json).unwrap();
         let read = |json: &str| {
-            set_by_hand(&host(json), &NetworkSettings::default(), &[]).into_iter().collect::<Vec<_>>()
+            set_by_hand(&host(json), &NetworkSettings::default(), &[])
+                .into_iter()
+                .collect::<Vec<_>>()
         };
         for (json, name, value) in [
             (r#"{"CpusetCpus":"0-1"}"#, "cpuset-cpus", "0-1"),

@@ -10,6 +10,7 @@ use crate::claude::outcome::Stop;
 use crate::container::snapshot::Details;
 use crate::container::{ContainerName, ContainerState, Snapshot};
 use crate::planner::action::Action;
+use crate::planner::channel::network_wait;
 use crate::planner::image::{self, ImageStep};
 use crate::planner::mark::Mark;
 use crate::planner::template;
@@ -105,15 +106,15 @@ impl Context<'_> {
             let mut step = RunStep::act(Phase::Starting, action, cause);
             if let Some(trouble) = self.world.runs.troubles.get(&self.record.id.name) {
                 step.reason = trouble.reason.as_str();
-                step.message.clone_from(&trouble.message);
+                step.message = trouble.text();
             }
             self.with_deadlines(step)
         };
         let waits = |reason: Reason, message: String| {
             self.with_deadlines(RunStep::rest(Phase::Starting, reason.as_str(), message))
         };
-        if target.own_network && !self.world.network_ready {
-            return waits(Reason::Creating, "waits for the instance's network".to_owned());
+        if let Some((reason, message)) = network_wait(self.world, target) {
+            return waits(reason, message);
         }
         match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}

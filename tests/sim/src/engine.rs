@@ -174,6 +174,8 @@ pub struct Engine {
     pub registry_down: bool,
     /// The anchor volume's label.
     pub anchor: Option<String>,
+    /// Why no network can be made; `None`: one can.
+    pub network_refusal: Option<String>,
     /// The ring.
     pub ring: VecDeque<Event>,
     /// What has happened since the driver last took it.
@@ -333,6 +335,9 @@ impl Engine {
                 Ok(Answer::Anchor { state_id: holder.clone() })
             }
             Call::Network => {
+                if let Some(why) = self.network_refusal.as_ref().filter(|_| !self.network) {
+                    return Err(Failure::Unknown(why.clone()));
+                }
                 self.networks_made += u32::from(!self.network);
                 self.network = true;
                 Ok(Answer::NetworkReady)

@@ -841,3 +841,22 @@ fn whoever_changes_each_new_shell_again_is_not_fought_more_and_more_often() {
     assert!((3..=14).contains(&made), "{made} in half an hour");
     sound(&sim);
 }
+
+#[test]
+fn exhausted_address_pool_is_reported_and_retried_slowly() {
+    let mut sim = Sim::new(1);
+    let why = "could not find an available, non-overlapping IPv4 address pool";
+    sim.engine.network_refusal = Some(why.to_owned());
+    sim.write("a", Spec::default());
+    let message = |sim: &Sim| sim.channel("a").map_or_else(String::new, |it| it.message.clone());
+    let told = |sim: &Sim| message(sim).contains(why) && message(sim).contains("tried again at");
+    assert!(sim.run_until(10 * SECOND, told), "{}", message(&sim));
+    let since = sim.now;
+    sim.run_for(600 * SECOND);
+    assert!(told(&sim), "{}", message(&sim));
+    let tries = sim.count(since, "network", None);
+    assert!((3..=10).contains(&tries), "{tries} in ten minutes");
+    sim.engine.network_refusal = None;
+    assert!(sim.run_until(300 * SECOND, |sim| sim.is_ready("a")), "{}", message(&sim));
+    sound(&sim);
+}
