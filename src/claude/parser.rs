@@ -144,6 +144,11 @@ impl Parser {
         &self.noise
     }
 
+    /// Is the current line not whole yet?
+    pub const fn is_mid_line(&self) -> bool {
+        !self.line.is_empty() || self.cut.is_some()
+    }
+
     /// Bytes that are held because their line is not whole yet.
     pub fn held_bytes(&self) -> usize {
         self.line.capacity()

@@ -217,9 +217,10 @@ impl Copy {
         self.reading.at < self.seen
     }
 
-    /// Was a result the last word?
-    pub(super) const fn is_over(&self) -> bool {
-        self.fold.is_over()
+    /// Was a result the last word, with nothing of a further line behind it? A followed log can lack its last line when that has
+    /// no newline: Docker's json-file driver writes such a line only when the output is closed, and the follower may be gone by then.
+    pub(super) fn is_over(&self) -> bool {
+        self.fold.is_over() && !self.parser.is_mid_line() && !self.reading.stdout.holds_bytes()
     }
 
     pub(super) const fn progress(&self) -> RunProgress {

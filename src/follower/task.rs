@@ -130,12 +130,14 @@ impl<E: Engine> Task<E> {
             let before = self.copy.as_ref().map(Copy::seen);
             match self.read(true).await? {
                 End::All if self.is_short() => {}
-                End::All if self.has_ended() || self.is_over() => {
+                End::All if self.is_over() => {
                     if self.copy.as_ref().is_some_and(Copy::is_to_be_checked) {
                         break;
                     }
                     return Ok(None);
                 }
+                // Without a final result, or within a line, the follow may have missed the last line: the log is read once more.
+                End::All if self.has_ended() => break,
                 // It is not started yet: then the engine has no output to be followed.
                 End::All if self.copy.as_ref().is_some_and(|copy| copy.seen() == 0) => {}
                 // Its end is not known here yet; or the engine went down in good order, and it goes on.

@@ -158,6 +158,11 @@ impl Masker {
         Self { secrets, state: None, held: Vec::new() }
     }
 
+    /// Are bytes held back that may begin a secret?
+    pub const fn holds_bytes(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What is sure now that these bytes have come: all but an end that may be the beginning of a secret.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
         let Some(automaton) = self.secrets.0.clone() else { return chunk.to_vec() };
