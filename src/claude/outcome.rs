@@ -12,7 +12,7 @@
 //! | field | what |
 //! |---|---|
 //! | `class` | `{"name": …}`, one of [`OutcomeClass`]'s, with `resetsAt`, `status`, `signal` or `message` where that has one |
-//! | `message` | one line: why it failed |
+//! | `message` | one line: why it failed, or a note on a success |
 //! | `exitCode` | the process's, null when it is not known |
 //! | `sessionId` | the session that the run left behind, null when there is none |
 //! | `models`, `cliVersion`, `mcpServersFailed` | who answered, and with what |
@@ -55,7 +55,7 @@ pub struct Ending {
 }
 
 /// Why we made a process end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
     /// Its time was over.
     Deadline,
@@ -63,6 +63,8 @@ pub enum Stop {
     Cancel,
     /// The API refused the credentials again and again; the CLI would try for minutes.
     Refused,
+    /// It gave its final result, and did not exit.
+    Finished,
 }
 
 /// What became of a run.
@@ -71,7 +73,7 @@ pub enum Stop {
 pub struct RunOutcome {
     /// In one word.
     pub class: OutcomeClass,
-    /// Why it did not succeed, on one line.
+    /// Why it did not succeed, on one line; or a note on a success.
     pub message: Option<String>,
     /// The process's exit code, when it is known.
     pub exit_code: Option<i64>,

@@ -11,6 +11,7 @@ use super::effect::{Call, Effect};
 use super::input::Seq;
 use super::key::{InFlight, MustRead};
 use super::lanes::timeout_of;
+use super::runs::in_file_order;
 use super::{Controller, Sent};
 use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::planner::action::{WaitClock, Want};
@@ -47,7 +48,9 @@ impl Controller {
         all.extend(self.world.desired.channels.keys().cloned().map(ObjectRef::channel));
         all.extend(self.world.observed.channels().cloned().map(ObjectRef::channel));
         all.extend(self.world.observed.runs().cloned().map(ObjectRef::run));
-        for object in all {
+        let (runs, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|object| object.kind == Kind::Run);
+        for object in others.into_iter().chain(in_file_order(&self.world.desired, runs)) {
             self.enqueue(&object);
         }
     }

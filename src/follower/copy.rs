@@ -223,12 +223,13 @@ impl Copy {
         self.fold.is_over() && !self.parser.is_mid_line() && !self.reading.stdout.holds_bytes()
     }
 
-    pub(super) const fn progress(&self) -> RunProgress {
+    pub(super) fn progress(&self) -> RunProgress {
         RunProgress {
             turns: self.fold.turns(),
             tools: self.fold.tools(),
             dollars: self.fold.dollars(),
             refused: self.fold.unauthorized(),
+            finished: self.fold.is_finished().then_some(self.seen),
         }
     }
 

@@ -81,6 +81,8 @@ marks! {
     RunDeadline,
     /// The API refuses its credentials.
     CredentialsRefused,
+    /// It gave its final result, and does not exit.
+    DoesNotExit,
     /// A person paused it.
     RunPaused,
     /// It was killed, perhaps for memory.

@@ -134,6 +134,8 @@ pub enum Reason {
     Queued,
     /// Another run is at work in the session that this one goes on in.
     SessionInUse,
+    /// The prompt of a run that comes before it in the files is being read.
+    AfterEarlierRun,
 }
 
 impl Reason {

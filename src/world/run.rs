@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::claude::RunOutcome;
+use crate::claude::outcome::Stop;
 use crate::container::ContainerId;
 use crate::resource::run::{Message, Session};
 use crate::resource::{ResourceName, SourceRef};
@@ -216,6 +217,10 @@ pub struct Attempt {
     pub permitted_by: Uuid,
     /// The bounds that it was started with; a later change of its channel does not touch it.
     pub terms: Terms,
+    /// Why chanop decided to end it, where neither a cancel nor a deadline says so: recorded before the stop is sent, so that an
+    /// operator that starts in between knows the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
     /// How it ended.
     pub end: Option<AttemptEnd>,
 }
@@ -274,7 +279,7 @@ pub enum Evidence {
 pub struct AttemptEnd {
     /// In a word.
     pub result: AttemptResult,
-    /// Why, in a sentence; empty for a success.
+    /// Why, in a sentence; of a success a note, or nothing.
     pub message: String,
     /// How surely that is known.
     pub evidence: Evidence,
@@ -492,6 +497,8 @@ pub struct RunProgress {
     pub dollars: Option<f64>,
     /// How often in a row the API refused the credentials, with the CLI trying again.
     pub refused: u64,
+    /// Bytes of output so far, once the final result was given: while the number stays the same, the agent is silent.
+    pub finished: Option<u64>,
 }
 
 /// All that an attempt's output and its container's own files say, once the container has ended.

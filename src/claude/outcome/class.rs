@@ -1,7 +1,7 @@
 //! The rules by which an ending gets its name.
 //!
-//! In this order: the CLI's last word, if it had one; then who or what ended the process; then what its standard
-//! error says. A result is the last word when no turn began after it, and, for a process that was killed, when nothing
+//! In this order: a cancel or a deadline that we carried out, whatever the agent had said; the CLI's last word, if it had one;
+//! then who or what ended the process; then what its standard error says. A result is the last word when no turn began after it, and, for a process that was killed, when nothing
 //! was still at work in the background. A result that only says that the turn was interrupted gives way to why.
 //!
 //! A success is the one last word that an end can give the lie: a CLI that did all and said so exits 0. So one that ended
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Ending, Stop};
 use crate::claude::event::{ApiError, RateLimit, ResultEvent, clip};
 
+/// The note on a run that we ended after its final result.
+const DID_NOT_EXIT: &str = "the agent did not exit after its final result, and was terminated";
 /// The longest line of a message: a sentence, with a path in it.
 const MESSAGE_BYTES_MAX: usize = 512;
 
@@ -142,6 +144,9 @@ fn signal(ending: &Ending) -> Option<u8> {
 
 /// The name.
 pub(super) fn class(facts: &Facts<'_>, ending: &Ending) -> OutcomeClass {
+    if let Some(class) = ended_by_us(ending) {
+        return class;
+    }
     match last_word(facts, ending) {
         Some(result) if result.is_success() => match disproved(ending) {
             Some(_) if ending.oom_killed => OutcomeClass::OomKilled,
@@ -158,8 +163,15 @@ pub(super) fn class(facts: &Facts<'_>, ending: &Ending) -> OutcomeClass {
 
 /// Why it did not succeed, on one line.
 pub(super) fn message(facts: &Facts<'_>, ending: &Ending) -> Option<String> {
+    // The reason is not among the agent's words.
+    if ended_by_us(ending).is_some() {
+        return None;
+    }
     let last_word = last_word(facts, ending);
     if last_word.is_some_and(ResultEvent::is_success) {
+        if ending.stopped == Some(Stop::Finished) && disproved(ending).is_none() {
+            return Some(DID_NOT_EXIT.to_owned());
+        }
         let said = |code| format!("the CLI ended with {code} after it had said success");
         return disproved(ending).map(said);
     }
@@ -169,9 +181,15 @@ pub(super) fn message(facts: &Facts<'_>, ending: &Ending) -> Option<String> {
     of_result.or_else(|| first_line(&ending.stderr))
 }
 
-/// The exit code that no success has: we did not end it, and it did not end well.
+/// The exit code that no success has: we did not end it, and it did not end well. One that failed by itself just before our stop
+/// reached it has another code than the signals of a stop give.
 fn disproved(ending: &Ending) -> Option<i64> {
-    ending.exit_code.filter(|code| *code != 0 && ending.stopped.is_none())
+    let by_us = |code: i64| match ending.stopped {
+        None => false,
+        Some(Stop::Finished) => matches!(code, 130 | 137 | 143),
+        Some(Stop::Deadline | Stop::Cancel | Stop::Refused) => true,
+    };
+    ending.exit_code.filter(|code| *code != 0 && !by_us(*code))
 }
 
 fn last_word<'a>(facts: &Facts<'a>, ending: &Ending) -> Option<&'a ResultEvent> {
@@ -180,12 +198,22 @@ fn last_word<'a>(facts: &Facts<'a>, ending: &Ending) -> Option<&'a ResultEvent> 
     facts.result.filter(|_| !at_work)
 }
 
+/// A cancel or a deadline is the end's name regardless of what the agent said before.
+fn ended_by_us(ending: &Ending) -> Option<OutcomeClass> {
+    match ending.stopped? {
+        Stop::Deadline => Some(OutcomeClass::Deadline),
+        Stop::Cancel => Some(OutcomeClass::Cancelled),
+        Stop::Refused | Stop::Finished => None,
+    }
+}
+
 fn stopped(ending: &Ending) -> Option<OutcomeClass> {
-    ending.stopped.map(|stop| match stop {
-        Stop::Deadline => OutcomeClass::Deadline,
-        Stop::Cancel => OutcomeClass::Cancelled,
-        Stop::Refused => OutcomeClass::AuthFailed,
-    })
+    match ending.stopped? {
+        Stop::Refused => Some(OutcomeClass::AuthFailed),
+        // It went on after the result that looked final.
+        Stop::Finished => Some(OutcomeClass::Aborted),
+        Stop::Deadline | Stop::Cancel => ended_by_us(ending),
+    }
 }
 
 fn by_result(result: &ResultEvent, facts: &Facts<'_>) -> OutcomeClass {
@@ -298,4 +326,38 @@ fn without_result(facts: &Facts<'_>, ending: &Ending) -> OutcomeClass {
 fn first_line(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(clip(line, MESSAGE_BYTES_MAX).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claude::RunOutcome;
+
+    const RESULT: &str =
+        r#"{"type":"result","subtype":"success","is_error":false,"num_turns":1,"result":"done"}"#;
+
+    fn ended(stopped: Option<Stop>, exit_code: i64) -> RunOutcome {
+        let ending = Ending { exit_code: Some(exit_code), stopped, ..Ending::default() };
+        RunOutcome::of_transcript(format!("{RESULT}\n").as_bytes(), &ending)
+    }
+
+    #[test]
+    fn cancel_and_deadline_win_over_an_earlier_success() {
+        for code in [0, 130, 137, 143] {
+            assert_eq!(ended(Some(Stop::Deadline), code).class, OutcomeClass::Deadline);
+            assert_eq!(ended(Some(Stop::Cancel), code).class, OutcomeClass::Cancelled);
+        }
+        assert_eq!(ended(Some(Stop::Cancel), 143).text.as_deref(), Some("done"));
+    }
+
+    #[test]
+    fn success_that_did_not_exit_is_a_success_with_a_note() {
+        let outcome = ended(Some(Stop::Finished), 143);
+        assert_eq!(outcome.class, OutcomeClass::Succeeded);
+        assert_eq!(outcome.message.as_deref(), Some(DID_NOT_EXIT));
+        let outcome = ended(None, 143);
+        assert_eq!(outcome.class, OutcomeClass::Failed, "somebody else ended it");
+        let outcome = ended(Some(Stop::Finished), 1);
+        assert_eq!(outcome.class, OutcomeClass::Failed, "it failed before the stop reached it");
+    }
 }

@@ -196,6 +196,17 @@ impl Fold {
         self.results > 0 && !self.went_on
     }
 
+    /// Was the final result given: a result is the last word, and neither a background task nor a queued prompt is pending?
+    pub fn is_finished(&self) -> bool {
+        let queued = self.last.as_ref().map_or(0, |result| result.queued_turns);
+        self.is_over() && self.background == 0 && queued == 0
+    }
+
+    /// Is the last word a success?
+    pub fn says_success(&self) -> bool {
+        self.is_over() && self.last.as_ref().is_some_and(|result| result.is_success())
+    }
+
     /// The process ended.
     pub fn end(self, noise: &Noise, ending: &Ending) -> RunOutcome {
         let facts = Facts {

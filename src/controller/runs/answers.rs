@@ -80,6 +80,7 @@ impl Controller {
             }
             (Call::ReadPrompt(_), Answer::Prompt(text)) => {
                 self.world.runs.memory.prompts.insert(name.clone(), Ok(text.into()));
+                self.enqueue_after_earlier(object);
             }
             _ => {}
         }
@@ -200,6 +201,7 @@ impl Controller {
             (Call::ReadPrompt(_), Failure::Refused(reason, message)) => {
                 let read = Err((*reason, message.clone()));
                 self.world.runs.memory.prompts.insert(name.clone(), read);
+                self.enqueue_after_earlier(object);
             }
             // It surely did not arrive, and may be sent yet.
             (Call::Start { id, .. }, Failure::Unreachable(_)) => self.live(id).start_sent = false,

@@ -19,6 +19,7 @@ use crate::container::label::Role;
 use crate::container::{ContainerId, ContainerName, ContainerState};
 use crate::planner::Mark;
 use crate::planner::run::{MEMORY_PATIENCE, RunAction, RunStep, holds, plan_run};
+use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::desired::Desired;
 use crate::world::preparation::RunPlace;
@@ -62,6 +63,13 @@ pub(super) fn adopt(runs: &mut Runs, first_sight: Option<&String>) -> u64 {
     let names = first_sight.map(String::as_str).unwrap_or_default().split_ascii_whitespace();
     runs.memory.first_sight = names.filter_map(|name| ResourceName::parse(name).ok()).collect();
     adopted
+}
+
+/// By file, then by place in it, then by name; runs without a file first.
+pub(super) fn in_file_order(desired: &Desired, mut runs: Vec<ObjectRef>) -> Vec<ObjectRef> {
+    let source = |run: &ObjectRef| desired.runs.get(&run.name).map(|desired| &desired.source);
+    runs.sort_by(|a, b| (source(a), &a.name).cmp(&(source(b), &b.name)));
+    runs
 }
 
 impl RunBooks {
@@ -347,6 +355,18 @@ impl Controller {
         }
     }
 
+    /// A prompt was read, or cannot be: runs that come after it in the files are planned again, behind it.
+    pub(super) fn enqueue_after_earlier(&mut self, object: &ObjectRef) {
+        self.enqueue(object);
+        let waits = |step: &RunStep| step.reason == Reason::AfterEarlierRun.as_str();
+        let waiting = self.run_books.steps.iter().filter(|(_, step)| waits(step));
+        let waiting: Vec<ObjectRef> =
+            waiting.map(|(name, _)| ObjectRef::run(name.clone())).collect();
+        for object in in_file_order(&self.world.desired, waiting) {
+            self.enqueue(&object);
+        }
+    }
+
     /// What the engine says of a run's container is more than that something is to be looked at.
     pub(super) fn run_rang(&mut self, object: &ObjectRef, doorbell: &Doorbell) {
         let of_open = self
@@ -380,12 +400,17 @@ impl Controller {
 
     pub(super) fn run_progressed(&mut self, id: &ContainerId, progress: RunProgress) {
         let Some(object) = self.run_of(id) else { return };
+        let mono = self.now.mono;
         let live = self.live(id);
         let refused = live.progress.is_some_and(|old| old.refused != progress.refused);
+        let finished = live.progress.and_then(|old| old.finished);
+        if finished != progress.finished {
+            live.finished_at = progress.finished.map(|_| mono);
+        }
         live.progress = Some(progress);
         live.ran = true;
         self.touch(&object);
-        if refused || progress.refused > 0 {
+        if refused || progress.refused > 0 || finished != progress.finished {
             self.enqueue(&object);
         }
     }
@@ -471,8 +496,9 @@ impl Controller {
             let all = self.world.runs.unfinished_in(&channel);
             changed.extend(all.map(|record| record.id.name.clone()));
         }
-        for name in changed {
-            let object = ObjectRef::run(name);
+        // What one scan brings is admitted in the order of the files.
+        let changed = changed.into_iter().map(ObjectRef::run).collect();
+        for object in in_file_order(&self.world.desired, changed) {
             self.touch(&object);
             self.enqueue(&object);
         }

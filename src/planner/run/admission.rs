@@ -138,6 +138,10 @@ fn admit(
     let Some(order) = order_of(order, prompt.map(AsRef::as_ref)) else {
         return waits(Reason::InvalidSpec, "there is no prompt".to_owned());
     };
+    if let Some(earlier) = reads_its_prompt_before(world, name, desired) {
+        let message = format!("run/{earlier} is before it in the files, and its prompt is read");
+        return waits(Reason::AfterEarlierRun, message).wake_after(LOOK_AGAIN);
+    }
     // With a store that was lost: what ran before is its attempts, and what never ran goes.
     let buried = world.runs.tombstone(name).map_or(1, |(_, stone)| stone.next_attempt);
     let found = world.observed.attempts_of(name).into_iter();
@@ -178,6 +182,27 @@ fn admit(
     let mark = record.held.then_some(Mark::RunHeld);
     let step = RunStep::act(Phase::Pending, RunAction::Keep(Box::new(record)), cause);
     RunStep { mark, ..step }
+}
+
+/// A run of the same channel that comes before this one in the files and is only waiting for its prompt to be read: runs of one
+/// scan are admitted in the order of their files, and reading takes its time.
+fn reads_its_prompt_before<'a>(
+    world: &'a World,
+    name: &ResourceName,
+    desired: &DesiredRun,
+) -> Option<&'a ResourceName> {
+    let mine = (&desired.source, name);
+    let reads = |other: &ResourceName, run: &DesiredRun| {
+        let rerun = run.spec.rerun.unwrap_or(0);
+        run.spec.order.prompt_from.is_some()
+            && run.spec.channel_name == desired.spec.channel_name
+            && (&run.source, other) < mine
+            && !world.runs.memory.prompts.contains_key(other)
+            && !world.runs.troubles.contains_key(other)
+            && world.runs.get(other).is_none_or(|it| it.end.is_some() && it.id.rerun < rerun)
+            && world.runs.tombstone(other).is_none_or(|(id, _)| id.rerun < rerun)
+    };
+    world.desired.runs.iter().find(|(other, run)| reads(other, run)).map(|(other, _)| other)
 }
 
 /// What is said of a run whose record was dropped.
@@ -283,6 +308,7 @@ pub(super) fn found_attempt(number: u32, seen: &Seen, terms: Terms) -> Attempt {
         permitted_at: seen.snapshot.created,
         permitted_by: uuid::Uuid::nil(),
         terms,
+        stop: None,
         end: None,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::next::limit_wait;
 use super::session::{Conversation, of_next};
 use super::turn::{Turn, bounds, turn};
 use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, look_again, until};
@@ -32,6 +33,8 @@ const OUTPUT_PATIENCE: Duration = Duration::from_mins(1);
 pub const MEMORY_PATIENCE: Duration = Duration::from_millis(250);
 /// So often in a row the API refuses the credentials before the CLI is spared the rest of its tries.
 const REFUSED_OFTEN: u64 = 5;
+/// An agent that gave its final result, has nothing pending and prints nothing exits within milliseconds, or never.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Context<'_> {
     // Before its permit.
@@ -189,8 +192,16 @@ impl Context<'_> {
     /// It has waited longer than it may.
     fn too_late(&self) -> Option<RunStep> {
         let record = self.record;
-        if !record.attempts.is_empty() || record.held {
+        if record.held {
             return None;
+        }
+        if !record.attempts.is_empty() {
+            let deadline = self.limit_until().filter(|deadline| *deadline <= self.now.wall)?;
+            let message = format!(
+                "{}; it waited for the usage limit until {deadline} (runs.queue.maxAge)",
+                self.last_failure()
+            );
+            return Some(self.over(Phase::Failed, "RateLimited", message).marked(Mark::RunTooLate));
         }
         let (deadline, reason) = self.start_by();
         (deadline <= self.now.wall).then(|| {
@@ -212,12 +223,28 @@ impl Context<'_> {
         }
     }
 
+    /// Until when it waits for a usage limit, if it does.
+    fn limit_until(&self) -> Option<jiff::Timestamp> {
+        let last = self.record.attempts.last()?.end.as_ref()?;
+        limit_wait(last)?;
+        let age = bounds(self.world, &self.record.channel)?.queue_max_age;
+        Some(later(self.record.admitted_at, age.as_secs()))
+    }
+
     /// It wakes when its time to begin is over.
     fn with_deadlines(&self, step: RunStep) -> RunStep {
-        if !self.record.attempts.is_empty() || self.record.held {
+        if self.record.held {
             return step;
         }
-        step.wake_after(until(self.now.wall, self.start_by().0))
+        let until_when = if self.record.attempts.is_empty() {
+            Some(self.start_by().0)
+        } else {
+            self.limit_until()
+        };
+        match until_when {
+            Some(at) => step.wake_after(until(self.now.wall, at)),
+            None => step,
+        }
     }
 
     fn last_failure(&self) -> String {
@@ -284,6 +311,7 @@ impl Context<'_> {
             permitted_at: self.now.wall,
             permitted_by: self.world.settings.process,
             terms: self.terms(),
+            stop: None,
             end: None,
         });
         record.next = None;
@@ -397,14 +425,33 @@ impl Context<'_> {
             return stop(Stop::Refused, cause).marked(Mark::CredentialsRefused);
         }
         let step = RunStep::rest(Phase::Running, "Running", "the agent works");
-        match self.deadline(attempt) {
+        let step = match self.deadline(attempt) {
             Some(at) if at <= self.now.wall => {
                 let cause = format!("its {} s are over", attempt.terms.active_deadline_seconds);
-                stop(Stop::Deadline, cause).marked(Mark::RunDeadline)
+                return stop(Stop::Deadline, cause).marked(Mark::RunDeadline);
             }
             Some(at) => step.wake_after(until(self.now.wall, at)),
             None => step,
+        };
+        let Some(since) = live.finished_at else { return step };
+        let silent = self.now.mono.saturating_sub(since);
+        if let Some(left) = EXIT_TIMEOUT.checked_sub(silent).filter(|left| !left.is_zero()) {
+            return step.wake_after(left);
         }
+        let cause = format!("no exit {} s after its final result", EXIT_TIMEOUT.as_secs());
+        if attempt.stop.is_some() {
+            return stop(Stop::Finished, cause).marked(Mark::DoesNotExit);
+        }
+        self.decide_stop(attempt, Stop::Finished, cause)
+    }
+
+    /// Records why the attempt is ended; the stop follows once that is durable.
+    fn decide_stop(&self, attempt: &Attempt, why: Stop, cause: String) -> RunStep {
+        let mut record = RunRecord::clone(self.record);
+        if let Some(open) = record.attempts.iter_mut().find(|it| it.number == attempt.number) {
+            open.stop = Some(why);
+        }
+        RunStep::act(Phase::Running, RunAction::Keep(Box::new(record)), cause)
     }
 
     /// When its time is over: all attempts count, and waiting between them does not.

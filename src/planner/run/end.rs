@@ -5,14 +5,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::next::{Next, next};
+use super::next::{Next, is_rejected, next, rejections};
 use super::{Context, RunAction, RunStep};
 use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome, Stop};
 use crate::container::{ContainerState, Snapshot};
 use crate::init::layout;
 use crate::planner::mark::Mark;
 use crate::world::run::{
-    Attempt, AttemptEnd, AttemptResult, Evidence, ExitRecord, Live, Phase, RunEnd, RunRecord,
+    Attempt, AttemptEnd, AttemptKind, AttemptResult, Evidence, ExitRecord, Live, Phase, RunEnd,
+    RunRecord,
 };
 
 /// What is known of the end of a process.
@@ -48,8 +49,18 @@ impl Context<'_> {
         }
         // Of several that a lost store left, only the last decides.
         if record.open_attempt().is_none() {
-            match next(&record, self.now.wall) {
-                Next::Over { phase, reason, message } => {
+            let resumed = record.attempts.last().and_then(|last| last.resumes);
+            let rejections = resumed.map_or(0, |session| rejections(self.world, &record, session));
+            let next = next(&record, self.now.wall, rejections);
+            if resumed.is_some() {
+                advise(&mut record, &next);
+            }
+            match next {
+                Next::Over { phase, reason, mut message } => {
+                    // The advice is in the attempt's message.
+                    if let Some(end) = record.last_end().filter(|end| is_rejected(end)) {
+                        message.clone_from(&end.message);
+                    }
                     record.end = Some(RunEnd { phase, reason, message, at: self.now.wall });
                 }
                 Next::Again { kind, not_before } => {
@@ -119,7 +130,7 @@ impl Context<'_> {
         let ending = Ending {
             exit_code: known.exit_code,
             oom_killed: end.oom_killed,
-            stopped: self.stopped(attempt, live, finished_at),
+            stopped: self.stopped(attempt, live, finished_at, known.exit_code),
             stderr: live.followed.as_ref().map(|it| it.stderr.clone()).unwrap_or_default(),
         };
         // Of an attempt that was only found, nobody knows what it went on in.
@@ -162,9 +173,18 @@ impl Context<'_> {
         attempt: &Attempt,
         live: &Live,
         finished_at: Option<Timestamp>,
+        exit_code: Option<i64>,
     ) -> Option<Stop> {
         if live.stop.is_some() {
             return live.stop;
+        }
+        if attempt.stop.is_some() {
+            return attempt.stop;
+        }
+        // It ended well by itself, before any stop reached it.
+        let followed = live.followed.as_ref();
+        if exit_code == Some(0) && followed.is_some_and(|it| it.fold.says_success()) {
+            return None;
         }
         let finished = finished_at.unwrap_or(self.now.wall);
         if self.record.cancel.as_ref().is_some_and(|cancel| cancel.at <= finished) {
@@ -185,6 +205,23 @@ fn is_plausible(exit: &ExitRecord, attempt: &Attempt, now: Timestamp) -> bool {
         && exit.finished_at.duration_since(now) <= CLOCK_ERROR_MAX
 }
 
+/// Of a resumed session that the API rejected: what happens now, or what a person can do.
+fn advise(record: &mut RunRecord, next: &Next) {
+    let advice = match next {
+        Next::Over { .. } => {
+            "the API may reject what is stored of this session: `--session new` starts another"
+        }
+        Next::Again { kind: AttemptKind::WithoutSession, .. } => {
+            "the API rejected this session repeatedly: tried again in a fresh session"
+        }
+        Next::Again { .. } => return,
+    };
+    let last = record.attempts.last_mut().and_then(|last| last.end.as_mut());
+    if let Some(end) = last.filter(|end| is_rejected(end)) {
+        end.message = format!("{}; {advice}", end.message);
+    }
+}
+
 /// The word for it.
 fn judged(end: AttemptEnd, outcome: Option<RunOutcome>, ending: &Ending) -> AttemptEnd {
     let class = outcome.as_ref().map(|outcome| outcome.class.clone());
@@ -196,12 +233,18 @@ fn judged(end: AttemptEnd, outcome: Option<RunOutcome>, ending: &Ending) -> Atte
         _ if unseen && ending.stopped == Some(Stop::Cancel) => AttemptResult::Cancelled,
         _ if unseen => AttemptResult::Lost,
         _ if says(layout::EXIT_MOUNTS) && !said => AttemptResult::NeverStarted,
-        Some(OutcomeClass::Succeeded) if end.exit_code == Some(0) => AttemptResult::Succeeded,
+        Some(OutcomeClass::Succeeded)
+            if end.exit_code == Some(0) || ending.stopped == Some(Stop::Finished) =>
+        {
+            AttemptResult::Succeeded
+        }
         Some(OutcomeClass::Cancelled) => AttemptResult::Cancelled,
         _ => AttemptResult::Failed,
     };
     let message = match (result, &outcome) {
-        (AttemptResult::Succeeded, _) => String::new(),
+        (AttemptResult::Succeeded, outcome) => {
+            outcome.as_ref().and_then(|outcome| outcome.message.clone()).unwrap_or_default()
+        }
         (AttemptResult::Lost, _) => "it ran, and nobody saw how it ended".to_owned(),
         (_, Some(outcome)) => outcome.message.clone().unwrap_or_else(|| said_of(&outcome.class)),
         (_, None) => match end.exit_code {
@@ -265,6 +308,7 @@ mod tests {
                 cancel_with_channel: false,
                 backoff_limit: 0,
             },
+            stop: None,
             end: None,
         };
         let now = at("2026-01-05T00:00:00Z");

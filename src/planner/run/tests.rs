@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::history::expired;
-use super::next::{Next, next};
+use super::next::{Next, next, rejections};
 use crate::claude::outcome::{Ending, OutcomeClass, RunOutcome};
 use crate::container::ContainerId;
 use crate::planner::template;
@@ -86,6 +86,7 @@ fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
                 cancel_with_channel: false,
                 backoff_limit,
             },
+            stop: None,
             end: Some(AttemptEnd {
                 result: *result,
                 message: "m".to_owned(),
@@ -106,7 +107,7 @@ fn after(resumes: bool, backoff_limit: u32, attempts: &[Came]) -> RunRecord {
 
 /// `Succeeded`, `Failed NoResult`, `again Retry in 10 s`.
 fn said(record: &RunRecord) -> String {
-    match next(record, at(NOW)) {
+    match next(record, at(NOW), 0) {
         Next::Over { phase, reason, .. } if phase.as_str() == reason => reason,
         Next::Over { phase, reason, .. } => format!("{phase} {reason}"),
         Next::Again { kind, not_before: None } => format!("again {kind:?}"),
@@ -123,7 +124,6 @@ fn what_follows_an_attempt() {
     let class = |class: OutcomeClass| Some((class, false));
     let worked = |class: OutcomeClass| Some((class, true));
     let overloaded = || (Retry, Failed, class(OutcomeClass::Overloaded));
-    let limited = |seconds| OutcomeClass::RateLimited { resets_at: Some(at(NOW + seconds)) };
     let gone = || class(OutcomeClass::SessionNotFound);
     let long = || class(OutcomeClass::PromptTooLong);
     let no_result = || worked(OutcomeClass::NoResult);
@@ -170,8 +170,6 @@ fn what_follows_an_attempt() {
             vec![overloaded(), overloaded(), overloaded(), overloaded()],
             "Failed Overloaded",
         ),
-        (false, 0, vec![(First, Failed, class(limited(3_600)))], "again Retry in 3600 s"),
-        (false, 0, vec![(First, Failed, class(limited(-5)))], "again Retry in 10 s"),
         // What used a tool is not, unless the limit says so; and what stays wrong never.
         (false, 0, vec![(First, Failed, worked(OutcomeClass::Overloaded))], "Failed Overloaded"),
         (false, 1, vec![(First, Failed, worked(OutcomeClass::Overloaded))], "again Retry in 10 s"),
@@ -194,12 +192,96 @@ fn what_follows_an_attempt() {
     }
 }
 
+/// Seconds until the next attempt of a run that ended so often at a usage limit.
+fn limit_wait(name: &str, attempts: usize, resets_in: i64) -> i64 {
+    let class = OutcomeClass::RateLimited { resets_at: Some(at(NOW + resets_in)) };
+    let came = (AttemptKind::Retry, AttemptResult::Failed, Some((class, false)));
+    let mut record = after(false, 0, &vec![came; attempts]);
+    record.id.name = ResourceName::parse(name).unwrap();
+    match next(&record, at(NOW), 0) {
+        Next::Again { kind: AttemptKind::Retry, not_before: Some(then) } => then.as_second() - NOW,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn waits_for_a_usage_limit_do_not_count_as_attempts() {
+    for attempts in [1, 4, 5, 50] {
+        let wait = limit_wait("r", attempts, 3_600);
+        assert!((3_600..=3_630).contains(&wait), "{wait}");
+    }
+    // The reset was announced for a time that is over: the pauses grow.
+    for (attempts, least) in [(1, 10), (2, 20), (4, 80), (50, 600)] {
+        let wait = limit_wait("r", attempts, -5);
+        assert!((least..=least + 30).contains(&wait), "{attempts}: {wait}");
+    }
+}
+
+#[test]
+fn starts_after_a_limits_reset_are_spread_by_name() {
+    let waits = ["a", "b", "c", "d", "e"].map(|name| limit_wait(name, 1, 3_600));
+    let distinct: std::collections::BTreeSet<i64> = waits.into_iter().collect();
+    assert!(distinct.len() >= 3, "{waits:?}");
+    assert_eq!(limit_wait("a", 1, 3_600), waits[0], "and the same each time");
+}
+
+#[test]
+fn second_rejection_of_a_session_starts_a_fresh_one() {
+    use AttemptKind::{First, WithoutSession};
+    use AttemptResult::Failed;
+    let rejected = |tool| Some((OutcomeClass::ApiError { status: Some(400) }, tool));
+    let fresh = Next::Again { kind: WithoutSession, not_before: None };
+    let once = after(true, 0, &[(First, Failed, rejected(false))]);
+    assert!(matches!(next(&once, at(NOW), 1), Next::Over { .. }));
+    assert_eq!(next(&once, at(NOW), 2), fresh);
+    let worked = after(true, 0, &[(First, Failed, rejected(true))]);
+    assert!(
+        matches!(next(&worked, at(NOW), 2), Next::Over { .. }),
+        "it may have changed something"
+    );
+    let again = after(
+        true,
+        0,
+        &[(First, Failed, rejected(false)), (WithoutSession, Failed, rejected(false))],
+    );
+    assert!(matches!(next(&again, at(NOW), 2), Next::Over { .. }), "once and no more");
+}
+
+#[test]
+fn rejections_of_a_session_are_counted_across_runs() {
+    use AttemptKind::First;
+    let (_, _, settings) = template::tests::channel("", None, &Facts::default());
+    let session = Uuid::from_u128(7);
+    let rejected = OutcomeClass::ApiError { status: Some(400) };
+    let run = |name: &str, turn, class: OutcomeClass| {
+        let mut record = after(true, 0, &[(First, AttemptResult::Failed, Some((class, false)))]);
+        record.id.name = ResourceName::parse(name).unwrap();
+        record.turn = turn;
+        record
+    };
+    let count = |earlier: &[OutcomeClass]| {
+        let mut world = World::new(settings.clone());
+        for (turn, class) in (1..).zip(earlier) {
+            let mut record = run(&format!("r{turn}"), turn, class.clone());
+            let phase = Phase::Failed;
+            let (reason, message) = (String::new(), String::new());
+            record.end = Some(RunEnd { phase, reason, message, at: at(NOW) });
+            world.runs.put(std::sync::Arc::new(record));
+        }
+        rejections(&world, &run("now", 100, rejected.clone()), session)
+    };
+    let other = OutcomeClass::NoResult;
+    assert_eq!(count(&[]), 1);
+    assert_eq!(count(std::slice::from_ref(&rejected)), 2);
+    assert_eq!(count(&[rejected.clone(), other]), 1, "not in a row");
+}
+
 #[test]
 fn nothing_follows_for_a_run_that_somebody_ended() {
     let class = Some((OutcomeClass::Overloaded, false));
     let mut record = after(true, 9, &[(AttemptKind::First, AttemptResult::Failed, class)]);
     record.cancel = Some(Cancel { at: at(NOW), why: "enough".to_owned() });
-    let over = next(&record, at(NOW));
+    let over = next(&record, at(NOW), 0);
     assert!(matches!(over, Next::Over { phase: Phase::Cancelled, .. }), "{over:?}");
 }
 

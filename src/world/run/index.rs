@@ -137,7 +137,10 @@ impl Runs {
     }
 
     /// The channel's ended runs, the oldest first.
-    pub fn ended_in(&self, channel: &ResourceName) -> impl ExactSizeIterator<Item = &RunId> {
+    pub fn ended_in(
+        &self,
+        channel: &ResourceName,
+    ) -> impl ExactSizeIterator<Item = &RunId> + DoubleEndedIterator {
         static NONE: BTreeSet<(u64, RunId)> = BTreeSet::new();
         self.ended.get(channel).unwrap_or(&NONE).iter().map(|(_, id)| id)
     }

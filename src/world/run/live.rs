@@ -49,6 +49,8 @@ pub struct Live {
     pub followed: Option<Arc<Followed>>,
     /// How far its output is.
     pub progress: Option<RunProgress>,
+    /// When this process was first told that the agent gave its final result and has been silent since.
+    pub finished_at: Option<Duration>,
     /// It has another name now, given by hand: it is read, and never touched.
     pub renamed: Option<Box<Snapshot>>,
 }

@@ -252,10 +252,10 @@ fn a_success_that_the_end_gives_the_lie_is_none() {
         (oom(exit(0)), "Succeeded", None),
         (oom(exit(1)), "OomKilled", Some(1)),
         (oom(exit(137)), "OomKilled", Some(137)),
-        // We ended it after it had said all that it had to say.
-        (by(Stop::Deadline, 143), "Succeeded", None),
-        (by(Stop::Cancel, 137), "Succeeded", None),
-        (oom(by(Stop::Cancel, 137)), "Succeeded", None),
+        // We ended it: that is told, whatever it had said before.
+        (by(Stop::Deadline, 143), "Deadline", None),
+        (by(Stop::Cancel, 137), "Cancelled", None),
+        (oom(by(Stop::Cancel, 137)), "Cancelled", None),
         // Nobody saw its end.
         (Ending::default(), "Succeeded", None),
         (oom(Ending::default()), "Succeeded", None),
@@ -300,9 +300,9 @@ fn endings_without_a_result_are_told_apart() {
 }
 
 #[test]
-fn a_deadline_after_the_last_word_takes_nothing_back() {
+fn a_deadline_after_the_last_word_is_a_deadline() {
     let late = Ending { stopped: Some(Stop::Deadline), ..exit(143) };
-    assert_eq!(run(&[INIT, SUCCESS], &late).class, OutcomeClass::Succeeded);
+    assert_eq!(run(&[INIT, SUCCESS], &late).class, OutcomeClass::Deadline);
     // But something was still at work, and was killed with it.
     assert_eq!(run(&[INIT, BACKGROUND, SUCCESS], &late).class, OutcomeClass::Deadline);
     assert_eq!(
@@ -321,7 +321,7 @@ fn a_deadline_after_the_last_word_takes_nothing_back() {
     assert_eq!(run(&[INIT, aborted], &late).class, OutcomeClass::Deadline);
     assert_eq!(run(&[INIT, aborted], &exit(0)).class, OutcomeClass::Aborted);
     let turns = r#"{"type":"result","subtype":"error_max_turns","is_error":true}"#;
-    assert_eq!(run(&[INIT, turns], &late).class, OutcomeClass::MaxTurns);
+    assert_eq!(run(&[INIT, turns], &late).class, OutcomeClass::Deadline);
 }
 
 #[test]

@@ -147,6 +147,7 @@ pub(crate) fn running(mut run: RunView, number: u32) -> RunView {
                 cancel_with_channel: false,
                 backoff_limit: 1,
             },
+            stop: None,
             end: None,
         });
     });

@@ -51,6 +51,7 @@ fn attempt(number: u32, kind: AttemptKind, end: Option<AttemptEnd>) -> Attempt {
             cancel_with_channel: false,
             backoff_limit: 1,
         },
+        stop: None,
         end,
     }
 }

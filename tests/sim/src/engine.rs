@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 mod hands;
 mod process;
 
-pub use process::{Agent, Agents, Execution, How, REFUSED_BY_GUARD, Starter};
+pub use process::{Agent, Agents, Execution, How, REFUSED_BY_GUARD, STAYS, Starter};
 
 /// An image that the engine has.
 pub const IMAGES: [&str; 4] = ["img-a:1", "img-b:1", "img-bad:1", "img-crash:1"];

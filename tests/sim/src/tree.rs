@@ -57,6 +57,8 @@ pub struct RunsOf {
     pub history: u32,
     /// `deletion.runs`.
     pub deletion: &'static str,
+    /// `queue.maxAge`.
+    pub queue_age: &'static str,
 }
 
 impl Default for RunsOf {
@@ -69,6 +71,7 @@ impl Default for RunsOf {
             keep: "20s",
             history: 100,
             deletion: "Finish",
+            queue_age: "24h",
         }
     }
 }
@@ -107,7 +110,7 @@ impl Spec {
              env: [{{name: VAR, value: \"{HUSH}{}\"}}]\n  resources: {{limits: {{memory: {}Mi}}}}\n  \
              shell: {{enabled: {}}}\n  updateStrategy: {{type: {}, maxWait: {}}}\n  deletion: {{keepStopped: {}, runs: {}}}\n  \
              runs: {{maxConcurrent: {}, activeDeadlineSeconds: {}, terminationGracePeriodSeconds: {}, backoffLimit: {}, \
-             keepContainer: {}, history: {{limit: {}}}}}\n",
+             keepContainer: {}, history: {{limit: {}}}, queue: {{maxAge: {}}}}}\n",
             self.suspend,
             self.image,
             self.pull,
@@ -124,6 +127,7 @@ impl Spec {
             self.runs.backoff,
             self.runs.keep,
             self.runs.history,
+            self.runs.queue_age,
         )
     }
 }

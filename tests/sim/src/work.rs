@@ -19,6 +19,8 @@ pub struct Work {
     pub says: Says,
     /// Only KILL ends it.
     pub ignores_term: bool,
+    /// It does not exit after its last line.
+    pub stays: bool,
 }
 
 impl Default for Work {
@@ -28,6 +30,7 @@ impl Default for Work {
             lingers: Duration::from_millis(50),
             says: Says::Success,
             ignores_term: false,
+            stays: false,
         }
     }
 }
@@ -170,7 +173,7 @@ impl Script {
                 (std::iter::once(init).chain(again).collect(), 0)
             }
         };
-        let endless = matches!(work.says, Says::Hangs | Says::RefusedForEver);
+        let endless = work.stays || matches!(work.says, Says::Hangs | Says::RefusedForEver);
         let ends = (!endless).then_some((work.takes + work.lingers, code));
         Self {
             lines: spread(lines, work.takes),

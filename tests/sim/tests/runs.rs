@@ -109,6 +109,29 @@ fn one_at_a_time_and_in_the_order_of_asking() {
     cleared(&mut sim);
 }
 
+/// The files of runs with even numbers are in a folder, which comes after those with odd ones.
+#[test]
+fn runs_of_one_scan_start_in_the_order_of_their_files() {
+    let mut sim = converged(&["a"]);
+    sim.tree.prompts.insert("prompts/x.md".to_owned(), "from a file".to_owned());
+    for run in ["r1", "r2", "r3", "r4"] {
+        let mut file = RunFile::of("a");
+        // Reading a prompt takes its time, and changes nothing.
+        if run == "r3" {
+            file.asks = Asks::From("prompts/x.md".to_owned());
+        }
+        sim.tree.write_run(run, file);
+    }
+    sim.files_changed();
+    for run in ["r1", "r2", "r3", "r4"] {
+        ends(&mut sim, run, LIMIT);
+    }
+    let ledger = &sim.engine.agents.ledger;
+    let order: Vec<&str> = ledger.iter().map(|it| it.agent.run.as_str()).collect();
+    assert_eq!(order, ["r1", "r3", "r2", "r4"]);
+    cleared(&mut sim);
+}
+
 #[test]
 fn those_who_are_held_do_not_hide_who_waits_behind_them() {
     let mut sim = Sim::with_channels(1, &["a"]);
@@ -170,7 +193,7 @@ fn whoever_waits_for_something_else_holds_up_nobody() {
 #[test]
 fn a_queue_that_is_full_takes_no_more_in() {
     let mut sim = converged(&["a"]);
-    sim.works("r0", Work::taking(100 * SECOND));
+    sim.works("r1", Work::taking(100 * SECOND));
     for number in 0..30 {
         sim.tree.write_run(&format!("r{number}"), RunFile::of("a"));
     }
@@ -476,7 +499,6 @@ fn a_deadline_counts_from_its_start_and_not_from_a_permit_that_waited_for_the_en
 fn what_did_nothing_is_tried_again_three_times_and_what_used_a_tool_is_not() {
     for (says, attempts) in [
         (Says::Overloaded, 4),
-        (Says::RateLimited(None), 4),
         (Says::OverloadedAfterTool, 1),
         (Says::ApiError, 1),
         (Says::NoResult, 1),
@@ -621,6 +643,63 @@ fn a_conversation_that_is_gone_leaves_the_prompt_alone_once() {
     ends(&mut sim, "fix", LIMIT);
     assert_eq!(kinds(&sim, "fix"), [AttemptKind::First, AttemptKind::WithoutSession]);
     assert_eq!(end_of(&sim, "fix").0, Phase::Succeeded);
+    cleared(&mut sim);
+}
+
+#[test]
+fn session_that_the_api_rejects_twice_is_given_up() {
+    let mut sim = asked(Work::default());
+    ends(&mut sim, "fix", LIMIT);
+    let latest = || RunFile { session: "Latest".to_owned(), ..RunFile::of("a") };
+    sim.works("second", Work::saying(Says::ApiError));
+    sim.write_run("second", latest());
+    ends(&mut sim, "second", LIMIT);
+    let end = sim.record("second").and_then(|it| it.end.clone()).expect("an end");
+    assert_eq!((end.phase, end.reason.as_str()), (Phase::Failed, "ApiError"));
+    assert!(end.message.contains("`--session new`"), "{}", end.message);
+
+    sim.works("third", vec![Work::saying(Says::ApiError), Work::default()]);
+    sim.write_run("third", latest());
+    ends(&mut sim, "third", LIMIT);
+    assert_eq!(kinds(&sim, "third"), [AttemptKind::First, AttemptKind::WithoutSession]);
+    assert_eq!(end_of(&sim, "third").0, Phase::Succeeded);
+    let record = sim.record("third").expect("a record");
+    let first = record.attempts[0].end.as_ref().expect("an end");
+    assert!(first.message.contains("fresh session"), "{}", first.message);
+    let (old, new) = (record.attempts[0].session, record.attempts[1].session);
+
+    sim.write_run("fourth", latest());
+    ends(&mut sim, "fourth", LIMIT);
+    let resumes = sim.record("fourth").expect("a record").attempts[0].resumes;
+    assert_eq!((resumes, old == new), (Some(new), false));
+    cleared(&mut sim);
+}
+
+#[test]
+fn usage_limit_is_waited_for_beyond_its_announced_reset() {
+    let limited = Work::saying(Says::RateLimited(Some(Duration::from_secs(40))));
+    let mut works = vec![limited; 6];
+    works.push(Work::default());
+    let mut sim = asked(works);
+    ends(&mut sim, "fix", Duration::from_secs(3_600));
+    assert_eq!(end_of(&sim, "fix").0, Phase::Succeeded);
+    assert_eq!(results(&sim, "fix").len(), 7);
+    cleared(&mut sim);
+}
+
+#[test]
+fn queues_maximum_age_bounds_the_wait_for_a_usage_limit() {
+    let mut sim = converged(&["a"]);
+    sim.edit("a", |spec| spec.runs.queue_age = "10m");
+    sim.run_for(15 * SECOND);
+    sim.works("fix", Work::saying(Says::RateLimited(None)));
+    sim.write_run("fix", RunFile::of("a"));
+    ends(&mut sim, "fix", Duration::from_secs(700));
+    assert_eq!(end_of(&sim, "fix"), (Phase::Failed, "RateLimited".to_owned()));
+    let record = sim.record("fix").expect("a record");
+    let message = &record.end.as_ref().expect("an end").message;
+    assert!(message.contains("runs.queue.maxAge"), "{message}");
+    assert!(record.attempts.len() > 4, "{}", record.attempts.len());
     cleared(&mut sim);
 }
 
@@ -966,5 +1045,54 @@ fn what_is_left_of_a_dropped_run_goes_and_is_not_admitted_again() {
     sim.edit_run("r0", |file| file.rerun = 1);
     assert!(sim.run_until(LIMIT, |sim| sim.executions("r0") == 2), "{}", trace(&sim));
     assert_eq!(sim.engine.agents.ledger.last().map(|it| it.agent.attempt), Some(2));
+    cleared(&mut sim);
+}
+
+// The end that does not come.
+
+#[test]
+fn agent_that_stays_after_its_result_is_terminated() {
+    let mut sim = asked(Work { stays: true, ..Work::default() });
+    ends(&mut sim, "fix", 60 * SECOND);
+    let end = sim.record("fix").and_then(|it| it.end.clone()).expect("an end");
+    assert_eq!((end.phase, end.reason.as_str()), (Phase::Succeeded, "Succeeded"));
+    assert!(end.message.contains("did not exit"), "{}", end.message);
+    cleared(&mut sim);
+}
+
+#[test]
+fn stop_of_a_silent_agent_survives_a_crash() {
+    let mut sim = asked(Work { stays: true, ignores_term: true, ..Work::default() });
+    let decided = |sim: &Sim| {
+        let open = sim.record("fix").and_then(|it| it.open_attempt());
+        open.is_some_and(|it| it.stop.is_some())
+    };
+    assert!(sim.run_until(60 * SECOND, decided), "{}", trace(&sim));
+    sim.run_for(SECOND);
+    sim.crash(SECOND);
+    ends(&mut sim, "fix", 120 * SECOND);
+    assert_eq!(end_of(&sim, "fix"), (Phase::Succeeded, "Succeeded".to_owned()));
+    cleared(&mut sim);
+}
+
+#[test]
+fn cancel_after_a_final_result_is_a_cancel() {
+    let mut sim = asked(Work { stays: true, ..Work::default() });
+    at_work(&mut sim, "fix");
+    sim.run_for(10 * SECOND);
+    sim.request(Request::CancelRun { name: name("fix"), why: "enough".to_owned() });
+    ends(&mut sim, "fix", 60 * SECOND);
+    assert_eq!(end_of(&sim, "fix"), (Phase::Cancelled, "Cancelled".to_owned()));
+    cleared(&mut sim);
+}
+
+#[test]
+fn deadline_after_a_final_result_is_a_deadline() {
+    let work = Work { stays: true, ..Work::default() };
+    let mut sim = asked_with(work, |file| file.more = "activeDeadlineSeconds: 20");
+    ends(&mut sim, "fix", 60 * SECOND);
+    assert_eq!(end_of(&sim, "fix"), (Phase::Failed, "Deadline".to_owned()));
+    let end = sim.record("fix").and_then(|it| it.end.clone()).expect("an end");
+    assert_eq!(end.message, "its time was over");
     cleared(&mut sim);
 }

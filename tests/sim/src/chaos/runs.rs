@@ -27,6 +27,7 @@ pub(super) fn random_runs(sim: &mut Sim) -> RunsOf {
         backoff: sim.rng.below(3) as u32,
         keep: ["0s", "5s", "20s"][sim.rng.below(3) as usize],
         history: if sim.rng.permille(200) { 2 } else { 100 },
+        queue_age: "24h",
         deletion: if sim.rng.permille(500) { "Finish" } else { "Cancel" },
     }
 }
@@ -41,6 +42,7 @@ fn random_work(sim: &mut Sim) -> Work {
         takes: sim.rng.millis(1, 40_000),
         lingers: sim.rng.millis(0, 2_000),
         ignores_term: sim.rng.permille(150),
+        stays: sim.rng.permille(80),
     }
 }
 
@@ -217,6 +219,12 @@ fn by_hand(sim: &mut Sim) {
 pub(super) fn heal(sim: &mut Sim) {
     sim.engine.agents.ghosts = false;
     sim.fates.clear();
+    // A limit that never resets would be waited for until the queue's maximum age.
+    for works in sim.engine.agents.works.values_mut() {
+        if works.last().is_some_and(|work| matches!(work.says, Says::RateLimited(_))) {
+            works.push(Work::default());
+        }
+    }
     for prompt in PROMPTS {
         sim.tree.prompts.insert(prompt.to_owned(), format!("what stands in {prompt}"));
     }

@@ -33,7 +33,7 @@ use chanop::world::run::{
 use uuid::Uuid;
 
 use super::{Check, HUSH};
-use crate::engine::{Engine, Execution, Starter};
+use crate::engine::{Engine, Execution, STAYS, Starter};
 use crate::tree::{Asks, RunFile, Tree, path_of_run};
 
 /// Retries outside `backoffLimit`.
@@ -398,6 +398,10 @@ impl Check {
             if before.end.is_none() && after.end.is_some() && known.image.is_empty() {
                 known.image.clone_from(&after.image);
             }
+            // Why it is to be ended is recorded before the stop.
+            if known.stop.is_none() && before.end.is_none() {
+                known.stop = after.stop;
+            }
             let same = known == without_end(after);
             if !same || (before.end.is_some() && before.end != after.end) {
                 self.fail(format!(
@@ -558,7 +562,11 @@ impl Check {
             let fits = match after.kind {
                 AttemptKind::First => false,
                 AttemptKind::Retry => end.result != AttemptResult::Succeeded,
-                AttemptKind::WithoutSession => class == Some(&OutcomeClass::SessionNotFound),
+                AttemptKind::WithoutSession => {
+                    let rejected = OutcomeClass::ApiError { status: Some(400) };
+                    class == Some(&OutcomeClass::SessionNotFound)
+                        || (class == Some(&rejected) && before.resumes.is_some())
+                }
                 AttemptKind::Compact => {
                     let again = before.kind == AttemptKind::Compact && is_free(end);
                     again || class == Some(&OutcomeClass::PromptTooLong)
@@ -569,7 +577,10 @@ impl Check {
                 self.fail(format!("7: {name}: {:?} after {:?} {class:?}", after.kind, end.result));
             }
             if after.kind == AttemptKind::Retry {
-                if is_free(end) {
+                let limited = matches!(class, Some(OutcomeClass::RateLimited { .. }));
+                if is_free(end) && limited {
+                    // Waiting for a usage limit is bounded by the queue's maximum age alone.
+                } else if is_free(end) {
                     free += 1;
                 } else {
                     paid += 1;
@@ -629,6 +640,9 @@ impl Check {
             engine.agents.guard_off && engine.agents.forgotten.contains(&attempt.container);
         if end.result == AttemptResult::NeverStarted && !all.is_empty() && !forgotten {
             self.fail(format!("S18: attempt {number} of {name} never started, and it did"));
+        }
+        if end.message == "Succeeded" {
+            self.fail(format!("S18: attempt {number} of {name} is {:?}: Succeeded", end.result));
         }
         if end.result == AttemptResult::Cancelled && record.cancel.is_none() {
             self.fail(format!("S9: attempt {number} of {name} was ended, and nobody said so"));
@@ -764,8 +778,19 @@ impl Check {
         let refused = engine.agents.of(id).any(|it| {
             it.printed(now).filter(|line| line.contains(r#""error_status":401"#)).count() >= 3
         });
-        let why =
-            over || record.cancel.is_some() || late || refused || tampered || book.clocks_move;
+        // One whose end the engine did not notice is silent as well.
+        let stays = engine.agents.of(id).any(|it| {
+            let silent = it.ended.map(|(at, ..)| now.saturating_sub(at));
+            let stays = it.stays_for(now);
+            stays.is_some_and(|stays| stays + silent.unwrap_or_default() >= STAYS)
+        });
+        let why = over
+            || record.cancel.is_some()
+            || late
+            || refused
+            || stays
+            || tampered
+            || book.clocks_move;
         if !why {
             let name = record.id.name.clone();
             self.fail(format!("S9: {name} is stopped before its time"));

@@ -87,12 +87,17 @@ impl Sim {
         let Some(following) = self.following.get(id).filter(|it| !it.ended) else { return };
         let before = following.progress;
         let lines: Vec<String> = if self.engine.down { Vec::new() } else { self.printed(id) };
-        let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count() as u64;
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut fold = Fold::new();
+        for located in Parser::new().push(text.as_bytes()) {
+            fold.add(&located.event);
+        }
         let progress = RunProgress {
-            turns: count(r#""type":"assistant""#),
-            tools: count(r#""type":"tool_use""#),
-            dollars: None,
-            refused: count(r#""error_status":401"#),
+            turns: fold.turns(),
+            tools: fold.tools(),
+            dollars: fold.dollars(),
+            refused: fold.unauthorized(),
+            finished: fold.is_finished().then_some(text.len() as u64),
         };
         let (generation, next) = (self.generation, self.now + PROGRESS_EVERY);
         self.at(next, Happening::Progress { generation, id: id.clone() });

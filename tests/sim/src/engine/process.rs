@@ -18,6 +18,8 @@ use crate::work::{Script, Work};
 
 /// What init ends with when the guard says that the agent ran already.
 pub const REFUSED_BY_GUARD: i64 = 254;
+/// An agent that is silent for so long after its final result may be ended.
+pub const STAYS: Duration = Duration::from_secs(30);
 /// It takes so long for that.
 const REFUSES_WITHIN: Duration = Duration::from_millis(10);
 
@@ -99,7 +101,7 @@ pub struct Execution {
     pub began: Duration,
     /// When it really ended, with what, and how.
     pub ended: Option<(Duration, i64, How)>,
-    /// It said that it succeeded, and ended by itself with 0.
+    /// It said that it succeeded, and then ended by itself with 0, or did not exit for half a minute.
     pub succeeded: bool,
     /// With which state directory.
     pub epoch: u32,
@@ -132,6 +134,13 @@ impl Execution {
         let worked = self.worked(now);
         let lines = self.script.lines.iter().filter(move |(at, _)| *at <= worked);
         lines.map(|(_, line)| line.as_str())
+    }
+
+    /// How long it has been silent after its final result; `None`: it has not given one.
+    pub fn stays_for(&self, now: Duration) -> Option<Duration> {
+        let (last, line) = self.script.lines.last()?;
+        let silent = self.worked(now).checked_sub(*last)?;
+        line.contains(r#""type":"result""#).then_some(silent)
     }
 
     /// Only KILL ends it.
@@ -293,7 +302,11 @@ impl Engine {
             ending.paused += now.saturating_sub(since);
         }
         ending.ended = Some((now, code, how));
-        ending.succeeded = how == How::ByItself && code == 0 && ending.script.answers;
+        let by_itself = how == How::ByItself && code == 0;
+        let stayed = how != How::ByItself
+            && ending.script.answers
+            && ending.stays_for(now).is_some_and(|silent| silent >= STAYS);
+        ending.succeeded = stayed || (by_itself && ending.script.answers);
         let out_of_memory = how == How::ByItself && ending.script.out_of_memory;
         let (agent, began, compacted) =
             (ending.agent.clone(), ending.began, ending.succeeded && ending.script.answers);
