@@ -121,6 +121,8 @@ pub enum Answer {
     Inspected(Box<Snapshot>),
     /// A container was made.
     Created(ContainerId),
+    /// A run's container was made, and something in the channel's home was put right before: each in a sentence.
+    CreatedWithNotes(ContainerId, Vec<String>),
     /// A run's prompt.
     Prompt(String),
     /// What was asked is so.

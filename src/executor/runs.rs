@@ -73,7 +73,16 @@ pub(super) async fn create_run<E: Engine>(
     let (prepared, config) = tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Failure::Refused(Reason::HostFailed, error.to_string()))??;
-    finish(means, call, name, &config, prepared).await
+    let notes = prepared.notes.clone();
+    // Should the create fail, the log alone says it.
+    for note in &notes {
+        tracing::warn!(container = %name, "{note}");
+    }
+    let answer = finish(means, call, name, &config, prepared).await?;
+    Ok(match answer {
+        Answer::Created(id) if !notes.is_empty() => Answer::CreatedWithNotes(id, notes),
+        answer => answer,
+    })
 }
 
 /// What its command reads.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Host;
 use super::beneath::{self, WalkError};
+use super::home;
 use super::prepare::{PrepareError, io_failed, locked, walk_failed};
 use super::secret_files::{SecretFiles, SignIn};
 use crate::claude::first_start;
@@ -83,27 +84,30 @@ fn answer_first_questions(
     host: &Host,
 ) -> Result<Option<String>, PrepareError> {
     let path = host.paths.home(&preparation.channel);
-    let home =
+    let directory =
         beneath::directory(Path::new(&path)).map_err(|error| walk_failed("open", &path, error))?;
     let _lock = locked(host, &preparation.channel)?;
     let left_alone =
         |why: &str| Ok(Some(format!("~/{} {why}: it is left alone", first_start::FILE)));
-    let found = match beneath::read_file(&home, Path::new(first_start::FILE), ANSWERS_BYTES_MAX) {
-        Ok((_, Some(bytes))) => Some(bytes),
-        Ok((_, None)) => return left_alone("is longer than 16 MiB"),
-        Err(WalkError::Missing) => None,
-        Err(WalkError::NotReal) => return left_alone("is a link"),
-        Err(WalkError::Io(cause)) => return left_alone(&format!("cannot be read ({cause})")),
-    };
+    let moved = home::move_damaged_aside(&directory)
+        .map_err(|errno| io_failed("move the damaged file aside in", &path, errno.into()))?;
+    let found =
+        match beneath::read_file(&directory, Path::new(first_start::FILE), ANSWERS_BYTES_MAX) {
+            Ok((_, Some(bytes))) => Some(bytes),
+            Ok((_, None)) => return left_alone("is longer than 16 MiB"),
+            Err(WalkError::Missing) => None,
+            Err(WalkError::NotReal) => return left_alone("is a link"),
+            Err(WalkError::Io(cause)) => return left_alone(&format!("cannot be read ({cause})")),
+        };
     let text = match first_start::answers(effective, found.as_deref()) {
-        Ok(None) => return Ok(None),
+        Ok(None) => return Ok(moved),
         Ok(Some(text)) => text,
         Err(_not_an_object) => return left_alone("is no JSON object"),
     };
     let user = (preparation.user.uid, preparation.user.gid);
-    beneath::replace_file(&home, first_start::FILE, text.as_bytes(), 0o600, user)
+    beneath::replace_file(&directory, first_start::FILE, text.as_bytes(), 0o600, user)
         .map_err(|cause| io_failed("write the agent's answers to", &path, cause))?;
-    Ok(None)
+    Ok(moved)
 }
 
 /// The session of the channel's home that was written to last; `None` when there is none. Blocks on the file system.

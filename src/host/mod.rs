@@ -15,6 +15,7 @@ pub mod secrets_root;
 mod archive;
 mod beneath;
 mod git;
+mod home;
 mod known;
 mod run;
 mod secret;

@@ -58,6 +58,8 @@ pub struct Prepared {
     pub volume_grants: Vec<VolumeGrant>,
     /// How the agent signs in, if it does.
     pub sign_in: Option<SignIn>,
+    /// What was put right in the channel's home, each in a sentence.
+    pub notes: Vec<String>,
 }
 
 /// How a new volume is given to the container's user: by an archive of its root directory's owner, put into the container
@@ -108,6 +110,19 @@ pub enum PrepareError {
         /// How long it may be.
         bytes: u64,
     },
+    /// The home is on a file system that is mounted read-only.
+    #[error("{0} is on a read-only file system: the agent cannot keep its sessions there")]
+    HomeReadOnly(String),
+    /// A directory of the home belongs to somebody else, or its permissions do not let its user write.
+    #[error(
+        "{path} is not writable by uid {uid}: the agent cannot keep its sessions there; change its owner or mode"
+    )]
+    NotWritable {
+        /// Which.
+        path: String,
+        /// The container's user.
+        uid: u32,
+    },
     /// The file system refused.
     #[error("failed to {doing} {path}")]
     Io {
@@ -129,7 +144,10 @@ impl PrepareError {
             Self::MountMissing(_) => Reason::MountMissing,
             Self::Secret { .. } => Reason::SecretMissing,
             Self::NotReal(_) | Self::WrongKind { .. } => Reason::PolicyViolation,
-            Self::TooLong { .. } | Self::Io { .. } => Reason::HostFailed,
+            Self::TooLong { .. }
+            | Self::HomeReadOnly(_)
+            | Self::NotWritable { .. }
+            | Self::Io { .. } => Reason::HostFailed,
         }
     }
 }
@@ -152,7 +170,7 @@ pub fn prepare(
     work.write_channel_files(&identities)?;
     install_init(host)?;
     let volume_grants = work.grant_volumes()?;
-    Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in })
+    Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in, notes: Vec::new() })
 }
 
 struct Work<'a> {

@@ -8,10 +8,10 @@
 use std::io;
 use std::path::Path;
 
-use super::beneath;
 use super::prepare::{
     Host, Occasion, PrepareError, Prepared, io_failed, prepare, private_directory,
 };
+use super::{beneath, home};
 use crate::init::attempt;
 use crate::resource::ResourceName;
 use crate::world::preparation::{ATTEMPT, HostPaths, PROMPT, Preparation, RunPlace};
@@ -25,7 +25,8 @@ pub fn prepare_run(
 ) -> Result<Prepared, PrepareError> {
     let Some(place) = &preparation.run else { return prepare(preparation, host, Occasion::Create) };
     remove_run_place(&host.paths, place)?;
-    let prepared = prepare(preparation, host, Occasion::Create)?;
+    let mut prepared = prepare(preparation, host, Occasion::Create)?;
+    prepared.notes = home::check(preparation, host)?;
     let path = host.paths.attempt(place);
     let user = (preparation.user.uid, preparation.user.gid);
     let directory = private_directory(&path)?;

@@ -27,6 +27,16 @@ impl Controller {
         cause: &str,
     ) {
         let name = &object.name;
+        let answer = match answer {
+            Answer::CreatedWithNotes(id, notes) => {
+                for note in notes {
+                    let event = self.event(now, &object.to_string(), true, "HomeRepaired", &note);
+                    self.run_books.told.push(event);
+                }
+                Answer::Created(id)
+            }
+            answer => answer,
+        };
         match (call, answer) {
             (Call::CreateRun { name: container, target }, Answer::Created(id)) => {
                 self.lanes.speed_up();

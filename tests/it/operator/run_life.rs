@@ -58,6 +58,20 @@ fn a_run_from_a_file_ends_in_one_record_with_the_transcript_that_it_printed_and_
 }
 
 #[test]
+fn damaged_state_of_the_cli_is_moved_aside_with_an_event() {
+    let mut ground = one("keepContainer: 0s");
+    let state = ground.path("state/homes/a/.claude.json");
+    fs::write(&state, "{\"half\":").unwrap();
+    ground.order("fix", "a", "say:one");
+    let ended = ground.until_ended("fix");
+    assert_eq!(ended["status"]["phase"], "Succeeded", "{ended:#}");
+    let kept = fs::read_to_string(ground.path("state/homes/a/.claude.json.damaged-1")).unwrap();
+    assert_eq!(kept, "{\"half\":");
+    let told = ground.chanop(&["describe", "run/fix"]).well();
+    assert!(told.contains("~/.claude.json was not a JSON object"), "{told}");
+}
+
+#[test]
 fn an_edited_file_runs_nothing_and_a_raised_rerun_runs_it_once_more_under_the_next_number() {
     let mut ground = one("keepContainer: 0s");
     ground.run_file("fix", "a", "say:one", "");
