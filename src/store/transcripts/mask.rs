@@ -5,18 +5,21 @@
 //!
 //! # What is found
 //!
-//! The value itself, and as it stands in a string of JSON, once and twice quoted (a tool's output that is JSON is a string in the line
-//! of the transcript); of a value of several lines, each of them as well, since files are shown line by line. Not found is what was
-//! made of a secret: its base64, its half, its hash. A value shorter than [`SECRET_BYTES_MIN`] is left alone: it would be a word of
+//! The value itself, and however a string of JSON may spell it (`\u0068`, `\/`, …), once and twice quoted (a tool's output that is JSON
+//! is a string in the line of the transcript): the output is searched as it is, decoded once and decoded twice, and a find is masked
+//! with all bytes of its escapes. Of a value of several lines, each of them as well, since files are shown line by line. Not found is
+//! what was made of a secret: its base64, its half, its hash. A value shorter than [`SECRET_BYTES_MIN`] is left alone: it would be a word of
 //! the language, and hide half of the text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
+
+use super::unescape::{Spelt, Unescape};
 
 /// Shorter values are not looked for.
 pub const SECRET_BYTES_MIN: usize = 8;
@@ -141,9 +144,16 @@ impl Automaton {
 /// The state between two chunks of one output.
 pub struct Masker {
     secrets: Secrets,
-    state: Option<StateID>,
+    // As it is, decoded once, decoded twice.
+    layers: [Layer; 3],
+    decoders: [Unescape; 2],
+    // Since the last place where no layer was within a secret, there was an escape: until then all layers are alike, and the
+    // first one stands for all.
+    is_escaped: bool,
     // What may yet turn out to be a part of a secret: masked already where one ended in it.
     held: Vec<u8>,
+    // The place of its first byte in the output.
+    held_at: u64,
 }
 
 impl fmt::Debug for Masker {
@@ -154,8 +164,15 @@ impl fmt::Debug for Masker {
 
 impl Masker {
     /// At the beginning of an output.
-    pub const fn new(secrets: Secrets) -> Self {
-        Self { secrets, state: None, held: Vec::new() }
+    pub fn new(secrets: Secrets) -> Self {
+        Self {
+            secrets,
+            layers: Default::default(),
+            decoders: Default::default(),
+            is_escaped: false,
+            held: Vec::new(),
+            held_at: 0,
+        }
     }
 
     /// Are bytes held back that may begin a secret?
@@ -169,32 +186,93 @@ impl Masker {
         let mut bytes = std::mem::take(&mut self.held);
         let fresh = bytes.len();
         bytes.extend_from_slice(chunk);
-        let mut state = self.state.unwrap_or(automaton.start);
-        for at in fresh..bytes.len() {
-            let byte = chunk.get(at - fresh).copied().unwrap_or_default();
-            state = automaton.nfa.next_state(Anchored::No, state, byte);
-            let secret = automaton.ending(state);
-            if secret > 0 {
-                let from = (at + 1).saturating_sub(secret);
-                if let Some(secret) = bytes.get_mut(from..=at) {
-                    secret.fill(STAR);
-                }
+        let first = self.held_at;
+        let mut mask = |found: Option<(u64, u64)>| {
+            let Some((begin, end)) = found else { return };
+            let at =
+                |place: u64| usize::try_from(place.saturating_sub(first)).unwrap_or(usize::MAX);
+            if let Some(secret) = bytes.get_mut(at(begin)..at(end)) {
+                secret.fill(STAR);
             }
+        };
+        let [plain, once, twice] = &mut self.layers;
+        let [decode_once, decode_twice] = &mut self.decoders;
+        let next = first.saturating_add(u64::try_from(fresh).unwrap_or(u64::MAX));
+        for (begin, byte) in (next..).zip(chunk) {
+            let spelt = Spelt { byte: *byte, begin, end: begin.saturating_add(1) };
+            if !self.is_escaped && *byte == b'\\' {
+                once.clone_from(plain);
+                twice.clone_from(plain);
+                self.is_escaped = true;
+            }
+            mask(plain.step(&automaton, spelt));
+            if !self.is_escaped {
+                continue;
+            }
+            decode_once.push(spelt, &mut |spelt| {
+                mask(once.step(&automaton, spelt));
+                decode_twice.push(spelt, &mut |spelt| mask(twice.step(&automaton, spelt)));
+            });
+            let within = [&*plain, &*once, &*twice].into_iter().any(|it| it.begun().is_some());
+            let decodes = decode_once.begun().or(decode_twice.begun()).is_some();
+            self.is_escaped = within || decodes;
         }
-        self.state = Some(state);
-        let sure = bytes.len().saturating_sub(automaton.depth(state));
+        // Layers that the first one stands for are from an earlier place.
+        let layers = if self.is_escaped { self.layers.len() } else { 1 };
+        let begun = self.layers.iter().take(layers).filter_map(Layer::begun);
+        let begun = begun.chain(self.decoders.iter().filter_map(Unescape::begun)).min();
+        let sure = begun.and_then(|place| usize::try_from(place.saturating_sub(first)).ok());
+        let sure = sure.unwrap_or(bytes.len()).min(bytes.len());
         self.held = bytes.split_off(sure);
+        self.held_at = first.saturating_add(u64::try_from(sure).unwrap_or(u64::MAX));
         bytes
     }
 
     /// Nothing more comes. The beginning of a secret at the very end is one as well, when it is long enough.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut held = std::mem::take(&mut self.held);
-        self.state = None;
+        self.held_at = self.held_at.saturating_add(u64::try_from(held.len()).unwrap_or(u64::MAX));
+        self.layers = Default::default();
+        self.decoders = Default::default();
+        self.is_escaped = false;
         if held.len() >= SECRET_BYTES_MIN {
             held.fill(STAR);
         }
         held
+    }
+}
+
+/// The search in the output as it is, or as it is when decoded.
+#[derive(Clone, Default)]
+struct Layer {
+    state: Option<StateID>,
+    // Where the bytes begin that may be the beginning of a secret.
+    begins: VecDeque<u64>,
+}
+
+impl Layer {
+    /// Takes a byte; answers where the secret lies that ends with it.
+    fn step(&mut self, automaton: &Automaton, spelt: Spelt) -> Option<(u64, u64)> {
+        let state = self.state.unwrap_or(automaton.start);
+        let state = automaton.nfa.next_state(Anchored::No, state, spelt.byte);
+        self.state = Some(state);
+        let depth = automaton.depth(state);
+        if depth == 0 {
+            // The usual case: no secret begins here.
+            self.begins.clear();
+            return None;
+        }
+        self.begins.push_back(spelt.begin);
+        let secret = automaton.ending(state);
+        let begin = (secret > 0).then(|| self.begins.len().checked_sub(secret)).flatten();
+        let found = begin.and_then(|at| Some((*self.begins.get(at)?, spelt.end)));
+        let known = self.begins.len().saturating_sub(depth);
+        self.begins.drain(..known);
+        found
+    }
+
+    fn begun(&self) -> Option<u64> {
+        self.begins.front().copied()
     }
 }
 
@@ -239,6 +317,31 @@ mod tests {
         }
         let line = r#"{"type":"user","text":"a\"b\\c\nd\u0001efgh"}"#;
         assert_eq!(text(&[secret], line), r#"{"type":"user","text":"********************"}"#);
+    }
+
+    #[test]
+    fn a_secret_is_found_however_json_spells_it() {
+        let secret = "hunter2/\"quoted\"\n\u{1f511}end";
+        let every: String = secret.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        let mixed = r#"hunt\u0065r2\/\"quoted\"\n\ud83d\uDD11end"#;
+        for once in [every.as_str(), mixed] {
+            let twice = serde_json::to_string(once).unwrap();
+            for spelt in [once, twice.trim_matches('"')] {
+                let line = format!(r#"{{"text":"key {spelt} end"}}"#);
+                let stars = "*".repeat(spelt.len());
+                assert_eq!(text(&[secret], &line), line.replace(spelt, &stars));
+                // Byte by byte as well.
+                let pieces: Vec<&[u8]> = line.as_bytes().chunks(1).collect();
+                let pieces = masked(&Secrets::new([secret]), &pieces);
+                assert_eq!(pieces, line.replace(spelt, &stars).into_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_that_spell_no_secret_stay() {
+        let line = r#"{"a":"\u0068unter\u00","b":"C:\new \ud83d x \q \\"}"#;
+        assert_eq!(text(&["hunter2hunter2"], line), line);
     }
 
     #[test]

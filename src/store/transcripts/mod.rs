@@ -25,6 +25,7 @@ mod keeper;
 mod mask;
 mod packed;
 mod tail;
+mod unescape;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
