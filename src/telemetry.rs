@@ -19,6 +19,7 @@ use tracing_subscriber::{EnvFilter, field::RecordFields};
 
 use crate::clock::Clock;
 use crate::config::{Environment, LogFormat};
+use crate::resource::text::is_deceptive;
 
 /// What is shown when nobody says.
 const DEFAULT_FILTER: &str = "chanop=info,warn";
@@ -181,6 +182,8 @@ fn escape(text: &str) -> String {
     for character in text.chars() {
         if character.is_control() {
             escaped.extend(character.escape_default());
+        } else if is_deceptive(character) {
+            escaped.extend(character.escape_unicode());
         } else {
             escaped.push(character);
         }

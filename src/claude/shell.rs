@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::resource::text::is_deceptive;
+
 /// Words that mean something to a shell only where a command begins.
 const KEYWORDS: [&str; 17] = [
     "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in",
@@ -36,7 +38,7 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     if !word.is_empty() && word.chars().all(plain) {
         return Cow::Borrowed(word);
     }
-    if !word.chars().any(is_unprintable) {
+    if !word.chars().any(is_deceptive) {
         return Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")));
     }
     let mut quoted = "$'".to_owned();
@@ -45,7 +47,7 @@ pub fn quote(word: &str) -> Cow<'_, str> {
             '\n' => quoted.push_str(r"\n"),
             '\t' => quoted.push_str(r"\t"),
             '\\' | '\'' => quoted.extend(['\\', c]),
-            c if is_unprintable(c) => {
+            c if is_deceptive(c) => {
                 // By bytes: what `\u` gives depends on the locale.
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                     // Writing to a String cannot fail.
@@ -57,11 +59,6 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     }
     quoted.push('\'');
     Cow::Owned(quoted)
-}
-
-fn is_unprintable(c: char) -> bool {
-    let turns_or_hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    c.is_control() || turns_or_hides
 }
 
 #[cfg(test)]
@@ -144,7 +141,7 @@ mod tests {
 
         #[test]
         fn a_line_is_one_line_and_safe_on_a_terminal(word in "[^\0]{0,40}") {
-            prop_assert!(!quote(&word).chars().any(is_unprintable));
+            prop_assert!(!quote(&word).chars().any(is_deceptive));
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::resource::text::is_deceptive;
+
 /// `value` as a YAML document. `comment` is asked for each field by its path, `spec.image.ref`, and
 /// for each item of a list by its name or target, `spec.env[RUST_LOG]`.
 pub(super) fn document(value: &Value, comment: &dyn Fn(&str) -> Option<String>) -> String {
@@ -150,12 +152,14 @@ fn quoted(text: &str) -> String {
     harmless_json(&Value::String(text.to_owned()).to_string())
 }
 
-/// JSON text whose strings hold no raw control character: DEL and the C1 set, which JSON allows, move cursors too.
+/// JSON text whose strings hold no raw character that can deceive a reader: JSON allows DEL, the C1 set and overrides of direction.
 pub(super) fn harmless_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c.is_control() && c != '\n' || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') {
-            let _infallible = write!(text, "\\u{:04x}", u32::from(c));
+        if is_deceptive(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _infallible = write!(text, "\\u{unit:04x}");
+            }
         } else {
             text.push(c);
         }
@@ -203,13 +207,14 @@ mod tests {
             "#a",
             "a\u{1b}[2J",
             "\u{9b}",
+            "a\u{202e}b",
             "x y",
         ] {
             let shown = scalar(text);
             assert!(shown.starts_with('"'), "{text:?} is shown as {shown}");
             let read: String = serde_yaml::from_str(&shown).unwrap();
             assert_eq!(read, text);
-            assert!(!shown.chars().any(char::is_control));
+            assert!(!shown.chars().any(is_deceptive));
         }
         for text in ["web", "/home/ann/src", "chanop-demo:latest", "team/a.yaml:1"] {
             assert_eq!(scalar(text), text);
