@@ -242,6 +242,10 @@ impl Connection {
         self.registry.lock().open.get(&self.id).is_some_and(question)
     }
 
+    pub(super) const fn peer(&self) -> Peer {
+        self.peer
+    }
+
     /// Makes the connection a working one until the answer is dropped.
     pub(super) fn begin_request(&self, caller: Caller) -> Result<RequestPermit, Refusal> {
         let limits = &self.registry.limits;

@@ -103,8 +103,19 @@ pub(super) async fn check(
             request.extensions_mut().insert(caller);
             last_of_connection(next.run(request).await)
         }
-        Err(refusal) => last_of_connection(refusal.into_response()),
+        Err(refusal) => {
+            if is_wrong_token(api.guard(), &request) {
+                let now = api.faces().clock.now().mono;
+                api.failed_tokens().failed(connection.peer(), now).await;
+            }
+            last_of_connection(refusal.into_response())
+        }
     }
+}
+
+fn is_wrong_token(guard: &Guard, request: &Request) -> bool {
+    let Guard::Tcp { tokens, .. } = guard else { return false };
+    bearer_token(request.headers()).is_some_and(|token| tokens.bearer(token).is_none())
 }
 
 /// Without a token a connection is good for one request: pipelined ones would hold it, and scrapes need no more.

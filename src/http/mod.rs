@@ -14,6 +14,7 @@ mod collection;
 mod connections;
 mod core;
 mod discovery;
+mod failed_tokens;
 mod guard;
 mod health;
 mod order;

@@ -22,6 +22,7 @@ use super::body;
 use super::collection::{Collection, Shape};
 use super::connections::{Caller, Connection, StreamPermit};
 use super::discovery;
+use super::failed_tokens::FailedTokens;
 use super::guard::{self, Guard};
 use super::health;
 use super::runs;
@@ -57,13 +58,16 @@ struct Inner {
     shown: Shown,
     limits: Limits,
     orders: Semaphore,
+    failed_tokens: FailedTokens,
     stop: CancellationToken,
 }
 
 impl Api {
     pub(super) fn new(faces: Faces, guard: Guard, limits: Limits, stop: CancellationToken) -> Self {
         let orders = Semaphore::new(ORDERS_MAX);
-        Self(Arc::new(Inner { faces, guard, shown: Shown::default(), limits, orders, stop }))
+        let failed_tokens = FailedTokens::new(limits.failed_token);
+        let shown = Shown::default();
+        Self(Arc::new(Inner { faces, guard, shown, limits, orders, failed_tokens, stop }))
     }
 
     pub(super) fn faces(&self) -> &Faces {
@@ -72,6 +76,10 @@ impl Api {
 
     pub(super) fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    pub(super) fn failed_tokens(&self) -> &FailedTokens {
+        &self.0.failed_tokens
     }
 
     pub(super) fn shown(&self) -> &Shown {

@@ -109,6 +109,8 @@ pub struct Limits {
     pub streams: usize,
     /// Of those, streams with one token.
     pub streams_per_token: usize,
+    /// Before a wrong token is refused, as long as few requests wait for that.
+    pub failed_token: Duration,
     /// From the connection to its first byte.
     pub first_byte: Duration,
     /// For a whole header; also how long a connection may idle between requests.
@@ -135,6 +137,7 @@ impl Default for Limits {
             requests_per_token: 96,
             streams: 64,
             streams_per_token: 48,
+            failed_token: Duration::from_secs(1),
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(10),
             unauthenticated: Duration::from_secs(15),

@@ -126,6 +126,38 @@ async fn a_scrape_passes_pipelined_lists_that_are_never_read() {
 }
 
 #[tokio::test]
+async fn wrong_tokens_are_delayed_and_starve_nobody() {
+    let limits = Limits { failed_token: HOUR, ..no_timeouts() };
+    let served = Served::new(view(), limits).await;
+    let wrong = "authorization: Bearer wrong\r\n";
+    let request = format!("GET {BASE}/channels HTTP/1.1\r\nhost: localhost\r\n{wrong}\r\n");
+    let open = Hostile::once(request).attack(&served).await;
+    let channels = format!("{BASE}/channels");
+    for (path, headers, code) in
+        [("/metrics", "", 200), (&channels, VIEWER, 200), (&channels, "", 401)]
+    {
+        let answer = tokio::time::timeout(SCRAPE_TIMEOUT, on_tcp(&served, "GET", path, headers));
+        assert_eq!(answer.await.expect("starved").code, code, "{path}");
+    }
+    drop(open);
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_after_a_delay() {
+    let limits = Limits { failed_token: HOUR, ..no_timeouts() };
+    let served = Served::new(view(), limits).await;
+    let channels = format!("{BASE}/channels");
+    let wrong = "authorization: Bearer wrong\r\n";
+    let mut delayed = futures_util::stream::FuturesUnordered::new();
+    for _ in 0..17 {
+        delayed.push(on_tcp(&served, "GET", &channels, wrong));
+    }
+    // Sixteen are delayed for an hour; the one beyond is answered.
+    let first = futures_util::StreamExt::next(&mut delayed).await.unwrap();
+    assert_eq!((first.code, delayed.len()), (401, 16));
+}
+
+#[tokio::test]
 async fn the_control_socket_passes_silent_connections() {
     let served = Served::new(view(), no_timeouts()).await;
     let mut open = vec![];
