@@ -646,8 +646,8 @@ async fn runs_are_counted_as_their_records_are_and_timed_as_they_end() {
     };
     has(&[
         r#"chanop_runs_ended_total{channel="web",phase="Failed",reason="MaxTurns",trigger="api"} 3"#,
-        r#"chanop_tokens_total{channel="web",kind="output",model="claude-x"} 5"#,
-        r#"chanop_cost_dollars_total{channel="web",model="claude-x"} 0.42"#,
+        r#"chanop_tokens_total{channel="web",kind="output",model="other"} 5"#,
+        r#"chanop_cost_dollars_total{channel="web",model="other"} 0.42"#,
         r#"chanop_run_attempts_again_total{channel="web",kind="Retry"} 1"#,
         r#"chanop_runs{channel="web",phase="Queued"} 1"#,
         r#"chanop_runs{channel="web",phase="Running"} 1"#,
