@@ -9,7 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, WaitClock, Wake, Want};
-use super::difference::{describe, describe_limits, differences, is_limit, limits_to_remove};
+use super::difference::{
+    describe, describe_limits, differences, host_environment_drift, is_limit, limits_to_remove,
+};
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use super::mark::Mark;
@@ -156,7 +158,9 @@ impl Context<'_> {
                 .recreating()
                 .marked(Mark::PerhapsIncomplete),
             },
-            ContainerState::Exited if !same => self.replaced(target, seen),
+            ContainerState::Exited if !same => {
+                self.replaced(target, seen, "stopped, and the spec has changed".to_owned())
+            }
             ContainerState::Exited if self.is_unstartable(seen) => Step::act(
                 Reason::Removing,
                 Action::Remove { id, force: false },
@@ -171,6 +175,10 @@ impl Context<'_> {
             )
             .recreating()
             .marked(Mark::EndedChangedByHand),
+            ContainerState::Exited if host_environment_drift(target, seen).is_some() => {
+                let what = host_environment_drift(target, seen).unwrap_or_default();
+                self.replaced(target, seen, format!("stopped, and new: {what}"))
+            }
             ContainerState::Exited => self.exited(seen),
             ContainerState::Restarting => self.restarting(seen, target),
             ContainerState::Removing => self.removing(seen),
@@ -191,11 +199,10 @@ impl Context<'_> {
     }
 
     /// It ended, and its spec has changed: made anew. As long as the new image cannot be had, the old one serves.
-    fn replaced(&self, target: &Target, seen: &Seen) -> Step {
+    fn replaced(&self, target: &Target, seen: &Seen, cause: String) -> Step {
         match image::for_successor(self.world, target, self.now) {
             ImageStep::There => {
                 let id = seen.snapshot.id.clone();
-                let cause = "stopped, and the spec has changed";
                 Step::act(Reason::Removing, Action::Remove { id, force: false }, cause).recreating()
             }
             ImageStep::Do(action, cause) => Step::act(Reason::Starting, action, cause),
@@ -347,7 +354,20 @@ impl Context<'_> {
                     .to_owned(),
             );
         }
-        Step::rest(ConditionStatus::True, Reason::Running, "the shell runs".to_owned())
+        let mut step =
+            Step::rest(ConditionStatus::True, Reason::Running, "the shell runs".to_owned());
+        if let Some(what) = host_environment_drift(target, seen) {
+            step.pending = Some(Pending {
+                verb: "recreate",
+                cause: format!("new: {what}"),
+                waits: "for the shell's next start; nothing is stopped for it".to_owned(),
+                forced_at: None,
+                reason: Reason::UpdatePending,
+                clock: WaitClock::Off,
+            });
+            return step.recreating();
+        }
+        step
     }
 
     /// Why the container would have to be made anew.

@@ -92,6 +92,9 @@ pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
     let configured = seen.snapshot.details.as_ref().into_iter().flat_map(|details| {
         let mut found = drift(&target.config, &details.config);
         found.retain(|field| field.field != "labels" || !field.want.starts_with(label::SOURCE));
+        // The operator's own variables wait for the next start: see `host_environment_drift`.
+        let of_host = |name: &str| target.host_environment.iter().any(|it| name_of(it) == name);
+        found.retain(|field| field.field != "env" || !of_host(&field.want));
         let by_hand = details.set_by_hand.iter();
         found.extend(by_hand.map(|(field, have)| FieldDrift {
             field,
@@ -104,6 +107,19 @@ pub(super) fn differences(target: &Target, seen: &Seen) -> Vec<FieldDrift> {
     configured
         .chain(network_drift(&target.config.network, seen.snapshot.networks.as_ref()))
         .collect()
+}
+
+/// The operator's own variables that the container has with other values, or lacks; `None`: there are none, or the last look
+/// did not tell.
+pub(super) fn host_environment_drift(target: &Target, seen: &Seen) -> Option<String> {
+    let have = &seen.snapshot.details.as_ref()?.config.env;
+    let changed = target.host_environment.iter().filter(|line| !have.contains(line));
+    let names: Vec<&str> = changed.map(|line| name_of(line)).collect();
+    (!names.is_empty()).then(|| format!("{} of the operator's own environment", names.join(", ")))
+}
+
+fn name_of(line: &str) -> &str {
+    line.split('=').next().unwrap_or_default()
 }
 
 /// Networks are joined and left while a container runs, and its configuration goes on saying what it was made with.

@@ -86,6 +86,9 @@ pub struct Target {
     pub image: ImageSource,
     /// Of everything that cannot change in place.
     pub hash: String,
+    /// The lines of the environment that come from the operator's own (`TZ`, proxies). They are not in the hash: a change of
+    /// them waits for the shell's next start.
+    pub host_environment: Vec<String>,
     /// Does it need the instance's own network?
     pub own_network: bool,
     /// What the host must prepare before it is made.

@@ -3,8 +3,8 @@
 //! A proxy on the host's loopback is not reachable under that name from inside, so `localhost` becomes
 //! `host.docker.internal`. That host and the container's own loopback are reached without a proxy: both spellings of
 //! `NO_PROXY` name them, because programs differ in which spelling they read first.
-//! Values here become plain environment: they stand in
-//! `docker inspect` and in the spec hash, in which a change of proxy recreates the shells.
+//! Values here become plain environment: they are shown by `docker inspect`. They are not in the spec hash: a change
+//! reaches each shell with its next start.
 
 use std::collections::BTreeMap;
 

@@ -103,9 +103,13 @@ pub fn shell_container(
         log: LogConfig::default(),
         tty: false,
     };
-    let hash = spec_hash(&config, &Resolved::of(effective, facts, annotations));
+    let host_environment: Vec<String> =
+        settings.environment.iter().filter(|line| config.env.contains(line)).cloned().collect();
+    let mut hashed = config.clone();
+    hashed.env.retain(|line| !host_environment.contains(line));
+    let hash = spec_hash(&hashed, &Resolved::of(effective, facts, annotations));
     config.labels.insert(label::SPEC_HASH.to_owned(), hash.clone());
-    Target { config, image, hash, own_network, preparation }
+    Target { config, image, hash, host_environment, own_network, preparation }
 }
 
 /// The reference to make the container from, and how it comes to be there. A build's names its content, so that another
@@ -343,6 +347,22 @@ pub(in crate::planner) mod tests {
         // But the next start of the container brings them.
         let servers = made(&format!("{{{server}}}"), None).preparation.mcp_servers;
         assert_eq!(servers.keys().collect::<Vec<_>>(), ["db"]);
+    }
+
+    #[test]
+    fn environment_of_the_operator_is_not_in_the_hash() {
+        let (effective, plain, mut settings) =
+            channel("env: [{name: TZ, value: UTC}]", None, &Facts::default());
+        settings.environment = vec!["TZ=Europe/Berlin".to_owned(), "NO_PROXY=x".to_owned()];
+        let name = ResourceName::parse("a").unwrap();
+        let facts = Facts::default();
+        let target =
+            shell_container(&name, &effective, &facts, &settings, "a.yaml", &BTreeMap::new());
+        assert!(target.config.env.contains(&"NO_PROXY=x".to_owned()), "{:?}", target.config.env);
+        assert_eq!(target.hash, plain.hash);
+        // The channel's own word wins, and is in the hash.
+        assert_eq!(target.host_environment, ["NO_PROXY=x"]);
+        assert!(target.config.env.contains(&"TZ=UTC".to_owned()));
     }
 
     #[test]
