@@ -225,6 +225,13 @@ fn engine_says(info: &EngineInfo, endpoint: &str) -> Vec<Finding> {
             "run the operator as the engine's own user, with `user: \"0:0\"` allowed by the policy, or use a rootful engine",
         ));
     }
+    if info.remaps_users {
+        findings.push(Finding::fail(
+            "engine",
+            "it remaps user IDs (userns-remap), so containers cannot use the owner's files",
+            "remove `userns-remap` from /etc/docker/daemon.json and restart dockerd, or use an engine without it (--docker-host)",
+        ));
+    }
     for warning in info.warnings.iter().filter(|warning| limits_us(warning)) {
         findings.push(Finding::warn(
             "limits",
@@ -475,6 +482,7 @@ mod tests {
             cpus: 2,
             memory_bytes: 8 << 30,
             limits_swap: true,
+            remaps_users: false,
             cgroup_version: "2".to_owned(),
             rootless: false,
             warnings: Vec::new(),
@@ -483,6 +491,12 @@ mod tests {
 
     fn levels(findings: &[Finding]) -> Vec<Level> {
         findings.iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn engine_that_remaps_users_is_a_failure() {
+        let findings = engine_says(&EngineInfo { remaps_users: true, ..info() }, "x");
+        assert_eq!(levels(&findings), [Level::Ok, Level::Fail]);
     }
 
     #[test]

@@ -162,6 +162,8 @@ pub struct EngineFacts {
     pub cpus: usize,
     /// Can it limit swap?
     pub limits_swap: bool,
+    /// Does it remap user IDs (`userns-remap`)? Then no container can use the owner's files.
+    pub remaps_users: bool,
 }
 
 /// Why a call did not bring what was asked, sorted by what the core does about it.

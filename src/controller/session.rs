@@ -36,6 +36,9 @@ const ANCHOR_RETRY: Duration = Duration::from_secs(30);
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
 const REPLAY: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+/// What conditions say under `userns-remap`.
+const REMAPS_USERS: &str = "the engine remaps user IDs (userns-remap), so containers cannot use the owner's files: remove \
+     `userns-remap` from /etc/docker/daemon.json and restart dockerd, or run the operator with --docker-host on an engine without it";
 /// The event of an own change must come within this.
 pub(super) const ECHO_WITHIN: Duration = Duration::from_secs(5);
 /// So many channels whose calls failed for the engine's sake, with no success between, and nothing is sent until it answers.
@@ -326,6 +329,11 @@ impl Controller {
     fn engine_known(&mut self, now: Now, seq: Seq, facts: super::input::EngineFacts) {
         let Session::Asking { seq: expected } = self.session else { return };
         if expected != seq {
+            return;
+        }
+        if facts.remaps_users {
+            // Nothing is tried: each container would fail with runc's "permission denied". The engine may come back without.
+            self.go_down(now, REMAPS_USERS);
             return;
         }
         self.lanes.set_cpus(facts.cpus);

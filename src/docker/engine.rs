@@ -223,6 +223,10 @@ pub trait Engine: Clone + std::fmt::Debug + Send + Sync + 'static {
 
 /// Who the engine is and what it speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent facts, not the states of one thing"
+)]
 pub struct EngineInfo {
     /// `/info`'s ID: another one is another engine, or one that lost its data.
     pub id: String,
@@ -248,6 +252,8 @@ pub struct EngineInfo {
     pub cgroup_version: String,
     /// Is it rootless?
     pub rootless: bool,
+    /// Does it remap user IDs (`userns-remap`)?
+    pub remaps_users: bool,
     /// Warnings that it gives about itself.
     pub warnings: Vec<String>,
 }

@@ -48,6 +48,7 @@ pub(super) async fn carry_out<E: Engine>(
                 api_version: info.api_version,
                 cpus: usize::try_from(info.cpus).unwrap_or(1),
                 limits_swap: info.limits_swap,
+                remaps_users: info.remaps_users,
             }))
         }
         Call::Anchor { state_id, takeover, held_before } => {

@@ -88,6 +88,7 @@ impl Engine for Docker {
             memory_bytes: info.mem_total,
             limits_swap: info.swap_limit,
             cgroup_version: info.cgroup_version,
+            remaps_users: info.security_options.iter().any(|option| option == "name=userns"),
             rootless: info.security_options.iter().any(|option| option.contains("rootless")),
             warnings: info.warnings,
         })

@@ -174,6 +174,8 @@ pub struct Engine {
     pub registry_down: bool,
     /// The anchor volume's label.
     pub anchor: Option<String>,
+    /// Does it remap user IDs?
+    pub remaps_users: bool,
     /// Why no network can be made; `None`: one can.
     pub network_refusal: Option<String>,
     /// The ring.
@@ -323,6 +325,7 @@ impl Engine {
                 api_version: "1.41".to_owned(),
                 cpus: 4,
                 limits_swap: true,
+                remaps_users: self.remaps_users,
             })),
             Call::Anchor { state_id, takeover, held_before } => {
                 if self.anchor.is_none() && !takeover && !held_before {

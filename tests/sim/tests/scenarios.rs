@@ -860,3 +860,17 @@ fn exhausted_address_pool_is_reported_and_retried_slowly() {
     assert!(sim.run_until(300 * SECOND, |sim| sim.is_ready("a")), "{}", message(&sim));
     sound(&sim);
 }
+
+#[test]
+fn engine_that_remaps_users_is_reported_and_left_alone() {
+    let mut sim = Sim::new(1);
+    sim.engine.remaps_users = true;
+    sim.write("a", Spec::default());
+    sim.run_for(60 * SECOND);
+    assert_eq!(sim.mutations(Duration::ZERO), 0);
+    let message = sim.channel("a").map_or_else(String::new, |it| it.message.clone());
+    assert!(message.contains("userns-remap") && message.contains("daemon.json"), "{message}");
+    sim.engine.remaps_users = false;
+    assert!(sim.run_until(60 * SECOND, |sim| sim.is_ready("a")));
+    sound(&sim);
+}
