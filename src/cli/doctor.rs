@@ -478,6 +478,7 @@ mod tests {
             name: "box".to_owned(),
             os: "linux".to_owned(),
             architecture: "x86_64".to_owned(),
+            default_runtime: "runc".to_owned(),
             podman: false,
             cpus: 2,
             memory_bytes: 8 << 30,

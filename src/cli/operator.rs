@@ -43,6 +43,9 @@ pub struct SetupArgs {
     /// The agent's program, for channels with `agent.cli: Inject`: mounted into their containers
     #[arg(long, value_name = "FILE")]
     pub agent_cli: Option<PathBuf>,
+    /// A runtime of the engine that specs may name in `runtimeClassName`, besides its default. Repeatable
+    #[arg(long = "runtime-class", value_name = "NAME")]
+    pub runtime_classes: Vec<String>,
     /// The engine's socket.
     #[arg(help = super::ENGINE_HELP)]
     #[arg(long, value_name = "URL")]

@@ -53,6 +53,7 @@ pub(super) fn settings(args: &SetupArgs, context: &Context) -> Result<Settings, 
         policy: args.policy.clone(),
         docker_host: args.docker_host.clone(),
         agent_cli: args.agent_cli.as_ref().map(std::path::absolute).transpose()?,
+        runtime_classes: args.runtime_classes.iter().cloned().collect(),
         log_format: LogFormat::Text,
         takeover: false,
     })

@@ -1,6 +1,6 @@
 //! `chanop validate`: everything that is wrong with a directory of specs, without an engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use crate::resource::validate::{Code, Violation, across};
 use crate::resource::{Channel, ChannelClass, ObjectRef, Owner, Resource};
 use crate::specs::parse::locate;
 use crate::specs::scan_once;
-use crate::world::admission::{Admission, AdmissionContext, admit, writable_by_path};
+use crate::world::admission::{
+    Admission, AdmissionContext, Incumbents, PathClaims, Rule, admit, claims_of, conflicts,
+};
 use crate::world::facts::Facts;
 use crate::world::scan::{FileState, RawScan, Root};
 
@@ -194,15 +196,34 @@ fn as_they_count(resources: &[Resource], owner_home: &str) -> Vec<Violation> {
             Err(violations) => all.extend(violations),
         }
     }
-    let writable =
-        writable_by_path(good.iter().map(|(c, merged)| (&c.meta.name, &merged.effective)));
-    // Which CLI an operator has is its own affair.
-    let context = AdmissionContext { owner, protected: Vec::new(), writable, has_agent_cli: true };
-    for (channel, merged) in &good {
+    let context = AdmissionContext {
+        owner,
+        protected: Vec::new(),
+        // What an operator is started with is not known here.
+        has_agent_cli: true,
+        runtime_classes: BTreeSet::new(),
+        own_ports: BTreeSet::new(),
+    };
+    good.sort_by(|(a, _), (b, _)| a.meta.name.cmp(&b.meta.name));
+    let judged: Vec<(&Channel, PathClaims, Admission)> = good
+        .iter()
+        .map(|(channel, merged)| {
+            let admission = admit(&merged.effective, &Facts::default(), &context);
+            (*channel, claims_of(&merged.effective), admission)
+        })
+        .collect();
+    let candidates = judged.iter().filter_map(|(channel, claims, admission)| {
+        let denied = matches!(admission, Admission::Denied(_));
+        (!denied).then_some((&channel.meta.name, claims))
+    });
+    let conflicts = conflicts(candidates, &Incumbents::default());
+    for (channel, _, admission) in judged {
         let name = &channel.meta.name;
-        let admission = admit(name, &merged.effective, &Facts::default(), &context);
-        let Admission::Denied(denials) = admission else { continue };
-        all.extend(denials.into_iter().map(|denial| Violation {
+        let conflicts = conflicts.get(name).map_or(&[][..], Vec::as_slice);
+        let Admission::Denied(denials) = admission.with_conflicts(conflicts) else { continue };
+        // Who the owner is is not known here, only the home.
+        let known = denials.into_iter().filter(|denial| denial.rule != Rule::NoForeignUser);
+        all.extend(known.map(|denial| Violation {
             line: channel.source.line,
             column: 1,
             path: denial.path,

@@ -47,6 +47,8 @@ pub struct Settings {
     pub docker_host: Option<String>,
     /// `--agent-cli`: the CLI for channels that have theirs injected; `None`: there is none.
     pub agent_cli: Option<PathBuf>,
+    /// `--runtime-class`: runtimes that specs may name besides the engine's default.
+    pub runtime_classes: BTreeSet<String>,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--takeover`: take an instance over whose state directory was lost.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::snapshot::HostBind;
+
 /// The settings of a new container. The ancestor's fields keep their meaning: image, memory, CPUs, environment, command,
 /// binds, working directory, groups, labels; the rest is what hardening needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -54,6 +56,19 @@ pub struct ContainerConfig {
     pub log: LogConfig,
     /// A terminal for the main process.
     pub tty: bool,
+}
+
+impl ContainerConfig {
+    /// The host paths that such a container mounts.
+    pub fn binds(&self) -> Vec<HostBind> {
+        let bind = |mount: &MountConfig| match mount {
+            MountConfig::Bind { source, target: _, read_only } => {
+                Some(HostBind { source: source.clone(), writable: !read_only })
+            }
+            MountConfig::Volume { .. } | MountConfig::Tmpfs { .. } => None,
+        };
+        self.mounts.iter().filter_map(bind).collect()
+    }
 }
 
 /// Limits that Docker changes in a running container; 0 means none.

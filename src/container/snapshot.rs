@@ -85,8 +85,19 @@ pub struct Snapshot {
     pub networks: Option<BTreeSet<String>>,
     /// The IDs of its connections to them, while it runs: a connection that was made anew has another ID.
     pub endpoints: BTreeSet<String>,
+    /// The host paths that it has mounted.
+    pub binds: Vec<HostBind>,
     /// What only an inspect tells.
     pub details: Option<Box<Details>>,
+}
+
+/// A host path that a container has mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostBind {
+    /// Absolute, on the host.
+    pub source: String,
+    /// Can the container write it?
+    pub writable: bool,
 }
 
 /// What only an inspect tells.

@@ -157,6 +157,7 @@ impl Controller {
             image_id: found.map_or_else(String::new, |found| found.id.clone()),
             networks: None,
             endpoints: BTreeSet::new(),
+            binds: target.config.binds(),
             details: None,
         };
         let instance = self.world.settings.instance.clone();

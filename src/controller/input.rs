@@ -158,6 +158,8 @@ pub struct EngineFacts {
     pub version: String,
     /// The API version in use.
     pub api_version: String,
+    /// The runtime of a container that names none.
+    pub default_runtime: String,
     /// How many CPUs it has: starts are CPU work.
     pub cpus: usize,
     /// Can it limit swap?

@@ -14,7 +14,7 @@ use crate::resource::merge::{self, FieldOrigin};
 use crate::resource::text::hex;
 use crate::resource::{Channel, ChannelClass, Effective, ObjectRef, Resource, ResourceName};
 use crate::world::Settings;
-use crate::world::admission::{self, Admission, AdmissionContext};
+use crate::world::admission::{self, Admission, AdmissionContext, Denial, Incumbents, PathClaims};
 use crate::world::desired::{Desired, DesiredChannel, Target, Verdict};
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::run::DesiredRun;
@@ -25,15 +25,28 @@ use crate::world::scan::ParsedFile;
 /// What is kept depends on nothing but what is kept beside it, and on the settings, which are an operator's for life.
 #[derive(Debug, Default)]
 pub struct Drafts {
-    channels: BTreeMap<ResourceName, (Arc<Draft>, Arc<DesiredChannel>)>,
+    channels: BTreeMap<ResourceName, Judged>,
     runs: BTreeMap<ResourceName, (Content, Arc<DesiredRun>)>,
     /// Of the host, as it was known then.
     facts: Arc<Facts>,
     /// Of all channels together: what must be known of the host, and what the policy asks of each.
     wanted: Arc<FactsWanted>,
     context: Option<AdmissionContext>,
+    /// What channels had against each other, and from what that followed.
+    conflicts: BTreeMap<ResourceName, Vec<Denial>>,
+    candidates: BTreeSet<ResourceName>,
+    incumbents: Arc<Incumbents>,
     /// Channels that set the same fields of the same class share them.
     origins: BTreeSet<Origins>,
+}
+
+/// A channel, what the policy says of it alone, and what follows with all others.
+#[derive(Debug)]
+struct Judged {
+    draft: Arc<Draft>,
+    /// `None`: not judged, since it cannot be merged or is not for this host.
+    alone: Option<Arc<Admission>>,
+    desired: Arc<DesiredChannel>,
 }
 
 /// Which field of a channel came from where.
@@ -53,8 +66,9 @@ pub fn desired(
     sources: &Sources,
     facts: &Facts,
     settings: &Settings,
+    incumbents: &Arc<Incumbents>,
 ) -> (Desired, Arc<FactsWanted>) {
-    Drafts::default().desired(sources, &Arc::new(facts.clone()), settings)
+    Drafts::default().desired(sources, &Arc::new(facts.clone()), settings, incumbents)
 }
 
 impl Drafts {
@@ -64,6 +78,7 @@ impl Drafts {
         sources: &Sources,
         facts: &Arc<Facts>,
         settings: &Settings,
+        incumbents: &Arc<Incumbents>,
     ) -> (Desired, Arc<FactsWanted>) {
         let classes: Classes<'_> = sources
             .objects()
@@ -83,37 +98,66 @@ impl Drafts {
                 let named = channel.spec.class_name.as_ref().map(ResourceName::as_str);
                 let class = classes.get(named.unwrap_or(merge::DEFAULT_CLASS)).copied();
                 let kept = before.remove(&channel.meta.name);
-                if let Some((draft, judged)) = kept.as_ref().filter(|(draft, _)| {
+                if let Some(judged) = kept.as_ref().filter(|Judged { draft, .. }| {
                     draft.is_of(object, class.map(|(_, object)| object))
                         && (same_facts || draft.seen == part_of(facts, &draft.needs))
                 }) {
-                    drafts.push((channel, object, Arc::clone(draft), Some(Arc::clone(judged))));
+                    drafts.push((channel, object, Arc::clone(&judged.draft), kept));
                     continue;
                 }
                 let draft = self.share(Draft::new(channel, object, named, class, facts, settings));
-                same_needs &= kept.is_some_and(|(kept, _)| kept.has_needs_of(&draft));
+                same_needs &= kept.is_some_and(|kept| kept.draft.has_needs_of(&draft));
                 drafts.push((channel, object, draft, None));
             }
         }
         same_needs &= before.is_empty();
-        let all = drafts.iter().map(|(channel, _, draft, _)| (&channel.meta.name, &**draft));
+        let all = drafts.iter().map(|(_, _, draft, _)| &**draft);
         let (context, same_context) = self.context_of(all, same_needs, sources, settings);
-        for (channel, object, draft, judged) in drafts {
-            let judged = judged.filter(|judged| {
+        let alone: Vec<Option<Arc<Admission>>> = drafts
+            .iter()
+            .map(|(_, _, draft, kept)| match kept {
+                Some(kept) if same_context => kept.alone.clone(),
+                _ => draft.admit(facts, &context, settings).map(Arc::new),
+            })
+            .collect();
+        let candidates = drafts.iter().zip(&alone).filter_map(|((channel, _, draft, _), alone)| {
+            let admitted =
+                matches!(alone.as_deref(), Some(Admission::Admitted | Admission::NotProbed));
+            admitted.then_some((&channel.meta.name, &*draft.claims))
+        });
+        let before = std::mem::take(&mut self.conflicts);
+        let names: BTreeSet<ResourceName> =
+            candidates.clone().map(|(name, _)| name.clone()).collect();
+        self.conflicts = if same_needs && names == self.candidates && *incumbents == self.incumbents
+        {
+            before.clone()
+        } else {
+            admission::conflicts(candidates, incumbents)
+        };
+        self.candidates = names;
+        self.incumbents = Arc::clone(incumbents);
+        for ((channel, object, draft, kept), alone) in drafts.into_iter().zip(alone) {
+            let name = &channel.meta.name;
+            let conflicts = self.conflicts.get(name);
+            let kept = kept.filter(|kept| {
                 same_context
-                    && judged.source_trouble == object.trouble
-                    && judged.removal_held == object.held
+                    && conflicts == before.get(name)
+                    && kept.desired.source_trouble == object.trouble
+                    && kept.desired.removal_held == object.held
             });
-            let judged = judged.unwrap_or_else(|| {
-                Arc::new(draft.judge(channel, object, facts, &context, settings))
+            let judged = kept.unwrap_or_else(|| {
+                let conflicts = conflicts.map_or(&[][..], Vec::as_slice);
+                let admission = alone.as_deref().cloned().map(|it| it.with_conflicts(conflicts));
+                let desired = draft.judge(channel, object, facts, admission, settings);
+                Judged { draft, alone, desired: Arc::new(desired) }
             });
-            self.channels.insert(channel.meta.name.clone(), (draft, judged));
+            self.channels.insert(name.clone(), judged);
         }
         self.context = Some(context);
         self.origins.retain(|origins| Arc::strong_count(origins) > 1);
         let channels = self.channels.iter();
         let desired = Desired {
-            channels: channels.map(|(name, (_, it))| (name.clone(), Arc::clone(it))).collect(),
+            channels: channels.map(|(name, it)| (name.clone(), Arc::clone(&it.desired))).collect(),
             runs: self.runs(sources),
             classes: classes.values().map(|(class, _)| class.meta.name.clone()).collect(),
             unread: sources.unread(),
@@ -132,39 +176,42 @@ impl Drafts {
         Arc::new(new)
     }
 
-    /// What the policy has to know of all channels together, and whether that is what it was; what the host must be asked follows it.
+    /// What channels are admitted with now: see [`Incumbents::admitted`].
+    pub fn admitted(&self) -> BTreeMap<ResourceName, Arc<PathClaims>> {
+        let admitted = self.channels.iter().filter(|(_, judged)| judged.desired.target.is_some());
+        admitted.map(|(name, judged)| (name.clone(), Arc::clone(&judged.draft.claims))).collect()
+    }
+
+    /// What the policy has to know besides a spec, and whether that is what it was; what the host must be asked follows the
+    /// channels' needs.
     fn context_of<'a>(
         &mut self,
-        drafts: impl Iterator<Item = (&'a ResourceName, &'a Draft)> + Clone,
+        drafts: impl Iterator<Item = &'a Draft>,
         same_needs: bool,
         sources: &Sources,
         settings: &Settings,
     ) -> (AdmissionContext, bool) {
         let mut protected = settings.protected.clone();
         protected.extend(sources.real_paths().map(str::to_owned));
-        let writable =
-            match self.context.take().filter(|_| same_needs) {
-                Some(context) if context.protected == protected => return (context, true),
-                Some(context) => context.writable,
-                None => {
-                    let mut wanted = FactsWanted::default();
-                    for (_, draft) in drafts.clone() {
-                        wanted.paths.extend(draft.needs.paths.iter().cloned());
-                        wanted.secrets.extend(draft.needs.secrets.iter().cloned());
-                        wanted.credentials.extend(draft.needs.credentials.iter().cloned());
-                        wanted.builds.extend(draft.needs.builds.iter().cloned());
-                    }
-                    self.wanted = Arc::new(wanted);
-                    admission::writable_by_path(drafts.filter_map(|(name, draft)| {
-                        Some((name, &**draft.effective.as_ref().ok()?))
-                    }))
-                }
-            };
+        if !same_needs {
+            let mut wanted = FactsWanted::default();
+            for draft in drafts {
+                wanted.paths.extend(draft.needs.paths.iter().cloned());
+                wanted.secrets.extend(draft.needs.secrets.iter().cloned());
+                wanted.credentials.extend(draft.needs.credentials.iter().cloned());
+                wanted.builds.extend(draft.needs.builds.iter().cloned());
+            }
+            self.wanted = Arc::new(wanted);
+        }
+        if let Some(context) = self.context.take().filter(|it| it.protected == protected) {
+            return (context, true);
+        }
         let context = AdmissionContext {
             owner: settings.owner.clone(),
             protected,
-            writable,
             has_agent_cli: settings.agent_cli.is_some(),
+            runtime_classes: settings.runtime_classes.clone(),
+            own_ports: settings.own_ports.clone(),
         };
         (context, false)
     }
@@ -205,8 +252,8 @@ struct Draft {
     /// Of the facts, those that it needs.
     seen: Facts,
     needs: FactsWanted,
-    /// What it may write on the host.
-    writes: Vec<String>,
+    /// What its containers have of the host.
+    claims: Arc<PathClaims>,
     effective: Merged,
     origins: Origins,
     fingerprint: String,
@@ -236,7 +283,7 @@ impl Draft {
     ) -> Self {
         let (effective, origins) = merged(channel, named, class.map(|(class, _)| class), settings);
         let needs = effective.as_ref().map(|it| admission::facts_wanted(it)).unwrap_or_default();
-        let writes = effective.as_ref().map(|it| admission::writable_paths(it)).unwrap_or_default();
+        let claims = effective.as_ref().map(|it| admission::claims_of(it)).unwrap_or_default();
         Self {
             content: held(object.content()),
             class: class.map(|(_, object)| held(object.content())),
@@ -244,7 +291,7 @@ impl Draft {
             seen: part_of(facts, &needs),
             fingerprint: fingerprint(channel, effective.as_deref().ok()),
             needs,
-            writes,
+            claims: Arc::new(claims),
             effective,
             origins: Arc::new(origins),
             target: OnceLock::new(),
@@ -253,7 +300,18 @@ impl Draft {
 
     /// Does it ask no more and no less of the host and of the others?
     fn has_needs_of(&self, other: &Self) -> bool {
-        self.needs == other.needs && self.writes == other.writes
+        self.needs == other.needs && self.claims == other.claims
+    }
+
+    /// What the policy says of it alone; `None` where it is not to be judged here.
+    fn admit(
+        &self,
+        facts: &Facts,
+        context: &AdmissionContext,
+        settings: &Settings,
+    ) -> Option<Admission> {
+        let effective = self.effective.as_ref().ok()?;
+        selects(effective, settings).then(|| admission::admit(effective, facts, context))
     }
 
     fn judge(
@@ -261,40 +319,38 @@ impl Draft {
         channel: &Channel,
         object: &Object,
         facts: &Facts,
-        context: &AdmissionContext,
+        admission: Option<Admission>,
         settings: &Settings,
     ) -> DesiredChannel {
         let (verdict, target) = match &self.effective {
             Err((reason, message)) => {
                 (Verdict::Held { reason: *reason, message: message.clone() }, None)
             }
-            Ok(effective) if !selects(effective, settings) => (Verdict::NotForThisHost, None),
-            Ok(effective) => {
-                match admission::admit(&channel.meta.name, effective, facts, context) {
-                    Admission::NotProbed => (Verdict::Admitted, None),
-                    Admission::Denied(denials) => {
-                        let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
-                        let lines: Vec<String> = denials
-                            .iter()
-                            .map(|denial| format!("{}: {}", denial.path, denial.message))
-                            .collect();
-                        (Verdict::Held { reason, message: lines.join("; ") }, None)
-                    }
-                    Admission::Admitted => {
-                        let target = self.target.get_or_init(|| {
-                            Arc::new(template::shell_container(
-                                &channel.meta.name,
-                                effective,
-                                facts,
-                                settings,
-                                object.file(),
-                                &channel.meta.annotations,
-                            ))
-                        });
-                        (Verdict::Admitted, Some(Arc::clone(target)))
-                    }
+            Ok(effective) => match admission {
+                None => (Verdict::NotForThisHost, None),
+                Some(Admission::NotProbed) => (Verdict::Admitted, None),
+                Some(Admission::Denied(denials)) => {
+                    let reason = denials.first().map_or(Reason::PolicyViolation, |d| d.reason);
+                    let lines: Vec<String> = denials
+                        .iter()
+                        .map(|denial| format!("{}: {}", denial.path, denial.message))
+                        .collect();
+                    (Verdict::Held { reason, message: lines.join("; ") }, None)
                 }
-            }
+                Some(Admission::Admitted) => {
+                    let target = self.target.get_or_init(|| {
+                        Arc::new(template::shell_container(
+                            &channel.meta.name,
+                            effective,
+                            facts,
+                            settings,
+                            object.file(),
+                            &channel.meta.annotations,
+                        ))
+                    });
+                    (Verdict::Admitted, Some(Arc::clone(target)))
+                }
+            },
         };
         DesiredChannel {
             source: object.source(),
@@ -357,6 +413,8 @@ fn part_of(facts: &Facts, wanted: &FactsWanted) -> Facts {
         secrets: some(&facts.secrets, &wanted.secrets),
         credentials: some(&facts.credentials, &wanted.credentials),
         builds: some(&facts.builds, &wanted.builds),
+        // One for all: it changes when another engine answers.
+        default_runtime: facts.default_runtime.clone(),
     }
 }
 

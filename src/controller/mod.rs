@@ -53,6 +53,7 @@ use crate::planner::{Mark, Status};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::Build;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
+use crate::world::admission::Incumbents;
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
@@ -110,6 +111,7 @@ pub struct Controller {
     world: World,
     sources: Sources,
     drafts: Drafts,
+    incumbents: Arc<Incumbents>,
     facts: Arc<Facts>,
     facts_wanted: Arc<FactsWanted>,
     probing: bool,
@@ -213,6 +215,7 @@ impl Controller {
             world,
             sources: tracker,
             drafts: Drafts::default(),
+            incumbents: Arc::default(),
             facts: Arc::default(),
             facts_wanted: Arc::default(),
             probing: false,
@@ -361,7 +364,7 @@ impl Controller {
         }
         // A prompt's file may have come.
         self.world.runs.memory.prompts.retain(|_, read| read.is_ok());
-        if outcome.changed || first {
+        if outcome.changed || first || self.incumbents_now() != self.incumbents {
             self.rebuild(now);
         }
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
@@ -404,10 +407,21 @@ impl Controller {
         self.enqueue(object);
     }
 
+    /// Who has which host paths already. Containers are seen only once the engine was listed; what was admitted before that may
+    /// have been admitted against a container that nobody had seen, and counts for nothing.
+    fn incumbents_now(&self) -> Arc<Incumbents> {
+        let listed = self.stats.listed_at.is_some();
+        Arc::new(Incumbents {
+            containers: self.world.observed.claims(),
+            admitted: if listed { self.drafts.admitted() } else { BTreeMap::new() },
+        })
+    }
+
     /// Judges everything anew, and plans what changed.
     fn rebuild(&mut self, now: Now) {
+        self.incumbents = self.incumbents_now();
         let (desired, wanted) =
-            self.drafts.desired(&self.sources, &self.facts, &self.world.settings);
+            self.drafts.desired(&self.sources, &self.facts, &self.world.settings, &self.incumbents);
         if wanted != self.facts_wanted {
             self.facts_wanted = wanted;
             self.probe();

@@ -216,7 +216,9 @@ impl Controller {
         match (call, answer) {
             (Call::Probe(_), Ok(Answer::Facts(facts))) => {
                 self.probing = false;
-                let facts = Facts { builds: self.facts.builds.clone(), ..facts };
+                let (builds, default_runtime) =
+                    (self.facts.builds.clone(), self.facts.default_runtime.clone());
+                let facts = Facts { builds, default_runtime, ..facts };
                 if facts != *self.facts {
                     self.facts = Arc::new(facts);
                     self.rebuild(now);
@@ -346,6 +348,10 @@ impl Controller {
                 self.record(now, "operator", true, "EngineChanged", message);
                 self.forget_images();
             }
+        }
+        if self.facts.default_runtime.as_ref() != Some(&facts.default_runtime) {
+            Arc::make_mut(&mut self.facts).default_runtime = Some(facts.default_runtime.clone());
+            self.rebuild(now);
         }
         self.engine = facts;
         let seq = self.ask_anchor("makes sure that the instance is ours");

@@ -242,6 +242,8 @@ pub struct EngineInfo {
     pub architecture: String,
     /// Is it Podman behind Docker's API?
     pub podman: bool,
+    /// The runtime of a container that names none.
+    pub default_runtime: String,
     /// How many CPUs it has.
     pub cpus: i64,
     /// Bytes of memory it has.
@@ -335,9 +337,13 @@ pub struct NetworkInfo {
 pub struct VolumeInfo {
     /// Its name.
     pub name: String,
-    /// The labels it was made with.
+    /// The labels it was created with.
     pub labels: BTreeMap<String, String>,
-    /// Where its data lies on the engine's host.
+    /// Its driver; `local` unless somebody chose another one.
+    pub driver: String,
+    /// Driver options; with them a volume can be any device or directory of the host.
+    pub options: BTreeMap<String, String>,
+    /// Where its data is on the engine's host.
     pub mountpoint: String,
 }
 

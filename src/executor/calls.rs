@@ -10,6 +10,7 @@ use super::Means;
 use super::failure::{of_engine, of_host};
 use super::image::{bring, look_for, missing};
 use super::runs::{create_run, read_prompt};
+use crate::container::config::MountConfig;
 use crate::container::label::Ownership;
 use crate::container::{
     ContainerConfig, ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName,
@@ -26,7 +27,7 @@ use crate::resource::effective::Build;
 use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
-use crate::world::preparation::{Preparation, RunPlace};
+use crate::world::preparation::{ContainerUser, Preparation, RunPlace};
 
 /// The anchor's label: which state directory the instance belongs to on this engine.
 const STATE_ID: &str = "dev.chanop.state-id";
@@ -46,6 +47,7 @@ pub(super) async fn carry_out<E: Engine>(
                 id: info.id,
                 version: info.version,
                 api_version: info.api_version,
+                default_runtime: info.default_runtime,
                 cpus: usize::try_from(info.cpus).unwrap_or(1),
                 limits_swap: info.limits_swap,
                 remaps_users: info.remaps_users,
@@ -235,8 +237,10 @@ async fn create<E: Engine>(
     name: &ContainerName,
     target: &Arc<Target>,
 ) -> Result<Answer, Failure> {
-    let prepared = prepare(means, target, &target.config.image, Occasion::Create).await?;
-    finish(means, call, name, &target.config, prepared).await
+    let (prepared, user) = prepare(means, target, &target.config.image, Occasion::Create).await?;
+    let mut config = target.config.clone();
+    config.user = user_of(user);
+    finish(means, call, name, &config, prepared).await
 }
 
 /// Makes the container on the host that was prepared for it, and gives it its files and volumes.
@@ -249,12 +253,16 @@ pub(super) async fn finish<E: Engine>(
 ) -> Result<Answer, Failure> {
     let engine = &means.engine;
     let failed = |error| of_engine(call, error);
-    let mut grants = Vec::new();
-    for grant in prepared.volume_grants {
-        if let Some(volume) = make_volume(means, call, &grant.volume).await? {
-            grants.push((volume, grant));
+    let mut volumes = BTreeMap::new();
+    for mount in &config.mounts {
+        if let MountConfig::Volume { source, .. } = mount {
+            volumes.insert(source.as_str(), own_volume(means, call, source).await?);
         }
     }
+    let grants = prepared.volume_grants.into_iter().filter_map(|grant| {
+        volumes.get(grant.volume.as_str()).map(|volume| (volume.clone(), grant))
+    });
+    let grants = grants.collect();
     let id = engine.create(name, config).await.map_err(failed)?;
     if let Err(error) = fill(engine, &id, prepared.archive, grants).await {
         // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
@@ -304,22 +312,36 @@ async fn give<E: Engine>(
     result
 }
 
-/// Makes a volume that is not there. Answers it when it is to be given to the container's user: those that chanop made for this
-/// instance are, each time: only their root's owner is set, and a crash between making and giving is made good. Another's is
-/// left alone.
-async fn make_volume<E: Engine>(
+/// Creates a volume unless it exists, and answers it. Only volumes that chanop created for this instance are mounted, and only
+/// without driver options: another volume is somebody else's data, and options can make a volume any device or directory of the
+/// host. The volume is read after the create, since an engine that was restarted answers the creation of an existing
+/// volume without its labels.
+async fn own_volume<E: Engine>(
     means: &Means<E>,
     call: &Call,
     name: &str,
-) -> Result<Option<VolumeInfo>, Failure> {
+) -> Result<VolumeInfo, Failure> {
     let name = ObjectName::parse(name)
         .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
     let labels = BTreeMap::from([(label::INSTANCE.to_owned(), means.instance.to_string())]);
     let volume =
-        means.engine.volume_create(&name, &labels).await.map_err(|error| of_engine(call, error))?;
-    let is_ours =
-        volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
-    Ok(is_ours.then_some(volume))
+        set_once(&means.engine, &name, &labels).await.map_err(|error| of_engine(call, error))?;
+    let VolumeInfo { name, labels, driver, options, mountpoint: _ } = &volume;
+    let why = if labels.get(label::INSTANCE).map(String::as_str) != Some(means.instance.as_str()) {
+        format!("chanop did not create it for instance `{}`", means.instance)
+    } else if driver != "local" && !driver.is_empty() {
+        format!("its driver is {driver}, not local")
+    } else if !options.is_empty() {
+        "it has driver options".to_owned()
+    } else {
+        return Ok(volume);
+    };
+    Err(Failure::Refused(
+        Reason::PolicyViolation,
+        format!(
+            "volume {name} is not mounted: {why}; use another name, and chanop creates the volume"
+        ),
+    ))
 }
 
 /// Whom the image names, as numbers. Root needs the policy's word, and a name could only be looked up inside the image.
@@ -333,23 +355,33 @@ pub async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32
         error => Failure::Failed(Reason::CreateFailed, error.to_string()),
     })?;
     let user = found.ok_or_else(missing)?.user;
-    let (uid, gid) = user.split_once(':').unwrap_or((&user, ""));
-    let Ok(uid) = uid.parse::<u32>() else {
-        let message = match uid {
-            "" | "root" => {
-                format!("spec.user: image {image} runs as root, which the policy forbids")
-            }
-            name => format!(
-                "spec.user: image {image} names its user `{name}`: write its numbers, as \"1000:1000\""
-            ),
-        };
-        return Err(Failure::Refused(Reason::PolicyViolation, message));
+    let names = |what: &str, name: &str| {
+        let message = format!(
+            "spec.user: image {image} names its {what} `{name}`: write its numbers, as \"1000:1000\""
+        );
+        Failure::Refused(Reason::PolicyViolation, message)
     };
-    if let Some(denial) = admit_image_user(uid) {
+    let (uid, gid) = user.split_once(':').unwrap_or((&user, ""));
+    let uid = match uid {
+        "" | "root" => 0,
+        uid => uid.parse::<u32>().map_err(|_| names("user", uid))?,
+    };
+    // Without a group the engine would look into the image's passwd file, and take root's where it finds nothing.
+    let gid = match gid {
+        "" => uid,
+        gid => gid.parse::<u32>().map_err(|_| names("group", gid))?,
+    };
+    if let Some(denial) = admit_image_user(uid, gid) {
         let message = format!("{}: image {image}: {}", denial.path, denial.message);
         return Err(Failure::Refused(Reason::PolicyViolation, message));
     }
-    Ok((uid, gid.parse().unwrap_or(uid)))
+    Ok((uid, gid))
+}
+
+/// The user as the engine is told it: always numbers of both, since the engine adds the groups of its image's group file to a user
+/// that comes without one.
+pub(super) fn user_of(user: ContainerUser) -> String {
+    format!("{}:{}", user.uid, user.gid)
 }
 
 /// What the host is to prepare, with the user that the image names where the spec leaves it to that.
@@ -375,12 +407,13 @@ async fn prepare<E: Engine>(
     target: &Arc<Target>,
     image: &str,
     occasion: Occasion,
-) -> Result<Prepared, Failure> {
+) -> Result<(Prepared, ContainerUser), Failure> {
     let host = means.host.clone();
     let preparation = resolved(means, target, image).await?;
+    let user = preparation.user;
     let work = move || host::prepare(&preparation, &host, occasion);
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(prepared)) => Ok(prepared),
+        Ok(Ok(prepared)) => Ok((prepared, user)),
         Ok(Err(error)) => Err(of_host(&error)),
         Err(error) => Err(Failure::Refused(Reason::HostFailed, error.to_string())),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Means;
 use super::agent::{self, ProjectError};
-use super::calls::{finish, resolved};
+use super::calls::{finish, resolved, user_of};
 use super::failure::of_host;
 use crate::claude::command::{BatchCommand, CommandError, PROMPT_MAX};
 use crate::claude::environment::{Manner, of_run, variables};
@@ -66,8 +66,9 @@ pub(super) async fn create_run<E: Engine>(
         preparation.mcp_servers.clone_from(&effective.agent.mcp_servers);
         let prepared = host::prepare_run(&preparation, &host, stdin(&order.task))
             .map_err(|error| of_host(&error))?;
-        let config = config(&order, &effective, &preparation, prepared.sign_in)
+        let mut config = config(&order, &effective, &preparation, prepared.sign_in)
             .map_err(|error| Failure::Refused(Reason::InvalidSpec, error.to_string()))?;
+        config.user = user_of(preparation.user);
         Ok((prepared, config))
     };
     let (prepared, config) = tokio::task::spawn_blocking(work)

@@ -22,6 +22,8 @@ pub fn probe(
     };
     let hash = |secret: &Secret| keyed_hash(secret.bytes());
     Facts {
+        // The engine's to tell.
+        default_runtime: None,
         builds: std::collections::BTreeMap::new(),
         paths: wanted.paths.iter().map(|path| (path.clone(), path_fact(path))).collect(),
         secrets: wanted

@@ -15,6 +15,7 @@ pub mod cron;
 pub mod decode;
 pub mod duration;
 pub mod effective;
+mod labels;
 pub mod merge;
 pub mod meta;
 pub mod node;

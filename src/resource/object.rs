@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::channel::{Channel, ChannelSpec};
 use super::class::{self, ChannelClass};
 use super::decode::{Decoder, Words};
+use super::labels;
 use super::meta::{API_VERSION, Kind, LABEL_MAX, NAME_MAX, ObjectMeta, ObjectRef, SourceRef};
 use super::node::{Node, Value, shown};
 use super::run::{Run, RunSpec};
@@ -220,6 +221,7 @@ fn metadata(node: &Node, kind: Option<Kind>, decoder: &mut Decoder) -> Option<Ob
             decoder.set_object(ObjectRef { kind, name: name.clone() });
         }
         let labels = decoder.optional::<BTreeMap<_, _>>(meta, "labels").unwrap_or_default();
+        labels::check(meta, "labels", decoder);
         let annotations = decoder.optional(meta, "annotations").unwrap_or_default();
         Some(ObjectMeta { name: name?, labels, annotations })
     })

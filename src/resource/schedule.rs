@@ -11,6 +11,7 @@ use super::channel::exactly_one;
 use super::cron::{CronPattern, ZoneName};
 use super::decode::{Decode, Decoder, Words, fields, words};
 use super::duration::Span;
+use super::labels;
 use super::meta::{ObjectMeta, ResourceName, SourceRef};
 use super::node::{Node, shown};
 use super::run::RunOrder;
@@ -140,7 +141,16 @@ pub struct TemplateMeta {
     /// For notes.
     pub annotations: Option<BTreeMap<String, String>>,
 }
-fields!(TemplateMeta { labels = "labels", annotations = "annotations" });
+fields!(TemplateMeta {
+    labels = "labels",
+    annotations = "annotations",
+}, judge TemplateMeta::judge);
+
+impl TemplateMeta {
+    fn judge(node: &Node, decoder: &mut Decoder) {
+        labels::check(node, "labels", decoder);
+    }
+}
 
 /// A moment, with its offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -457,6 +457,8 @@ fn core_settings(
         environment: HostEnvironment::from_variables(environment.for_containers()).lines(),
         paths,
         agent_cli: settings.agent_cli.as_deref().map(as_real),
+        runtime_classes: settings.runtime_classes.clone(),
+        own_ports: settings.listen.iter().map(std::net::SocketAddr::port).collect(),
         prune_delay: settings.prune_delay,
         stray_grace: STRAY_GRACE,
         max_runs: settings.max_runs,

@@ -3,6 +3,9 @@
 //! It knows no store: since when something waits, what was overridden by hand and what is on its way out are the
 //! operator's to tell.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::clock::Clock;
 use crate::config::{self, Environment};
 use crate::container::label;
@@ -16,6 +19,7 @@ use crate::planner::report::report;
 use crate::specs::scan_once;
 use crate::store::StateKey;
 use crate::world::World;
+use crate::world::admission::Incumbents;
 use crate::world::facts::Facts;
 
 /// A plan, and what was wrong with the files.
@@ -48,15 +52,15 @@ pub async fn plan(
     let revision = scan.revision.as_ref().map(|revision| revision.text.clone()).unwrap_or_default();
     let mut sources = Sources::default();
     sources.absorb(scan, settings.prune_delay);
-    let (_, wanted) = judge::desired(&sources, &Facts::default(), &settings);
+    let nobody = Arc::default();
+    let (_, wanted) = judge::desired(&sources, &Facts::default(), &settings, &nobody);
     let hash = |bytes: &[u8]| key.hash(bytes);
     let mut facts = host::probe(&wanted, Some(&secrets_dir), &hash);
     facts.builds = Contexts::default().facts(&specs_dir, &wanted.builds, now.wall);
-    let (desired, _) = judge::desired(&sources, &facts, &settings);
     let info = engine.info().await?;
+    facts.default_runtime = Some(info.default_runtime);
     let instance = settings.instance.clone();
     let mut world = World::new(settings);
-    world.desired = desired;
     world.network_ready = true;
     for snapshot in engine.list(label::INSTANCE, instance.as_str()).await? {
         // What a list does not tell decides what would be done, so each is looked at; this is one plan, not a loop.
@@ -67,6 +71,8 @@ pub async fn plan(
         };
         world.observed.note(&instance, snapshot, 1, now.mono);
     }
+    let incumbents = Incumbents { containers: world.observed.claims(), admitted: BTreeMap::new() };
+    (world.desired, _) = judge::desired(&sources, &facts, &world.settings, &Arc::new(incumbents));
     let report = PlanReport::new(report(&world, now), revision, Some(info.version));
     let invalid = sources.invalid().values().cloned().collect();
     let unavailable = sources.unavailable().map(str::to_owned);

@@ -1,26 +1,36 @@
 //! The built-in policy: what a spec may ask of the host and the engine where no administrator said otherwise.
 //!
-//! Pure: it judges an effective spec by facts that [`crate::host`] gathered. It reports everything that is wrong, not the
-//! first thing. What depends on the file system is looked at once more when the container is made, and once more by
-//! `chanop-init` inside it; here is where a person learns why.
+//! Pure: [`admit`] judges one effective spec by facts that [`crate::host`] gathered, and [`conflicts`] judges channels against each
+//! other. Both report everything that is wrong, not the first thing. What depends on the file system is checked once more
+//! when the container is created, and once more by `chanop-init` inside it; here is where a person learns why.
 //!
-//! Host paths: binds and the workspace lie below the owner's home, are not the home, and go through no dot-directory
-//! there (`~/.ssh`, `~/.claude`: who can write such a file runs code on the host). `files` are copies, so a dot-file directly
+//! *Guarantee.* [`admit`] takes [`Effective`] and every struct in it apart, field by field. A new field does not compile before
+//! somebody decided which rule it has, and `tests::every_field_has_a_rule_or_a_reason` lists an allowed and a refused value
+//! of each.
+//!
+//! *Host paths.* Binds and the workspace are below the owner's home, are not the home, and do not pass through a dot-directory
+//! there (`~/.ssh`, `~/.claude`: whoever can write such a file runs code on the host). `files` are copies, so a dot-file directly
 //! in the home may be one (`~/.npmrc`), but nothing inside a dot-directory.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod claims;
+mod rule;
+
+use std::collections::BTreeSet;
+
+pub use claims::{Incumbents, PathClaims, conflicts};
+pub use rule::Rule;
 
 use super::facts::{
     BuildFact, CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact,
 };
 use super::preparation::is_below;
+use super::runtime;
 use crate::container::ImageRef;
 use crate::container::name::ObjectName;
-use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::{
-    Agent, AgentCli, Build, Effective, EnvValue, Home, Mount, Network, Owner, SecretKeyRef, User,
+    Agent, AgentCli, Build, Effective, EnvValue, EnvVar, FileCopy, Home, Image, McpServer, Mount,
+    Network, Owner, Port, SecretKeyRef, SecurityContext, User, Workspace,
 };
 
 /// What the policy has to know besides spec and facts.
@@ -30,83 +40,12 @@ pub struct AdmissionContext {
     pub owner: Owner,
     /// Real paths of the state, spec, secrets, policy and socket directories, and of Docker's socket.
     pub protected: Vec<String>,
-    /// What channels may write, workspaces and writable binds, each path with those that may.
-    pub writable: BTreeMap<String, Vec<ResourceName>>,
-    /// Has the operator a CLI that it can inject?
+    /// Does the operator have a CLI that it can inject?
     pub has_agent_cli: bool,
-}
-
-/// A rule that was broken. Stable words: metrics and `validate` name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// A host path lies below the owner's home, and is not it.
-    BelowHome,
-    /// No host path lies in a dot-directory of the home.
-    NoDotPath,
-    /// A host path is absolute and normal, and no link is on its way.
-    RealPath,
-    /// Only directories and files are mounted; the workspace is a directory, a copied file a file.
-    NoSpecialFile,
-    /// Nothing equals, contains or lies in a directory of the operator's.
-    NotProtected,
-    /// Nothing lies strictly below what another channel can write: it could be swapped for a link.
-    NotBelowForeignMount,
-    /// What is not optional is there.
-    SourceExists,
-    /// Every secret is there and closed to others.
-    SecretUsable,
-    /// The host's network is not used.
-    NoHostNetwork,
-    /// No network but the instance's own.
-    NoForeignNetwork,
-    /// No capability is given.
-    NoAddedCapability,
-    /// Nobody is root.
-    NoRoot,
-    /// A volume has a valid name, and none of the operator's.
-    VolumeName,
-    /// An image reference follows its grammar.
-    ImageReference,
-    /// What an image is built from is there, beneath the spec directory.
-    BuildContext,
-    /// A runtime class is a plain word.
-    RuntimeClass,
-    /// A CLI that is injected is there, and has a plain name.
-    AgentCli,
-    /// Nothing is mounted over what chanop or the kernel puts into a container.
-    ReservedTarget,
-}
-
-impl Rule {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BelowHome => "BelowHome",
-            Self::NoDotPath => "NoDotPath",
-            Self::RealPath => "RealPath",
-            Self::NoSpecialFile => "NoSpecialFile",
-            Self::NotProtected => "NotProtected",
-            Self::NotBelowForeignMount => "NotBelowForeignMount",
-            Self::SourceExists => "SourceExists",
-            Self::SecretUsable => "SecretUsable",
-            Self::NoHostNetwork => "NoHostNetwork",
-            Self::NoForeignNetwork => "NoForeignNetwork",
-            Self::NoAddedCapability => "NoAddedCapability",
-            Self::NoRoot => "NoRoot",
-            Self::VolumeName => "VolumeName",
-            Self::ImageReference => "ImageReference",
-            Self::BuildContext => "BuildContext",
-            Self::RuntimeClass => "RuntimeClass",
-            Self::AgentCli => "AgentCli",
-            Self::ReservedTarget => "ReservedTarget",
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    /// `--runtime-class`: runtimes that specs may name besides the engine's default.
+    pub runtime_classes: BTreeSet<String>,
+    /// Ports of this host that the operator itself listens on.
+    pub own_ports: BTreeSet<u16>,
 }
 
 /// One thing that the spec must not ask for, or that is not there.
@@ -143,59 +82,50 @@ pub fn facts_wanted(effective: &Effective) -> FactsWanted {
     wanted
 }
 
-/// For [`AdmissionContext::writable`]: what each channel lets its containers write on the host.
-pub fn writable_by_path<'a>(
-    channels: impl IntoIterator<Item = (&'a ResourceName, &'a Effective)>,
-) -> BTreeMap<String, Vec<ResourceName>> {
-    let mut writable: BTreeMap<String, Vec<ResourceName>> = BTreeMap::new();
-    for (name, effective) in channels {
-        for path in writable_paths(effective) {
-            writable.entry(path).or_default().push(name.clone());
+/// What `effective` lets its containers have of the host.
+pub fn claims_of(effective: &Effective) -> PathClaims {
+    let mut claims = PathClaims::default();
+    for path in host_paths(effective) {
+        claims.insert(path.value.to_owned(), path.writable, &path.field);
+    }
+    claims
+}
+
+/// Judges what a channel asks for, whatever other channels ask for: see [`conflicts`].
+pub fn admit(effective: &Effective, facts: &Facts, ctx: &AdmissionContext) -> Admission {
+    let mut judge = Judge { facts, ctx, denials: Vec::new(), unprobed: false };
+    judge.spec(effective);
+    let Judge { denials, unprobed, .. } = judge;
+    Admission::of(denials, unprobed)
+}
+
+impl Admission {
+    fn of(mut denials: Vec<Denial>, unprobed: bool) -> Self {
+        // What a person has to change comes before what may come by itself.
+        denials.sort_by_key(|denial| denial.reason != Reason::PolicyViolation);
+        match (denials.is_empty(), unprobed) {
+            (false, _) => Self::Denied(denials),
+            (true, true) => Self::NotProbed,
+            (true, false) => Self::Admitted,
         }
     }
-    writable
-}
 
-/// What `effective` lets its containers write on the host.
-pub fn writable_paths(effective: &Effective) -> Vec<String> {
-    let written = host_paths(effective).into_iter().filter(|path| path.writable);
-    written.map(|path| path.value.to_owned()).collect()
-}
-
-/// Judges what a channel asks for.
-pub fn admit(
-    channel: &ResourceName,
-    effective: &Effective,
-    facts: &Facts,
-    ctx: &AdmissionContext,
-) -> Admission {
-    let mut judge = Judge { channel, facts, ctx, denials: Vec::new(), unprobed: false };
-    for path in host_paths(effective) {
-        judge.host_path(&path);
-    }
-    for (field, reference) in secret_references(effective) {
-        judge.secret(&field, reference);
-    }
-    judge.credentials(effective.agent.credentials.as_deref());
-    if let Some(build) = &effective.image.build {
-        judge.build(build);
-    }
-    judge.agent_cli(&effective.agent);
-    judge.engine(effective);
-    judge.targets(effective);
-    let Judge { mut denials, unprobed, .. } = judge;
-    // What a person has to change comes before what may come by itself.
-    denials.sort_by_key(|denial| denial.reason != Reason::PolicyViolation);
-    match (denials.is_empty(), unprobed) {
-        (false, _) => Admission::Denied(denials),
-        (true, true) => Admission::NotProbed,
-        (true, false) => Admission::Admitted,
+    /// The same, with what other channels have against it.
+    #[must_use]
+    pub fn with_conflicts(self, conflicts: &[Denial]) -> Self {
+        let (mut denials, unprobed) = match self {
+            Self::Admitted => (Vec::new(), false),
+            Self::NotProbed => (Vec::new(), true),
+            Self::Denied(denials) => (denials, false),
+        };
+        denials.extend(conflicts.iter().cloned());
+        Self::of(denials, unprobed)
     }
 }
 
 /// Judges `user: Image` when the image is known.
-pub fn admit_image_user(uid: u32) -> Option<Denial> {
-    root_denied(uid)
+pub fn admit_image_user(uid: u32, gid: u32) -> Option<Denial> {
+    root_denied(uid).or_else(|| root_group_denied(gid))
 }
 
 /// The directory above an absolute, normal path.
@@ -212,6 +142,15 @@ fn root_denied(uid: u32) -> Option<Denial> {
         reason: Reason::PolicyViolation,
         path: "spec.user".to_owned(),
         message: "containers do not run as uid 0".to_owned(),
+    })
+}
+
+fn root_group_denied(gid: u32) -> Option<Denial> {
+    (gid == 0).then(|| Denial {
+        rule: Rule::NoRootGroup,
+        reason: Reason::PolicyViolation,
+        path: "spec.user".to_owned(),
+        message: "containers do not run with gid 0, the group of root".to_owned(),
     })
 }
 
@@ -235,11 +174,12 @@ struct HostPath<'a> {
 }
 
 fn host_paths(effective: &Effective) -> Vec<HostPath<'_>> {
+    let Workspace { path, create } = &effective.workspace;
     let mut paths = vec![HostPath {
         field: "spec.workspace.path".to_owned(),
-        value: &effective.workspace.path,
+        value: path,
         use_: Use::Workspace,
-        may_be_missing: effective.workspace.create,
+        may_be_missing: *create,
         writable: true,
     }];
     for (index, mount) in effective.mounts.iter().enumerate() {
@@ -253,12 +193,12 @@ fn host_paths(effective: &Effective) -> Vec<HostPath<'_>> {
             });
         }
     }
-    for (index, file) in effective.files.iter().enumerate() {
+    for (index, FileCopy { source, target: _, optional }) in effective.files.iter().enumerate() {
         paths.push(HostPath {
             field: format!("spec.files[{index}].source"),
-            value: &file.source,
+            value: source,
             use_: Use::File,
-            may_be_missing: file.optional,
+            may_be_missing: *optional,
             writable: false,
         });
     }
@@ -267,27 +207,25 @@ fn host_paths(effective: &Effective) -> Vec<HostPath<'_>> {
 
 fn secret_references(effective: &Effective) -> Vec<(String, &SecretKeyRef)> {
     let mut found = Vec::new();
-    for (index, variable) in effective.env.iter().enumerate() {
-        if let EnvValue::Secret(reference) = &variable.value {
+    for (index, EnvVar { name: _, value }) in effective.env.iter().enumerate() {
+        if let EnvValue::Secret(reference) = value {
             found.push((format!("spec.env[{index}].valueFrom.secretKeyRef"), reference));
         }
     }
-    for (server, variable) in effective
-        .agent
-        .mcp_servers
-        .iter()
-        .flat_map(|(name, server)| server.env.iter().map(move |variable| (name, variable)))
-    {
-        if let EnvValue::Secret(reference) = &variable.value {
-            let at = format!("spec.agent.mcpServers.{server}.env.{}", variable.name);
-            found.push((format!("{at}.valueFrom.secretKeyRef"), reference));
+    for (name, server) in &effective.agent.mcp_servers {
+        // A program runs inside the container, and a URL is reached from inside: neither has more than the agent has.
+        let McpServer { command: _, args: _, env, url: _ } = server;
+        for EnvVar { name: variable, value } in env {
+            if let EnvValue::Secret(reference) = value {
+                let at = format!("spec.agent.mcpServers.{name}.env.{variable}");
+                found.push((format!("{at}.valueFrom.secretKeyRef"), reference));
+            }
         }
     }
     found
 }
 
 struct Judge<'a> {
-    channel: &'a ResourceName,
     facts: &'a Facts,
     ctx: &'a AdmissionContext,
     denials: Vec<Denial>,
@@ -301,6 +239,47 @@ impl Judge<'_> {
 
     fn violation(&mut self, rule: Rule, path: &str, message: String) {
         self.deny(rule, Reason::PolicyViolation, path, message);
+    }
+
+    fn spec(&mut self, effective: &Effective) {
+        let Effective {
+            workspace: _, // host_paths
+            home: _, // targets: each of the three is chanop's own directory, memory or the image's
+            image,
+            user,
+            env: _, // secret_references; plain values reach processes that could set them themselves
+            mounts: _, // host_paths, targets
+            files: _, // host_paths, targets
+            ports,
+            // Decoding bounds them; what is not limited is limited by the engine's own cgroup.
+            resources: _,
+            security,
+            runtime_class_name: _, // runtime
+            network,
+            agent,
+            shell: _, // a command inside the container
+            // None of these influences what a container is made from.
+            class_name: _,
+            suspend: _,
+            host_selector: _,
+            runs: _,
+            update_strategy: _,
+            deletion: _,
+        } = effective;
+        for path in host_paths(effective) {
+            self.host_path(&path);
+        }
+        for (field, reference) in secret_references(effective) {
+            self.secret(&field, reference);
+        }
+        self.agent(agent);
+        self.image(image);
+        self.network(network);
+        self.security(security);
+        self.user(*user);
+        self.runtime(effective);
+        self.ports(ports);
+        self.targets(effective);
     }
 
     /// First by the text alone; what the file system says of a path that must not be asked for is nobody's business.
@@ -332,8 +311,9 @@ impl Judge<'_> {
     fn path_text(&mut self, path: &HostPath<'_>) {
         let HostPath { field, value, .. } = path;
         if !is_normal(value) {
-            let message =
-                format!("{value} is no normal absolute path: no `.`, `..`, `//` or trailing slash");
+            let message = format!(
+                "{value} is not a normal absolute path: no `.`, `..`, `//` or trailing slash"
+            );
             return self.violation(Rule::RealPath, field, message);
         }
         let home = self.ctx.owner.home.trim_end_matches('/').to_owned();
@@ -351,15 +331,6 @@ impl Judge<'_> {
         for protected in ctx.protected.iter().filter(|protected| overlap(value, protected)) {
             let message = format!("{value} and the operator's own {protected} overlap");
             self.violation(Rule::NotProtected, field, message);
-        }
-        // From the path upwards: ten thousand channels make this a few look-ups, not ten thousand comparisons.
-        let above = std::iter::successors(parent_of(value), |path| parent_of(path));
-        for (parent, writers) in above.filter_map(|path| ctx.writable.get_key_value(path)) {
-            if let Some(name) = writers.iter().find(|writer| *writer != self.channel) {
-                let message =
-                    format!("{value} lies below {parent}, which channel {name} can write");
-                self.violation(Rule::NotBelowForeignMount, field, message);
-            }
         }
     }
 
@@ -417,16 +388,29 @@ impl Judge<'_> {
         }
     }
 
-    fn agent_cli(&mut self, agent: &Agent) {
-        match agent.cli {
+    fn agent(&mut self, agent: &Agent) {
+        let Agent {
+            bin,
+            cli,
+            credentials,
+            mcp_servers: _, // secret_references
+            // What the agent is told, inside the container that it has anyway.
+            model: _,
+            system_prompt: _,
+            permission_mode: _,
+            workspace_settings: _,
+            project_file: _,
+            args: _,
+        } = agent;
+        self.credentials(credentials.as_deref());
+        match cli {
             AgentCli::Image => return,
             AgentCli::Inject => {}
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if agent.bin.starts_with('.') || !agent.bin.bytes().all(plain) {
+        if bin.starts_with('.') || !bin.bytes().all(plain) {
             let message = format!(
-                "`{}` is no plain name; with `cli: Inject` it names the program that is mounted",
-                agent.bin
+                "`{bin}` is not a plain name; with `cli: Inject` it names the program that is mounted"
             );
             self.deny(Rule::AgentCli, Reason::InvalidSpec, "spec.agent.bin", message);
         }
@@ -437,12 +421,23 @@ impl Judge<'_> {
         }
     }
 
-    /// What is asked of the engine.
-    fn engine(&mut self, effective: &Effective) {
-        match &effective.network {
+    fn image(&mut self, image: &Image) {
+        let Image { reference, pull_policy: _, build } = image;
+        match build {
+            Some(build) => self.build(build),
+            None => {
+                if let Err(why) = ImageRef::parse(reference) {
+                    self.violation(Rule::ImageReference, "spec.image.ref", why.to_string());
+                }
+            }
+        }
+    }
+
+    fn network(&mut self, network: &Network) {
+        match network {
             Network::Bridge | Network::None => {}
             Network::Host => {
-                let message = "the host's network is not to be had".to_owned();
+                let message = "the host's network is not allowed".to_owned();
                 self.violation(Rule::NoHostNetwork, "spec.network.mode", message);
             }
             Network::Named(name) => {
@@ -450,27 +445,102 @@ impl Judge<'_> {
                 self.violation(Rule::NoForeignNetwork, "spec.network.name", message);
             }
         }
-        for (index, capability) in effective.security.add_capabilities.iter().enumerate() {
+    }
+
+    fn security(&mut self, security: &SecurityContext) {
+        let SecurityContext {
+            supplemental_groups,
+            drop_capabilities,
+            add_capabilities,
+            allow_privilege_escalation,
+            read_only_root_filesystem: _, // either is safe
+        } = security;
+        for (index, group) in supplemental_groups.iter().enumerate() {
+            let field = format!("spec.securityContext.supplementalGroups[{index}]");
+            let message = format!("group {group} is not allowed: processes have one group only");
+            self.violation(Rule::NoSupplementalGroup, &field, message);
+        }
+        if !drop_capabilities.iter().any(|capability| capability == "ALL") {
+            let field = "spec.securityContext.capabilities.drop";
+            let message = "every capability must be dropped: write `drop: [ALL]`, or leave it out";
+            self.violation(Rule::DropAll, field, message.to_owned());
+        }
+        for (index, capability) in add_capabilities.iter().enumerate() {
             let field = format!("spec.securityContext.capabilities.add[{index}]");
-            let message = format!("capability {capability} is not to be had");
+            let message = format!("capability {capability} is not allowed");
             self.violation(Rule::NoAddedCapability, &field, message);
         }
-        let uid = match effective.user {
-            User::Owner => Some(self.ctx.owner.uid),
-            User::Ids { uid, gid: _ } => Some(uid),
-            // Known when the image is: admit_image_user.
-            User::Image => None,
-        };
-        self.denials.extend(uid.and_then(root_denied));
-        if effective.image.build.is_none()
-            && let Err(why) = ImageRef::parse(&effective.image.reference)
-        {
-            self.violation(Rule::ImageReference, "spec.image.ref", why.to_string());
+        if *allow_privilege_escalation {
+            let field = "spec.securityContext.allowPrivilegeEscalation";
+            let message = "privilege escalation is not allowed: a setuid program of the image would run as root";
+            self.violation(Rule::NoPrivilegeEscalation, field, message.to_owned());
         }
-        let class = &effective.runtime_class_name;
-        if !class.is_empty() && ObjectName::parse(class).is_err() {
-            let message = format!("`{class}` is no name of a runtime");
-            self.violation(Rule::RuntimeClass, "spec.runtimeClassName", message);
+    }
+
+    fn user(&mut self, user: User) {
+        let owner = &self.ctx.owner;
+        let (uid, gid) = match user {
+            User::Owner => (owner.uid, owner.gid),
+            User::Ids { uid, gid } => (uid, gid),
+            // Known when the image is: admit_image_user.
+            User::Image => return,
+        };
+        let root = [root_denied(uid), root_group_denied(gid)];
+        let is_root = root.iter().any(Option::is_some);
+        self.denials.extend(root.into_iter().flatten());
+        if !is_root && (uid, gid) != (owner.uid, owner.gid) {
+            let message = format!(
+                "{uid}:{gid} is not the owner, who is {}:{}: another user's files would be open to the channel",
+                owner.uid, owner.gid
+            );
+            self.violation(Rule::NoForeignUser, "spec.user", message);
+        }
+    }
+
+    fn runtime(&mut self, effective: &Effective) {
+        let default = self.facts.default_runtime.as_deref();
+        let class = runtime::requested(effective, default);
+        if !class.is_empty() && !self.ctx.runtime_classes.contains(class) {
+            let message = if ObjectName::parse(class).is_err() {
+                format!("`{class}` is not a name of a runtime")
+            } else if default.is_none() {
+                // It may be the name of the engine's default.
+                return self.unprobed = true;
+            } else {
+                format!(
+                    "runtime {class} is not allowed: the administrator can allow it with `--runtime-class {class}`"
+                )
+            };
+            return self.violation(Rule::RuntimeClass, "spec.runtimeClassName", message);
+        }
+        if runtime::shows_host_inodes(effective, default) {
+            return;
+        }
+        let paths = host_paths(effective);
+        for path in paths.iter().filter(|path| path.use_ != Use::File) {
+            let above = paths.iter().find(|it| it.writable && is_below(path.value, it.value));
+            if let Some(above) = above {
+                let message = format!(
+                    "{} is below {}, which the channel can write, and under this runtime chanop-init cannot verify what was mounted",
+                    path.value, above.value
+                );
+                self.violation(Rule::NotBelowOwnMount, &path.field, message);
+            }
+        }
+    }
+
+    fn ports(&mut self, ports: &[Port]) {
+        for (index, Port { container_port: _, host_port }) in ports.iter().enumerate() {
+            let field = format!("spec.ports[{index}].hostPort");
+            if self.ctx.own_ports.contains(host_port) {
+                let message = format!("the operator itself listens on port {host_port}");
+                self.violation(Rule::ReservedPort, &field, message);
+            } else if *host_port < FIRST_UNPRIVILEGED_PORT {
+                let message = format!(
+                    "port {host_port} is privileged, and the owner could not listen on it: use {FIRST_UNPRIVILEGED_PORT} or above"
+                );
+                self.violation(Rule::ReservedPort, &field, message);
+            }
         }
     }
 
@@ -502,7 +572,7 @@ impl Judge<'_> {
 
     fn target(&mut self, field: &str, target: &str) {
         if !is_normal(target) {
-            let message = format!("{target} is no normal absolute path");
+            let message = format!("{target} is not a normal absolute path");
             return self.violation(Rule::ReservedTarget, field, message);
         }
         if let Some(reserved) = RESERVED_TARGETS.iter().find(|reserved| overlap(target, reserved)) {
@@ -512,12 +582,18 @@ impl Judge<'_> {
     }
 }
 
-/// What chanop mounts itself, and what makes a container one. A mount may neither cover them nor lie in them.
-const RESERVED_TARGETS: [&str; 8] = [
+/// Below it, only root can listen.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
+/// What chanop and the engine mount themselves, and what the kernel provides. A mount can neither cover them nor be inside them.
+const RESERVED_TARGETS: [&str; 11] = [
     crate::init::layout::DIRECTORY,
     "/etc/passwd",
     "/etc/group",
     "/etc/gitconfig",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
     crate::init::layout::MANAGED_SETTINGS,
     "/proc",
     "/sys",

@@ -31,6 +31,8 @@ pub struct Facts {
     pub credentials: BTreeMap<String, CredentialsFact>,
     /// By what is asked for.
     pub builds: BTreeMap<Build, BuildFact>,
+    /// The engine's default runtime, as its `/info` names it; `None` before the engine was asked.
+    pub default_runtime: Option<String>,
 }
 
 /// One host path.

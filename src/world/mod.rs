@@ -11,9 +11,10 @@ pub mod observed;
 pub mod preparation;
 pub mod record;
 pub mod run;
+pub mod runtime;
 pub mod scan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,6 +47,10 @@ pub struct Settings {
     pub paths: HostPaths,
     /// The CLI on the host that is mounted where a channel says `agent.cli: Inject`.
     pub agent_cli: Option<String>,
+    /// `--runtime-class`: runtimes that specs may name besides the engine's default.
+    pub runtime_classes: BTreeSet<String>,
+    /// Ports of this host that the operator itself listens on: no channel publishes them.
+    pub own_ports: BTreeSet<u16>,
     /// Two scans so far apart must miss an object before it counts as gone.
     pub prune_delay: Duration,
     /// A container of ours that nothing explains is left alone for so long.
@@ -94,10 +99,12 @@ pub struct World {
 impl World {
     /// A world that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let HostPaths { state, secrets } = settings.paths.clone();
+        let observed = Observed::new(vec![state, secrets]);
         Self {
             settings,
             desired: Desired::default(),
-            observed: Observed::default(),
+            observed,
             inventory: BTreeMap::new(),
             overrides: BTreeMap::new(),
             applied: BTreeMap::new(),

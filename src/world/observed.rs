@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::admission::PathClaims;
+use super::preparation::is_below;
 use crate::container::label::{Ownership, Role};
+use crate::container::snapshot::HostBind;
 use crate::container::{ContainerId, ContainerName, ContainerState, Identity, Snapshot};
 use crate::resource::{ObjectRef, ResourceName};
 
@@ -44,6 +47,8 @@ pub struct Observed {
     shells: BTreeMap<ResourceName, BTreeSet<ContainerId>>,
     runs: BTreeMap<ResourceName, BTreeSet<ContainerId>>,
     impostors: BTreeMap<ContainerId, ContainerName>,
+    /// Directories of the operator: what a container mounts from there is not a claim on a path, so it is not kept.
+    own_directories: Vec<String>,
     /// Has a full list been merged since the engine was last reached?
     pub synced: bool,
 }
@@ -58,15 +63,34 @@ pub enum Noted {
 }
 
 impl Observed {
+    /// Nothing seen yet, by an operator with these directories.
+    pub fn new(own_directories: Vec<String>) -> Self {
+        Self { own_directories, ..Self::default() }
+    }
+
+    /// The host paths that each channel's containers have mounted, their shells' and their runs'.
+    pub fn claims(&self) -> BTreeMap<ResourceName, PathClaims> {
+        let mut claims: BTreeMap<ResourceName, PathClaims> = BTreeMap::new();
+        for seen in self.containers.values() {
+            for HostBind { source, writable } in &seen.snapshot.binds {
+                let of_channel = claims.entry(seen.identity.channel.clone()).or_default();
+                of_channel.insert(source.clone(), *writable, "");
+            }
+        }
+        claims
+    }
+
     /// Takes a snapshot in, unless what is known comes from a later read.
     pub fn note(
         &mut self,
         instance: &ResourceName,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         as_of: Seq,
         read_at: Duration,
     ) -> Noted {
         let id = snapshot.id.clone();
+        let own = |path: &str| self.own_directories.iter().any(|it| is_below(path, it));
+        snapshot.binds.retain(|bind| !own(&bind.source));
         match Identity::of(instance, &snapshot.labels, &snapshot.name) {
             Ownership::Ours(identity) => {
                 self.impostors.remove(&id);

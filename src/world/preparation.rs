@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::{CredentialsFact, Facts, PathFact};
+use super::runtime;
 use crate::container::config::MountConfig;
 use crate::init::layout;
 use crate::resource::ResourceName;
@@ -164,8 +165,8 @@ pub struct Preparation {
     pub signs_in_by_key: bool,
     /// The agent's MCP servers.
     pub mcp_servers: BTreeMap<String, McpServer>,
-    /// May init compare device and inode? Not under a runtime with a kernel or file server of its own (runsc, kata),
-    /// which shows other numbers.
+    /// Does init compare device and inode? See [`super::runtime::shows_host_inodes`]: where it cannot, the policy refuses every
+    /// source that the channel could replace.
     pub verify_mounts: bool,
 }
 
@@ -236,7 +237,7 @@ impl Preparation {
                 matches!(facts.credentials.get(name), Some(CredentialsFact::ApiKey { .. }))
             }),
             mcp_servers: effective.agent.mcp_servers.clone(),
-            verify_mounts: effective.runtime_class_name.is_empty(),
+            verify_mounts: runtime::shows_host_inodes(effective, facts.default_runtime.as_deref()),
         }
     }
 

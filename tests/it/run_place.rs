@@ -85,6 +85,8 @@ impl Place {
             environment: Vec::new(),
             paths: bed.host.paths.clone(),
             agent_cli: None,
+            runtime_classes: std::collections::BTreeSet::new(),
+            own_ports: std::collections::BTreeSet::new(),
             prune_delay: Duration::from_secs(10),
             stray_grace: Duration::from_mins(1),
             max_runs: 8,

@@ -84,6 +84,7 @@ impl Engine for Docker {
             os: info.os_type,
             architecture: info.architecture,
             podman: peer.podman,
+            default_runtime: info.default_runtime,
             cpus: info.ncpu,
             memory_bytes: info.mem_total,
             limits_swap: info.swap_limit,
@@ -327,8 +328,13 @@ impl Engine for Docker {
             ..VolumeCreateRequest::default()
         };
         let volume = self.short(Call::Volume, self.api.create_volume(request)).await?;
-        let labels = volume.labels.into_iter().collect();
-        Ok(VolumeInfo { name: volume.name, labels, mountpoint: volume.mountpoint })
+        Ok(VolumeInfo {
+            name: volume.name,
+            labels: volume.labels.into_iter().collect(),
+            driver: volume.driver,
+            options: volume.options.into_iter().collect(),
+            mountpoint: volume.mountpoint,
+        })
     }
 
     async fn volume(&self, name: &ObjectName) -> EngineResult<Option<VolumeInfo>> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::nullable;
 use super::readback::{Config, HostConfig, NetworkSettings, config_of, set_by_hand};
+use crate::container::snapshot::HostBind;
 use crate::container::{ContainerId, ContainerName, ContainerState, Details, Snapshot};
 use crate::docker::error::{EngineError, EngineResult};
 
@@ -27,6 +28,35 @@ pub(in crate::docker) struct Listed {
     image_id: String,
     /// The engine sends no events of a container when it is taken off a network: only this tells.
     network_settings: Option<NetworkSettings>,
+    #[serde(default, deserialize_with = "nullable")]
+    mounts: Vec<ListedMount>,
+}
+
+/// A mount in a list. Podman writes targets alone.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ListedMount {
+    #[serde(rename_all = "PascalCase")]
+    Whole {
+        #[serde(default, rename = "Type", deserialize_with = "nullable")]
+        kind: String,
+        #[serde(default, deserialize_with = "nullable")]
+        source: String,
+        #[serde(default, rename = "RW", deserialize_with = "nullable")]
+        writable: bool,
+    },
+    Target(#[expect(dead_code, reason = "it names no host path")] String),
+}
+
+impl ListedMount {
+    fn into_bind(self) -> Option<HostBind> {
+        match self {
+            Self::Whole { kind, source, writable } if kind == "bind" => {
+                Some(HostBind { source, writable })
+            }
+            Self::Whole { .. } | Self::Target(_) => None,
+        }
+    }
 }
 
 /// A whole inspect.
@@ -94,6 +124,7 @@ impl Listed {
             image_id: self.image_id,
             networks,
             endpoints: endpoints.unwrap_or_default(),
+            binds: self.mounts.into_iter().filter_map(ListedMount::into_bind).collect(),
             details: None,
         })
     }
@@ -129,6 +160,7 @@ impl Inspected {
             image_id: self.image,
             networks: Some(self.network_settings.names()),
             endpoints: self.network_settings.endpoints(),
+            binds: details.config.binds(),
             details: Some(Box::new(details)),
         })
     }

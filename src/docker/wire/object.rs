@@ -21,6 +21,8 @@ pub(in crate::docker) struct Info {
     pub(in crate::docker) os_type: String,
     #[serde(default, deserialize_with = "nullable")]
     pub(in crate::docker) architecture: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(in crate::docker) default_runtime: String,
     #[serde(default, rename = "NCPU", deserialize_with = "nullable")]
     pub(in crate::docker) ncpu: i64,
     #[serde(default, deserialize_with = "nullable")]
@@ -96,6 +98,10 @@ pub(in crate::docker) struct Volume {
     #[serde(default, deserialize_with = "nullable")]
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable")]
+    driver: String,
+    #[serde(default, deserialize_with = "nullable")]
+    options: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "nullable")]
     mountpoint: String,
 }
 
@@ -115,7 +121,7 @@ impl From<Network> for NetworkInfo {
 
 impl From<Volume> for VolumeInfo {
     fn from(volume: Volume) -> Self {
-        let Volume { name, labels, mountpoint } = volume;
-        Self { name, labels, mountpoint }
+        let Volume { name, labels, driver, options, mountpoint } = volume;
+        Self { name, labels, driver, options, mountpoint }
     }
 }

@@ -25,6 +25,7 @@ use crate::world::environment::HOST_ALIAS;
 use crate::world::facts::{BuildFact, CredentialsFact, Facts, SecretFact};
 use crate::world::image::ImageSource;
 use crate::world::preparation::{ContainerUser, Preparation, support_mounts};
+use crate::world::runtime;
 
 pub use run::run_container;
 
@@ -84,7 +85,7 @@ pub fn shell_container(
         cap_add: effective.security.add_capabilities.clone(),
         no_new_privileges: !effective.security.allow_privilege_escalation,
         read_only_rootfs: effective.security.read_only_root_filesystem,
-        runtime: effective.runtime_class_name.clone(),
+        runtime: runtime::requested(effective, facts.default_runtime.as_deref()).to_owned(),
         network,
         ports: effective
             .ports
@@ -275,6 +276,7 @@ impl Resolved {
 
 #[cfg(test)]
 pub(in crate::planner) mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
@@ -316,6 +318,8 @@ pub(in crate::planner) mod tests {
             environment: Vec::new(),
             paths: HostPaths { state: "/state".to_owned(), secrets: "/run/secrets".to_owned() },
             agent_cli: agent_cli.map(str::to_owned),
+            runtime_classes: BTreeSet::new(),
+            own_ports: BTreeSet::new(),
             prune_delay: Duration::from_secs(10),
             stray_grace: Duration::from_mins(1),
             max_runs: 8,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::arguments;
 use super::container::{Patch, ValueFromSpec};
 use super::rules::exactly_one;
+use super::variables::is_reserved;
 use crate::resource::decode::{Decode, Decoder, Words, fields, words};
 use crate::resource::effective::{AgentCli, WorkspaceSettings};
 use crate::resource::node::{Node, Value};
@@ -173,6 +174,11 @@ impl McpServerSpec {
         }
         if let Some(Value::Map(entries)) = node.get("env").map(|env| &env.value) {
             for entry in entries.iter().filter(|entry| entry.key != "<<") {
+                if is_reserved(&entry.key) {
+                    let words = Words::new(format!("chanop decides `{}` itself", entry.key))
+                        .label("this value is not used");
+                    decoder.within("env", |d| d.report(Code::Unusual, entry.place, words));
+                }
                 if let Err(why) = EnvName::parse(&entry.key) {
                     decoder.within("env", |decoder| {
                         decoder.report(Code::InvalidName, entry.place, Words::new(why));

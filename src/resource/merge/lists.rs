@@ -101,7 +101,9 @@ fn secret(from: &ValueFromSpec) -> EnvValue {
 
 /// A server as it counts.
 pub(crate) fn mcp_server(server: &McpServerSpec) -> McpServer {
-    let env = server.env.iter().flatten().map(|(name, value)| EnvVar {
+    // What chanop tells a server about its caller is not the spec's to change, nor the project file's.
+    let env = server.env.iter().flatten().filter(|(name, _)| !is_reserved(name));
+    let env = env.map(|(name, value)| EnvVar {
         name: name.clone(),
         value: match value {
             McpEnvValue::Plain(text) => EnvValue::Plain(text.clone()),

@@ -117,6 +117,7 @@ impl Container {
             image_id: format!("sha256:{}", self.config.image),
             networks: Some(self.networks.clone()),
             endpoints: BTreeSet::new(),
+            binds: self.config.binds(),
             details: details.then(|| {
                 Box::new(Details {
                     started_at: self.started_at,
@@ -323,6 +324,7 @@ impl Engine {
                 id: self.id.clone(),
                 version: self.version.clone(),
                 api_version: "1.41".to_owned(),
+                default_runtime: "runc".to_owned(),
                 cpus: 4,
                 limits_swap: true,
                 remaps_users: self.remaps_users,

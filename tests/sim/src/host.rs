@@ -46,6 +46,8 @@ pub fn settings() -> Settings {
             secrets: "/run/chanop/secrets".to_owned(),
         },
         agent_cli: None,
+        runtime_classes: std::collections::BTreeSet::new(),
+        own_ports: std::collections::BTreeSet::new(),
         prune_delay: std::time::Duration::from_secs(10),
         stray_grace: std::time::Duration::from_secs(60),
         max_runs: 8,
