@@ -4,6 +4,7 @@
 //! compare them with, so there is nothing to be done but to see that.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chanop::container::ContainerName;
@@ -86,8 +87,10 @@ impl Core {
     fn populate(&mut self) -> Outcome<()> {
         let mut sources = Sources::default();
         sources.absorb(self.tree.scan(self.now()), self.settings.prune_delay);
-        let (_, wanted) = judge::desired(&sources, &Facts::default(), &self.settings);
-        let (desired, _) = judge::desired(&sources, &self.host.probe(&wanted), &self.settings);
+        let nobody = Arc::default();
+        let (_, wanted) = judge::desired(&sources, &Facts::default(), &self.settings, &nobody);
+        let facts = self.host.probe(&wanted);
+        let (desired, _) = judge::desired(&sources, &facts, &self.settings, &nobody);
         self.engine.network = true;
         self.engine.anchor = Some(self.store.durable.state_id.clone());
         for (channel, wish) in &desired.channels {

@@ -1,17 +1,19 @@
 //! What is kept from one judgement to the next changes nothing: files, classes, facts and places come and go, and each time
 //! the same comes out as when everything is judged anew.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chanop::controller::judge::{self, Drafts};
 use chanop::controller::scan::Sources;
 use chanop::resource::Now;
+use chanop::world::admission::{Incumbents, PathClaims};
 use chanop::world::facts::Facts;
 use chanop::world::scan::{FileState, Root};
 use chanop_sim::Spec;
 use chanop_sim::engine::wall;
-use chanop_sim::host::{Host, settings};
+use chanop_sim::host::{Host, name, settings};
 use chanop_sim::rng::Rng;
 use chanop_sim::tree::{Tree, parse};
 
@@ -53,6 +55,7 @@ fn judged_with_what_was_kept_is_judged_anew() {
         let mut place = "/home/u/specs";
         let (mut sources, mut drafts) = (Sources::default(), Drafts::default());
         let mut facts: Arc<Facts> = Arc::default();
+        let mut incumbents: Arc<Incumbents> = Arc::default();
         for step in 0..120_u64 {
             let channel = CHANNELS[rng.below(5) as usize];
             match rng.below(12) {
@@ -89,10 +92,22 @@ fn judged_with_what_was_kept_is_judged_anew() {
                 }
             }
             sources.absorb(scan, settings.prune_delay);
-            let (kept, wanted) = drafts.desired(&sources, &facts, &settings);
-            let (anew, wanted_anew) = judge::desired(&sources, &facts, &settings);
+            let (kept, wanted) = drafts.desired(&sources, &facts, &settings, &incumbents);
+            let (anew, wanted_anew) = judge::desired(&sources, &facts, &settings, &incumbents);
             assert_eq!(wanted, wanted_anew, "seed {seed}, step {step}");
             assert_eq!(kept, anew, "seed {seed}, step {step}");
+            let admitted = drafts.admitted();
+            let mut containers = BTreeMap::new();
+            if rng.below(3) == 0 {
+                // A container with what another channel wants above or below.
+                let mut held = PathClaims::default();
+                let path = ["/home/u/a", "/home/u/a/inner", "/home/u/b"][rng.below(3) as usize];
+                held.insert(path.to_owned(), rng.below(2) == 0, "");
+                containers.insert(name(["b", "nested", "gone"][rng.below(3) as usize]), held);
+            }
+            if rng.below(3) > 0 {
+                incumbents = Arc::new(Incumbents { containers, admitted });
+            }
             let probed = host.probe(&wanted);
             if probed == *facts {
                 same += 1;
