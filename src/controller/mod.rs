@@ -53,7 +53,7 @@ use crate::planner::{Mark, Status};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::Build;
 use crate::resource::{Kind, Now, ObjectRef, ResourceName};
-use crate::world::admission::Incumbents;
+use crate::world::admission::{Incumbents, PathClaims};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
@@ -112,6 +112,8 @@ pub struct Controller {
     sources: Sources,
     drafts: Drafts,
     incumbents: Arc<Incumbents>,
+    /// What channels were admitted with when containers were known: see [`Incumbents::admitted`].
+    admitted: BTreeMap<ResourceName, Arc<PathClaims>>,
     facts: Arc<Facts>,
     facts_wanted: Arc<FactsWanted>,
     probing: bool,
@@ -216,6 +218,7 @@ impl Controller {
             sources: tracker,
             drafts: Drafts::default(),
             incumbents: Arc::default(),
+            admitted: BTreeMap::new(),
             facts: Arc::default(),
             facts_wanted: Arc::default(),
             probing: false,
@@ -364,8 +367,10 @@ impl Controller {
         }
         // A prompt's file may have come.
         self.world.runs.memory.prompts.retain(|_, read| read.is_ok());
-        if outcome.changed || first || self.incumbents_now() != self.incumbents {
+        if outcome.changed || first {
             self.rebuild(now);
+        } else {
+            self.judge_claims(now);
         }
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
         self.probe();
@@ -407,14 +412,17 @@ impl Controller {
         self.enqueue(object);
     }
 
-    /// Who has which host paths already. Containers are seen only once the engine was listed; what was admitted before that may
-    /// have been admitted against a container that nobody had seen, and counts for nothing.
+    /// Which channel has which host paths already.
     fn incumbents_now(&self) -> Arc<Incumbents> {
-        let listed = self.stats.listed_at.is_some();
-        Arc::new(Incumbents {
-            containers: self.world.observed.claims(),
-            admitted: if listed { self.drafts.admitted() } else { BTreeMap::new() },
-        })
+        let (containers, admitted) = (self.world.observed.claims(), self.admitted.clone());
+        Arc::new(Incumbents { containers, admitted })
+    }
+
+    /// Containers came or went, and with them what they have mounted: that decides which of two channels is admitted.
+    fn judge_claims(&mut self, now: Now) {
+        if self.incumbents_now() != self.incumbents {
+            self.rebuild(now);
+        }
     }
 
     /// Judges everything anew, and plans what changed.
@@ -422,6 +430,10 @@ impl Controller {
         self.incumbents = self.incumbents_now();
         let (desired, wanted) =
             self.drafts.desired(&self.sources, &self.facts, &self.world.settings, &self.incumbents);
+        // A channel that was admitted before the engine was listed may be in the way of a container that nobody had seen.
+        if self.world.observed.synced {
+            self.admitted = self.drafts.admitted();
+        }
         if wanted != self.facts_wanted {
             self.facts_wanted = wanted;
             self.probe();

@@ -533,6 +533,7 @@ impl Controller {
         self.engine_failures.clear();
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);
+        self.judge_claims(now);
         self.was_live = true;
         if outage {
             self.lanes.begin_slowly();

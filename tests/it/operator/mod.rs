@@ -3,6 +3,7 @@
 mod agent;
 mod bank;
 mod frozen;
+mod hostile;
 mod image;
 mod killed;
 mod life;

@@ -704,7 +704,7 @@ fn what_the_policy_forbids_without_a_look_at_the_host() {
     says(
         "  network: {mode: Host}\n  mounts: ['/etc:/host/etc', '~/.ssh:~/.ssh']\n  user: \"0:0\"\n  securityContext: {capabilities: {add: [SYS_ADMIN]}}\n",
         &expect![[r#"
-            error[E0130]: the host's network is not to be had
+            error[E0130]: the host's network is not allowed
              --> a.yaml:6:13     Channel/payments spec.network.mode
             6 |   network: {mode: Host}
               |             ^^^^ forbidden by NoHostNetwork
@@ -720,11 +720,15 @@ fn what_the_policy_forbids_without_a_look_at_the_host() {
              --> a.yaml:8:3     Channel/payments spec.user
             8 |   user: "0:0"
               |   ^^^^ forbidden by NoRoot
-            error[E0130]: capability SYS_ADMIN is not to be had
+            error[E0130]: containers do not run with gid 0, the group of root
+             --> a.yaml:8:3     Channel/payments spec.user
+            8 |   user: "0:0"
+              |   ^^^^ forbidden by NoRootGroup
+            error[E0130]: capability SYS_ADMIN is not allowed
              --> a.yaml:9:36     Channel/payments spec.securityContext.capabilities.add[0]
             9 |   securityContext: {capabilities: {add: [SYS_ADMIN]}}
               |                                    ^^^ forbidden by NoAddedCapability
-            5 errors, 0 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
+            6 errors, 0 warnings in 1 of 1 file; Docker not asked; policy: built-in"#]],
     );
 }
 
