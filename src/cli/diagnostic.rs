@@ -10,6 +10,9 @@ use crate::resource::validate::{Severity, Violation, token};
 /// Longer lines are shown around the caret only.
 const LINE_MAX: usize = 110;
 
+/// A longer line is not shown: nobody wrote it by hand, and all of it would have to be masked first.
+const SOURCE_LINE_BYTES_MAX: usize = 64 * 1024;
+
 /// The text form, without a line end; `source` is the file's text, when it could be read.
 pub fn text(violation: &Violation, source: Option<&str>, colour: bool) -> String {
     let paint = Paint { colour };
@@ -111,6 +114,9 @@ fn snippet(violation: &Violation, source: Option<&str>) -> Option<Snippet> {
     let line = source.strip_prefix('\u{feff}').unwrap_or(source).lines().nth(index)?;
     let column = usize::try_from(violation.column.checked_sub(1)?).ok()?;
     let start = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+    if line.len() > SOURCE_LINE_BYTES_MAX {
+        return None;
+    }
     let (head, tail) = line.split_at(start);
     let length = usize::try_from(violation.length).unwrap_or_default().max(1);
     let private_key = source.contains("-----BEGIN ");

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::printer::Printer;
 use crate::clock::Clock;
 use crate::resource::merge::{self, Merged};
-use crate::resource::validate::{Code, Violation, across};
+use crate::resource::validate::{Code, Violation, Violations, across};
 use crate::resource::{Channel, ChannelClass, ObjectRef, Owner, Resource};
 use crate::specs::parse::locate;
 use crate::specs::scan_once;
@@ -116,7 +116,8 @@ pub fn check(path: &Path, owner_home: &str) -> Result<Found, String> {
         found.unreadable(&file, &format!("the file was not read: {reason}"));
     }
     found.judge_together(&resources, owner_home);
-    found.violations.sort_by_key(|v| (v.file.clone(), v.line, v.column, v.code));
+    let is_last = |v: &Violation| v.code == Code::MoreFound;
+    found.violations.sort_by_key(|v| (v.file.clone(), is_last(v), v.line, v.column, v.code));
     Ok(found)
 }
 
@@ -139,6 +140,7 @@ impl Found {
         let mut all = across::duplicates(resources);
         all.extend(across::references(resources));
         all.extend(as_they_count(resources, owner_home));
+        let mut all = limited(all);
         for violation in &mut all {
             let text = self.texts.get(&violation.file);
             let place = text.and_then(|text| locate(text, violation.line, &violation.path));
@@ -180,6 +182,15 @@ impl Found {
         let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
         format!("{errors}, {warnings} in {whole}; Docker not asked; policy: built-in")
     }
+}
+
+/// A limited number of violations per file, before each is looked up in its file.
+fn limited(violations: Vec<Violation>) -> Vec<Violation> {
+    let mut by_file: BTreeMap<String, Violations> = BTreeMap::new();
+    for violation in violations {
+        by_file.entry(violation.file.clone()).or_default().push(violation);
+    }
+    by_file.into_iter().flat_map(|(file, violations)| violations.into_vec(&file)).collect()
 }
 
 /// What each channel and its class do wrong together, and what the policy forbids of it without a look at the host.

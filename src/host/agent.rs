@@ -19,11 +19,9 @@ use super::secret_files::{SecretFiles, SignIn};
 use crate::claude::first_start;
 use crate::resource::ResourceName;
 use crate::resource::effective::{Effective, Home};
-use crate::resource::project::PROJECT_FILE;
+use crate::resource::project::{PROJECT_BYTES_MAX, PROJECT_FILE};
 use crate::world::preparation::Preparation;
 
-/// A project file with a system prompt as long as an argument may be, and some servers.
-const PROJECT_BYTES_MAX: u64 = 256 * 1024;
 /// The CLI keeps its history in the same file as its answers; one that was used for a year had some megabytes.
 const ANSWERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Directories that the agent worked in, and names in all of them: a home with more has no newest session.
@@ -42,16 +40,17 @@ pub struct AgentPlace {
 /// Reads `<workspace>/.chanop/project.yaml`; `None` when there is none. Blocks on the file system.
 pub fn project_file(workspace: &str) -> Result<Option<Vec<u8>>, PrepareError> {
     let shown = format!("{workspace}/{PROJECT_FILE}");
+    let most = u64::try_from(PROJECT_BYTES_MAX).unwrap_or(u64::MAX);
     let path = Path::new(PROJECT_FILE);
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let read = || -> Result<Option<Vec<u8>>, WalkError> {
         let workspace = beneath::directory(Path::new(workspace))?;
         let directory = beneath::open_directories(&workspace, directory)?;
-        beneath::read_file(&directory, Path::new(name), PROJECT_BYTES_MAX).map(|(_, text)| text)
+        beneath::read_file(&directory, Path::new(name), most).map(|(_, text)| text)
     };
     match read() {
         Ok(Some(bytes)) => Ok(Some(bytes)),
-        Ok(None) => Err(PrepareError::TooLong { path: shown, bytes: PROJECT_BYTES_MAX }),
+        Ok(None) => Err(PrepareError::TooLong { path: shown, bytes: most }),
         Err(WalkError::Missing) => Ok(None),
         Err(error) => Err(walk_failed("read", &shown, error)),
     }

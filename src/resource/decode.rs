@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::meta::ObjectRef;
 use super::node::{Entry, Node, Place, Value};
 use super::validate::near::nearest;
-use super::validate::{Code, Violation, token};
+use super::validate::{Code, Severity, Violation, Violations, token};
 
 /// A type that can be read from a node.
 pub trait Decode: Sized {
@@ -65,13 +65,24 @@ pub struct Decoder {
     file: String,
     object: Option<ObjectRef>,
     path: String,
-    violations: Vec<Violation>,
+    violations: Violations,
+    /// How many texts were compared with the allowed words. A violation that is not shown needs no suggestion.
+    suggestions: usize,
 }
+
+/// What a message shows of a text that the file chose, in characters. A key can be as long as the file.
+const MESSAGE_CHARS_MAX: usize = 1_000;
 
 impl Decoder {
     /// A walk through a document of `file`.
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), object: None, path: String::new(), violations: Vec::new() }
+        Self {
+            file: file.to_owned(),
+            object: None,
+            path: String::new(),
+            violations: Violations::default(),
+            suggestions: 0,
+        }
     }
 
     /// From here on violations name this object.
@@ -79,18 +90,17 @@ impl Decoder {
         self.object = Some(object);
     }
 
-    /// What was found, in the order of the lines.
-    pub fn finish(mut self) -> Vec<Violation> {
-        for violation in &mut self.violations {
+    /// What was found.
+    pub fn finish(mut self) -> Violations {
+        for violation in self.violations.kept_mut() {
             violation.object.clone_from(&self.object);
         }
-        self.violations.sort_by_key(|v| (v.line, v.column, v.code));
         self.violations
     }
 
     /// Has an error been written down?
     pub fn failed(&self) -> bool {
-        self.violations.iter().any(Violation::is_error)
+        self.violations.has_errors()
     }
 
     /// The path of the field being read.
@@ -100,7 +110,12 @@ impl Decoder {
 
     /// Writes down a violation at the current path.
     pub fn report(&mut self, code: Code, place: Place, words: Words) {
+        if self.violations.is_full() && code.severity() == Severity::Error {
+            self.violations.count_error();
+            return;
+        }
         let Words { message, label, suggestion, help } = words;
+        let shown = |text: &str| shortened(token::redact(text));
         self.violations.push(Violation {
             code,
             severity: code.severity(),
@@ -108,12 +123,12 @@ impl Decoder {
             line: place.line,
             column: place.column,
             length: place.length,
-            path: token::redact(&self.path),
+            path: shown(&self.path),
             object: None,
-            message: token::redact(&message),
-            label: token::redact(&label),
-            suggestion: suggestion.map(|text| token::redact(&text)),
-            help: help.map(|text| token::redact(&text)),
+            message: shown(&message),
+            label: shown(&label),
+            suggestion: suggestion.map(|text| shown(&text)),
+            help: help.map(|text| shown(&text)),
         });
     }
 
@@ -158,6 +173,10 @@ impl Decoder {
         let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
         for entry in entries {
             if let Some(first) = seen.insert(&entry.key, entry.place) {
+                if self.is_counting() {
+                    self.violations.count_error();
+                    continue;
+                }
                 let words = Words::new(format!("duplicate key `{}`", entry.key))
                     .label(format!("already set in line {}", first.line))
                     .help("keep one of the two; which one counts would be a matter of luck");
@@ -166,14 +185,36 @@ impl Decoder {
         }
     }
 
+    /// Are further errors only counted? Then their words are not needed.
+    fn is_counting(&self) -> bool {
+        self.violations.is_full()
+    }
+
+    /// The allowed word that `written` most likely stands for.
+    pub fn suggestion<'a>(
+        &mut self,
+        written: &str,
+        allowed: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        if self.is_counting() {
+            return None;
+        }
+        self.suggestions += 1;
+        nearest(written, allowed)
+    }
+
     fn unknown(&mut self, entry: &Entry, allowed: &[&str]) {
+        if self.is_counting() {
+            self.violations.count_error();
+            return;
+        }
         if entry.key == "<<" {
             let words = Words::new("merge keys (`<<`) are not part of YAML 1.2")
                 .help("write the fields out, or put what channels share into a ChannelClass");
             self.report(Code::UnsupportedYaml, entry.place, words);
             return;
         }
-        let near = nearest(&entry.key, allowed.iter().copied());
+        let near = self.suggestion(&entry.key, allowed.iter().copied());
         let words = Words::new(format!("unknown field `{}`", entry.key))
             .label(if allowed.is_empty() { "no field belongs here" } else { "not a field here" })
             .suggest(near)
@@ -220,9 +261,10 @@ impl Decoder {
         if let Some((_, value)) = allowed.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
+        let near = self.suggestion(text, list());
         let words = Words::new(format!("unknown value `{}`", super::node::shown(text)))
             .label("not one of the allowed values")
-            .suggest(nearest(text, list()))
+            .suggest(near)
             .help(format!("allowed: {}", list().collect::<Vec<_>>().join(", ")));
         self.report(Code::UnknownWord, node.place, words);
         None
@@ -360,6 +402,16 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
     }
 }
 
+/// `text` up to [`MESSAGE_CHARS_MAX`]; secrets were masked before, because half of one is still one.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// Implements [`Decode`] for a struct from its fields and their keys; `required` marks those that must be there.
 ///
 /// Behind the list, `check` names a function of the value and its node; `judge` one of the node alone, which is called even
@@ -440,3 +492,48 @@ macro_rules! words {
     };
 }
 pub(crate) use {fields, got, map_fields, read, words};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::validate::VIOLATIONS_MAX;
+
+    fn map(keys: impl Iterator<Item = String>) -> Node {
+        let blank = Node { place: Place::default(), value: Value::Bool(true) };
+        let entry = |key| Entry { key, place: Place::default(), value: blank.clone() };
+        Node { place: Place::default(), value: Value::Map(keys.map(entry).collect()) }
+    }
+
+    #[test]
+    fn unknown_fields_cost_a_limited_number_of_suggestions() {
+        let mut decoder = Decoder::new("a.yaml");
+        let node = map((0..25_000).map(|index| format!("memmory{index}")));
+        decoder.fields(&node, &["memory", "cpu"]);
+        assert_eq!(decoder.suggestions, VIOLATIONS_MAX);
+        let shown = decoder.finish().into_vec("a.yaml");
+        assert_eq!(shown.len(), VIOLATIONS_MAX + 1);
+        assert!(shown.last().unwrap().message.starts_with("24900 more are not shown"));
+    }
+
+    #[test]
+    fn unknown_values_cost_a_limited_number_of_suggestions() {
+        let mut decoder = Decoder::new("a.yaml");
+        let text = Node { place: Place::default(), value: Value::String("Alwys".to_owned()) };
+        for _ in 0..5_000 {
+            decoder.word(&text, &[("Always", ())]);
+        }
+        assert_eq!(decoder.suggestions, VIOLATIONS_MAX);
+        assert!(decoder.failed());
+    }
+
+    #[test]
+    fn long_keys_are_shortened_in_messages_and_paths() {
+        let mut decoder = Decoder::new("a.yaml");
+        let key = "k".repeat(500_000);
+        let node = map([key.clone()].into_iter());
+        decoder.within(&key, |decoder| decoder.fields(&node, &["a"]));
+        let shown = decoder.finish().into_vec("a.yaml");
+        let bytes = shown.iter().map(|v| v.path.len() + v.message.len()).sum::<usize>();
+        assert!(bytes < 3_000, "{bytes}");
+    }
+}

@@ -33,7 +33,7 @@ pub use channel::{Channel, ChannelSpec};
 pub use class::ChannelClass;
 pub use effective::{Effective, Owner};
 pub use meta::{Kind, ObjectMeta, ObjectRef, ResourceName, SourceRef};
-pub use object::{Resource, decode_object};
+pub use object::{Resource, decode_document, decode_object};
 pub use run::{Run, RunSpec};
 pub use schedule::{Schedule, ScheduleSpec};
 pub use time::Now;

@@ -14,8 +14,7 @@ use super::node::{Node, Value, shown};
 use super::run::{Run, RunSpec};
 use super::schedule::{Schedule, ScheduleSpec};
 use super::text::name_at_most;
-use super::validate::near::nearest;
-use super::validate::{Code, Violation, token};
+use super::validate::{Code, Violation, Violations, token};
 
 /// An object of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,10 +102,18 @@ fn drop_nulls(json: &mut Json) {
 
 /// Judges a document of `file`. Without a resource there is at least one error; with one there are only warnings.
 pub fn decode_object(file: &str, node: &Node) -> (Option<Resource>, Vec<Violation>) {
+    let mut violations = Violations::default();
+    let resource = decode_document(file, node, &mut violations);
+    (resource, violations.into_vec(file))
+}
+
+/// The same for one of several documents, whose violations are collected in `violations`.
+pub fn decode_document(file: &str, node: &Node, violations: &mut Violations) -> Option<Resource> {
     let mut decoder = Decoder::new(file);
     let resource = object(node, file, &mut decoder);
     let failed = decoder.failed();
-    (resource.filter(|_| !failed), decoder.finish())
+    violations.append(decoder.finish());
+    resource.filter(|_| !failed)
 }
 
 fn object(node: &Node, file: &str, decoder: &mut Decoder) -> Option<Resource> {
@@ -184,7 +191,7 @@ fn kind(node: &Node, decoder: &mut Decoder) -> Option<Kind> {
     let place = node.get("kind").map_or(node.place, |value| value.place);
     let words = Words::new(format!("unknown kind `{}`", shown(&text)))
         .label("not a kind")
-        .suggest(nearest(&text, names()));
+        .suggest(decoder.suggestion(&text, names()));
     let words = if text == "OperatorPolicy" {
         words.help("a policy is no spec: give it to the operator with --policy FILE")
     } else {

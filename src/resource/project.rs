@@ -14,6 +14,9 @@ use super::validate::{Code, Violation};
 /// Where it lies, in the workspace.
 pub const PROJECT_FILE: &str = ".chanop/project.yaml";
 
+/// The largest project file: a system prompt of the maximum length of an argument, and some servers.
+pub const PROJECT_BYTES_MAX: usize = 256 * 1024;
+
 /// A project file as it was written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProjectFile {
@@ -70,5 +73,5 @@ pub fn decode_project(file: &str, node: &Node) -> (Option<ProjectFile>, Vec<Viol
     secrets(node, &mut decoder);
     let project = ProjectFile::decode(node, &mut decoder);
     let failed = decoder.failed();
-    (project.filter(|_| !failed), decoder.finish())
+    (project.filter(|_| !failed), decoder.finish().into_vec(file))
 }

@@ -11,6 +11,10 @@ pub(super) struct Limits {
     pub(super) entries: usize,
     /// Of all files together, since their texts are kept; with more the scan is incomplete.
     pub(super) total_bytes: u64,
+    /// Of memory for one file, its text and its objects; only what is above it counts as large.
+    pub(super) ordinary_bytes: usize,
+    /// Of memory that all large files may need above that, together; a file beyond it is refused, and the others are read.
+    pub(super) large_bytes: usize,
     /// Directories within directories; a deeper one is not read.
     pub(super) depth: usize,
 }
@@ -22,6 +26,8 @@ impl Default for Limits {
             files: 20_000,
             entries: 200_000,
             total_bytes: 256 << 20,
+            ordinary_bytes: 16 << 10,
+            large_bytes: 8 << 20,
             depth: 32,
         }
     }

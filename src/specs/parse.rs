@@ -7,9 +7,10 @@
 mod yaml;
 
 use crate::resource::Resource;
-use crate::resource::decode_object;
+use crate::resource::decode_document;
 use crate::resource::node::{Node, Place, Value};
-use crate::resource::validate::{Code, Violation, token};
+use crate::resource::project::PROJECT_BYTES_MAX;
+use crate::resource::validate::{Code, Violation, Violations, token};
 
 /// The largest file that is read. The API server's bound on an object, and far above what a person writes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub struct ParsedFile {
     pub resources: Vec<Resource>,
     /// What is wrong, in the order of the lines.
     pub violations: Vec<Violation>,
+    /// How many bytes of memory the objects need at most, as an estimate.
+    pub memory: usize,
 }
 
 impl ParsedFile {
@@ -36,7 +39,10 @@ impl ParsedFile {
 /// Parses the bytes of `file`.
 pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
     if bytes.len() > FILE_BYTES_MAX {
-        return ParsedFile { resources: Vec::new(), violations: vec![too_large(file)] };
+        return ParsedFile {
+            violations: vec![too_large(file, FILE_BYTES_MAX)],
+            ..ParsedFile::default()
+        };
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse_file(file, text),
@@ -49,7 +55,7 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
             violation.line = u32::try_from(line).unwrap_or_default();
             violation.column = 1;
             violation.help = Some("save it as UTF-8".to_owned());
-            ParsedFile { resources: Vec::new(), violations: vec![violation] }
+            ParsedFile { violations: vec![violation], ..ParsedFile::default() }
         }
     }
 }
@@ -57,7 +63,10 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> ParsedFile {
 /// Parses the text of `file`; the name is for the places.
 pub fn parse_file(file: &str, text: &str) -> ParsedFile {
     if text.len() > FILE_BYTES_MAX {
-        return ParsedFile { resources: Vec::new(), violations: vec![too_large(file)] };
+        return ParsedFile {
+            violations: vec![too_large(file, FILE_BYTES_MAX)],
+            ..ParsedFile::default()
+        };
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parsed = ParsedFile::default();
@@ -73,7 +82,8 @@ pub fn parse_file(file: &str, text: &str) -> ParsedFile {
         parsed.violations.push(violation);
         return parsed;
     }
-    let mut nodes = yaml::Budget::new();
+    let mut budget = yaml::Budget::for_specs();
+    let mut violations = Violations::default();
     for (index, document) in documents(text).into_iter().enumerate() {
         if index >= DOCUMENTS_MAX {
             let message = format!("the file has more than {DOCUMENTS_MAX} documents");
@@ -81,21 +91,23 @@ pub fn parse_file(file: &str, text: &str) -> ParsedFile {
             violation.line = document.first_line;
             violation.column = 1;
             violation.help = Some("split it into several files".to_owned());
-            parsed.violations.push(violation);
+            violations.push(violation);
             break;
         }
-        match yaml::document(document.text, document.first_line, &mut nodes) {
-            Ok(node) => object(file, &node, &mut parsed),
-            Err(trouble) => parsed.violations.push(violation(file, trouble)),
+        match yaml::document(document.text, document.first_line, &mut budget) {
+            Ok(node) => parsed.resources.extend(object(file, &node, &mut violations)),
+            Err(trouble) => violations.push(violation(file, trouble)),
         }
     }
+    parsed.violations = violations.into_vec(file);
+    parsed.memory = budget.used();
     parsed
 }
 
-/// The one document of `file`, which holds no object of the specs: a project file. A file that says nothing is `Null`.
+/// The one document of a project file. A file without content is `Null`.
 pub fn parse_node(file: &str, text: &str) -> Result<Node, Box<Violation>> {
-    if text.len() > FILE_BYTES_MAX {
-        return Err(Box::new(too_large(file)));
+    if text.len() > PROJECT_BYTES_MAX {
+        return Err(Box::new(too_large(file, PROJECT_BYTES_MAX)));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut all = documents(text).into_iter();
@@ -107,7 +119,7 @@ pub fn parse_node(file: &str, text: &str) -> Result<Node, Box<Violation>> {
         let violation = Violation::of_file(Code::UnsupportedYaml, file, message);
         return Err(Box::new(Violation { line: second.first_line, column: 1, ..violation }));
     }
-    yaml::document(document.text, document.first_line, &mut yaml::Budget::new())
+    yaml::document(document.text, document.first_line, &mut yaml::Budget::for_project())
         .map_err(|trouble| Box::new(violation(file, trouble)))
 }
 
@@ -117,7 +129,7 @@ pub fn locate(text: &str, line: u32, path: &str) -> Option<Place> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = documents(text).into_iter().rfind(|document| document.first_line <= line)?;
     let mut node =
-        yaml::document(document.text, document.first_line, &mut yaml::Budget::new()).ok()?;
+        yaml::document(document.text, document.first_line, &mut yaml::Budget::for_specs()).ok()?;
     let mut found = None;
     for key in path.split('.').filter_map(|part| part.split('[').next()) {
         let Some(entry) = node.entry(key).cloned() else { break };
@@ -127,20 +139,16 @@ pub fn locate(text: &str, line: u32, path: &str) -> Option<Place> {
     found
 }
 
-fn too_large(file: &str) -> Violation {
-    let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
+fn too_large(file: &str, most: usize) -> Violation {
+    let message = format!("the file has more than {most} bytes");
     Violation::of_file(Code::TooLarge, file, message)
 }
 
-fn object(file: &str, node: &Node, parsed: &mut ParsedFile) {
+fn object(file: &str, node: &Node, violations: &mut Violations) -> Option<Resource> {
     match &node.value {
-        Value::Null => {}
-        Value::List(items) if items.is_empty() => {}
-        _ => {
-            let (resource, violations) = decode_object(file, node);
-            parsed.resources.extend(resource);
-            parsed.violations.extend(violations);
-        }
+        Value::Null => None,
+        Value::List(items) if items.is_empty() => None,
+        _ => decode_document(file, node, violations),
     }
 }
 
@@ -234,7 +242,8 @@ mod tests {
             "null\n",
             "%YAML 1.2\n---\n[]\n",
         ] {
-            assert_eq!(parse_file("a.yaml", text), ParsedFile::default(), "{text:?}");
+            let parsed = parse_file("a.yaml", text);
+            assert!(parsed.resources.is_empty() && parsed.violations.is_empty(), "{text:?}");
         }
     }
 
@@ -279,6 +288,59 @@ mod tests {
         ] {
             assert_eq!(codes(&text), [code], "{}", &text[..20.min(text.len())]);
         }
+    }
+
+    /// Bytes of all keys and scalars below `node`.
+    fn expanded_bytes(node: &Node) -> usize {
+        match &node.value {
+            Value::String(text) | Value::Number(text) => text.len(),
+            Value::Null | Value::Bool(_) => 0,
+            Value::List(items) => items.iter().map(expanded_bytes).sum(),
+            Value::Map(entries) => {
+                entries.iter().map(|entry| entry.key.len() + expanded_bytes(&entry.value)).sum()
+            }
+        }
+    }
+
+    /// Texts in which aliases multiply a few kilobytes: as values, as keys, and as parts of each other.
+    fn multiplying() -> Vec<String> {
+        let scalar = "x".repeat(60_000);
+        let number = "1".repeat(60_000);
+        let items = |alias: &str, count: usize| vec![alias; count].join(", ");
+        let keys = "- { *a : b }\n".repeat(2_000);
+        vec![
+            format!("a: &a {scalar}\nb: [{}]\n", items("*a", 20_000)),
+            format!("a: &a {number}\nb: [{}]\n", items("*a", 20_000)),
+            format!("a: &a {scalar}\nb:\n{keys}"),
+            format!("a: &a {{ {}: b }}\nb: [{}]\n", "k".repeat(900), items("*a", 3_000)),
+            format!("a: &a {scalar}\nb: &b [{}]\nc: [{}]\n", items("*a", 5), items("*b", 900)),
+            (0..60).fold(format!("a: {scalar}\n"), |text, level| {
+                format!("{text}b{level}: &b{level} {}\n", "y".repeat(10_000))
+            }) + &format!(
+                "c: [{}]",
+                (0..60).map(|n| items(&format!("*b{n}"), 9)).collect::<Vec<_>>().join(", ")
+            ),
+        ]
+    }
+
+    #[test]
+    fn aliases_do_not_multiply_bytes() {
+        for text in multiplying() {
+            let code = parse_node("a.yaml", &text).map_err(|violation| violation.code);
+            let bytes = code.as_ref().map_or(0, expanded_bytes);
+            assert!(bytes <= 2 * PROJECT_BYTES_MAX, "{bytes} bytes from {}", text.len());
+            assert_eq!(code.map(|_| ()), Err(Code::TooLarge));
+            assert_eq!(codes(&text), ["E0123"]);
+        }
+    }
+
+    #[test]
+    fn an_alias_of_ordinary_size_is_expanded() {
+        let text = "a: &a {k: [1, two]}\nb: [*a, *a]\n";
+        let node = parse_node("a.yaml", text).unwrap();
+        assert_eq!(expanded_bytes(&node), 1 + 5 + 1 + 2 * 5);
+        let large = format!("a: &a {}\n", "x".repeat(PROJECT_BYTES_MAX - 10));
+        assert!(parse_node("a.yaml", &large).is_ok());
     }
 
     #[test]

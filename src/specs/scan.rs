@@ -13,8 +13,9 @@ use super::parse;
 use super::place::{self, Steps};
 use super::read::{NotRead, read_file};
 use super::revision;
-use super::tree::{Parse, Tree, Walk};
+use super::tree::{Parse, Parsed, Tree, Walk};
 use crate::resource::Now;
+use crate::resource::validate::Violation;
 use crate::world::scan::{FileState, Identity, ParsedFile, Place, RawScan, Root, Watch};
 
 /// How often a tree that changes while it is read is read again before the scan says so.
@@ -41,8 +42,14 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
+    /// For the operator, which needs nothing of a broken file but the reason.
     pub(super) fn new(directory: PathBuf, limits: Limits) -> Self {
-        Self { directory, limits, cache: Cache::default(), parse }
+        Self { directory, limits, cache: Cache::default(), parse: parse_for_operator }
+    }
+
+    /// For a single look that shows every mistake with its line.
+    fn for_people(directory: PathBuf) -> Self {
+        Self { directory, limits: Limits::default(), cache: Cache::default(), parse }
     }
 
     /// Looks at everything.
@@ -143,7 +150,7 @@ fn whole(place: &Place, tree: &Tree) -> Vec<(PathBuf, Identity)> {
 /// Looks at `path` once: a directory with all beneath it, or a single file, which may have any name and be a link.
 pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
     if path.is_dir() {
-        return Scanner::new(path.to_path_buf(), Limits::default()).scan(now).0;
+        return Scanner::for_people(path.to_path_buf()).scan(now).0;
     }
     let started = now();
     let real = match path.canonicalize() {
@@ -157,7 +164,7 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
     let opened = openat(CWD, directory, flags, Mode::empty()).map_err(NotRead::Failed);
     let name = path.to_string_lossy().into_owned();
     let state = match opened.and_then(|directory| read_file(directory, entry, &Limits::default())) {
-        Ok((_, bytes)) => FileState::Parsed(Arc::new(parse(&name, bytes))),
+        Ok((_, bytes)) => FileState::Parsed(Arc::new(parse(&name, bytes).file)),
         Err(NotRead::Failed(errno)) => FileState::Unreadable(errno.to_string()),
         Err(NotRead::Refused(reason)) => FileState::Refused(reason),
         Err(NotRead::Unstable) => FileState::Unstable,
@@ -170,11 +177,30 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
 }
 
 /// One file to its objects. What is no text has a violation that says so, and is kept as far as it can be shown.
-fn parse(file: &str, bytes: Vec<u8>) -> ParsedFile {
-    let parse::ParsedFile { resources, violations } = parse::parse_bytes(file, &bytes);
+fn parse(file: &str, bytes: Vec<u8>) -> Parsed {
+    let parse::ParsedFile { resources, violations, memory } = parse::parse_bytes(file, &bytes);
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    ParsedFile { text: text.into(), resources, violations }
+    Parsed { file: ParsedFile { text: text.into(), resources, violations }, memory }
+}
+
+/// The same, without the content of a large file that has an error: its last good content counts, so the memory would be spent on
+/// nothing but the mistakes of whoever wrote it.
+fn parse_for_operator(file: &str, bytes: Vec<u8>) -> Parsed {
+    /// The first error is what a condition shows.
+    const VIOLATIONS_KEPT: usize = 3;
+    let mut parsed = parse(file, bytes);
+    let memory = parsed.memory.saturating_add(parsed.file.text.len());
+    let is_large = memory > Limits::default().ordinary_bytes;
+    if is_large && parsed.file.violations.iter().any(Violation::is_error) {
+        let mut violations = std::mem::take(&mut parsed.file.violations);
+        violations.retain(Violation::is_error);
+        violations.truncate(VIOLATIONS_KEPT);
+        violations.shrink_to_fit();
+        let file = ParsedFile { text: "".into(), resources: Vec::new(), violations };
+        return Parsed { file, memory: 0 };
+    }
+    parsed
 }
 
 #[cfg(test)]
@@ -185,7 +211,7 @@ mod tests {
     use super::*;
 
     /// A file that, when it is parsed, does what it says, a step a line: so the tree changes at a known point of a scan.
-    fn obey(_: &str, bytes: Vec<u8>) -> ParsedFile {
+    fn obey(_: &str, bytes: Vec<u8>) -> Parsed {
         let text = String::from_utf8(bytes).unwrap();
         for line in text.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
@@ -205,7 +231,9 @@ mod tests {
                 _ => {}
             }
         }
-        ParsedFile { text: text.into(), resources: Vec::new(), violations: Vec::new() }
+        let memory = 0;
+        let file = ParsedFile { text: text.into(), resources: Vec::new(), violations: Vec::new() };
+        Parsed { file, memory }
     }
 
     fn scan(root: &Path) -> (RawScan, Listen) {
@@ -257,5 +285,42 @@ mod tests {
         fs::write(path(".0/a.yaml"), format!("swap {}", path(".data"))).unwrap();
         let (scan, listen) = scan(root.path());
         assert!(scan.files.is_empty() && !scan.proves_absence_of("a.yaml") && listen.unsettled);
+    }
+
+    #[test]
+    fn large_broken_files_keep_no_content_in_the_operator() {
+        let text = format!("kind: Channel\nbad: {}\n", "x".repeat(100_000));
+        let parsed = parse_for_operator("a.yaml", text.into_bytes());
+        assert!(parsed.file.text.is_empty() && parsed.file.resources.is_empty());
+        assert!((1..=3).contains(&parsed.file.violations.len()) && parsed.memory == 0);
+        assert!(parsed.file.violations.iter().all(Violation::is_error));
+    }
+
+    #[test]
+    fn large_files_share_a_limit_and_spare_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+        put("a.yaml", &"#".repeat(3_000));
+        put("b.yaml", &"#".repeat(3_000));
+        put("c.yaml", "#");
+        let limits = Limits { ordinary_bytes: 1_000, large_bytes: 2_500, ..Limits::default() };
+        let mut scanner = Scanner::new(root.path().to_path_buf(), limits);
+        scanner.parse = obey;
+        let now = Now { mono: std::time::Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH };
+        let mut scan = || scanner.scan(&move || now).0;
+        for parsed in [3, 0] {
+            let scan = scan();
+            assert_eq!(scan.parsed, parsed);
+            assert!(matches!(scan.files["a.yaml"], FileState::Parsed(_)));
+            let FileState::Refused(why) = &scan.files["b.yaml"] else { panic!("{:?}", scan.files) };
+            assert!(why.starts_with("needs 2 KiB of memory"), "{why}");
+            assert!(
+                matches!(scan.files["c.yaml"], FileState::Parsed(_)) && scan.incomplete.is_none()
+            );
+        }
+        fs::remove_file(root.path().join("a.yaml")).unwrap();
+        let scan = scan();
+        assert_eq!(scan.parsed, 1);
+        assert!(matches!(scan.files["b.yaml"], FileState::Parsed(_)));
     }
 }

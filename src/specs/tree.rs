@@ -16,13 +16,19 @@ use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
 use rustix::io::Errno;
 
 use super::beneath::{Beneath, NotFollowed, Stillness, Target};
-use super::cache::Cache;
+use super::cache::{Cache, Cached, digest};
 use super::limits::{Limits, is_passed_over, is_spec_name};
 use super::read::{NotRead, Stamp, kind_text, read_file, refuse};
 use crate::world::scan::{FileState, Identity, ParsedFile};
 
 /// How a file becomes objects: its relative path, and its content.
-pub(super) type Parse = fn(&str, Vec<u8>) -> ParsedFile;
+pub(super) type Parse = fn(&str, Vec<u8>) -> Parsed;
+
+/// A parsed file, and how much memory its objects need.
+pub(super) struct Parsed {
+    pub(super) file: ParsedFile,
+    pub(super) memory: usize,
+}
 
 /// What a walk took.
 #[derive(Debug, Default)]
@@ -67,6 +73,8 @@ pub(super) struct Walk<'a> {
     seen: BTreeSet<Identity>,
     entries: usize,
     bytes: u64,
+    /// Memory of the files taken so far, as far as each is above an ordinary one.
+    large: usize,
     tree: Tree,
 }
 
@@ -86,6 +94,7 @@ impl<'a> Walk<'a> {
             seen: BTreeSet::new(),
             entries: 0,
             bytes: 0,
+            large: 0,
             tree: Tree::default(),
         }
     }
@@ -251,11 +260,17 @@ impl<'a> Walk<'a> {
             tracing::debug!(file = name, kind = kind_text(kind), "a spec file is refused");
             return self.put(name, FileState::Refused(reason));
         }
-        if let Some(file) = self.cache.unchanged(&name, &stamp) {
-            return self.put(name, FileState::Parsed(file));
+        if let Some(cached) = self.cache.unchanged(&name, &stamp)
+            && (cached.file.is_some() || !self.fits(cached.memory))
+        {
+            let state = self.taken(&name, cached);
+            return self.put(name, state);
         }
         let state = match read_file(directory, entry, self.limits) {
-            Ok((stamp, bytes)) => FileState::Parsed(self.parsed(&name, stamp, bytes)),
+            Ok((stamp, bytes)) => {
+                let cached = self.parsed(&name, stamp, bytes);
+                self.taken(&name, cached)
+            }
             Err(NotRead::Refused(reason)) => FileState::Refused(reason),
             Err(NotRead::Unstable) => FileState::Unstable,
             Err(NotRead::Failed(Errno::NOENT | Errno::LOOP)) => return Err(Halt::Changed),
@@ -265,13 +280,43 @@ impl<'a> Walk<'a> {
     }
 
     /// The same text is the same file, whatever its times say.
-    fn parsed(&mut self, name: &str, stamp: Stamp, bytes: Vec<u8>) -> Arc<ParsedFile> {
-        let file = self.cache.same_text(name, &bytes).unwrap_or_else(|| {
-            self.tree.parsed += 1;
-            Arc::new((self.parse)(name, bytes))
-        });
-        self.cache.keep(name, stamp, &file);
-        file
+    fn parsed(&mut self, name: &str, stamp: Stamp, bytes: Vec<u8>) -> Cached {
+        let digest = digest(&bytes);
+        let same = self.cache.same_text(name, &bytes);
+        let cached =
+            same.filter(|it| it.file.is_some() || !self.fits(it.memory)).unwrap_or_else(|| {
+                self.tree.parsed += 1;
+                let Parsed { file, memory } = (self.parse)(name, bytes);
+                let memory = memory.saturating_add(file.text.len());
+                Cached { file: Some(Arc::new(file)), memory }
+            });
+        self.cache.keep(name, stamp, digest, cached.clone());
+        cached
+    }
+
+    /// Is there memory for a file that needs so much?
+    fn fits(&self, memory: usize) -> bool {
+        let above = memory.saturating_sub(self.limits.ordinary_bytes);
+        above == 0 || self.large.saturating_add(above) <= self.limits.large_bytes
+    }
+
+    /// Takes a file when there is memory for it. One file that needs too much keeps no other file from being read.
+    fn taken(&mut self, name: &str, cached: Cached) -> FileState {
+        match cached.file {
+            Some(file) if self.fits(cached.memory) => {
+                self.large += cached.memory.saturating_sub(self.limits.ordinary_bytes);
+                FileState::Parsed(file)
+            }
+            _ => {
+                self.cache.drop_content(name);
+                FileState::Refused(format!(
+                    "needs {} KiB of memory, and all large files together may need {} MiB: split it, \
+                     or move long prompts into files of their own (promptFrom)",
+                    cached.memory >> 10,
+                    self.limits.large_bytes >> 20,
+                ))
+            }
+        }
     }
 
     fn put(&mut self, name: String, state: FileState) -> Result<(), Halt> {

@@ -69,6 +69,15 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 }
 
 #[test]
+fn systemd_unit_limits_memory_and_tasks() {
+    let unit = text("manifests/systemd/chanop.service");
+    for setting in ["MemoryMax=", "TasksMax="] {
+        let value = unit.lines().find_map(|line| line.strip_prefix(setting)).unwrap_or_default();
+        assert!(value.starts_with(|c: char| c.is_ascii_digit()), "{setting}{value}");
+    }
+}
+
+#[test]
 fn prometheus_accepts_its_rules_and_they_fire_when_they_should() {
     let directory = root().join("manifests/prometheus");
     promtool(&["check", "config", "prometheus.yaml"], &directory);

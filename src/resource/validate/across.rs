@@ -32,6 +32,9 @@ pub fn duplicates<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Vec<
     all
 }
 
+/// How many names that lead nowhere get a suggestion. The names of a large directory times each other take minutes.
+const SUGGESTIONS_MAX: usize = 100;
+
 /// A warning for every channel and class that is named and that no file has.
 pub fn references<'a>(resources: impl IntoIterator<Item = &'a Resource> + Clone) -> Vec<Violation> {
     let names: BTreeSet<(Kind, String)> = resources
@@ -40,6 +43,8 @@ pub fn references<'a>(resources: impl IntoIterator<Item = &'a Resource> + Clone)
         .map(|resource| (resource.kind(), resource.meta().name.to_string()))
         .collect();
     let mut all = Vec::new();
+    // Each suggestion looks at every name of the kind.
+    let mut suggestions = SUGGESTIONS_MAX;
     for resource in resources {
         let (kind, path, name) = match resource {
             Resource::Channel(channel) => {
@@ -62,7 +67,10 @@ pub fn references<'a>(resources: impl IntoIterator<Item = &'a Resource> + Clone)
         let code = if kind == Kind::Channel { Code::UnknownChannel } else { Code::UnknownClass };
         let message = format!("no file has the {kind} `{name}`");
         let mut violation = at(resource, code, path, message);
-        violation.suggestion = nearest(name.as_str(), known).map(str::to_owned);
+        if suggestions > 0 {
+            suggestions -= 1;
+            violation.suggestion = nearest(name.as_str(), known).map(str::to_owned);
+        }
         "not among these files".clone_into(&mut violation.label);
         violation.help = match kind {
             Kind::ChannelClass => Some("the channel is held until the class is there".to_owned()),

@@ -116,6 +116,8 @@ codes! {
     UnknownClass = "W0202", "no file has the class that is named";
     /// Allowed, but most likely not meant.
     Unusual = "W0203", "the value is allowed, but unusual";
+    /// More violations than one file shows.
+    MoreFound = "W0204", "the file has more mistakes than are shown";
 }
 
 impl Code {

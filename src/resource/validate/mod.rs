@@ -5,6 +5,7 @@
 
 pub mod across;
 pub mod code;
+mod collected;
 pub mod near;
 pub mod token;
 
@@ -13,6 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use code::{Code, Severity};
+pub use collected::{VIOLATIONS_MAX, Violations};
 
 use super::meta::ObjectRef;
 

@@ -11,17 +11,17 @@ pub fn kind_of(text: &str) -> Option<&'static str> {
     find(text).map(|found| found.kind)
 }
 
-/// `text` with whatever looks like a secret replaced.
+/// `text` with whatever looks like a secret replaced. Takes time linear in the text, whatever is in it.
 pub fn redact(text: &str) -> String {
-    let mut rest = text;
     let mut out = String::with_capacity(text.len());
-    while let Some(found) = find(rest) {
-        let (head, tail) = rest.split_at(found.start);
-        out.push_str(head);
+    let mut at = 0;
+    let mut search = Search::new(text);
+    while let Some(found) = search.next_from(at) {
+        out.push_str(text.get(at..found.start).unwrap_or_default());
         out.push_str(MASK);
-        rest = tail.get(found.length..).unwrap_or_default();
+        at = found.start + found.length;
     }
-    out.push_str(rest);
+    out.push_str(text.get(at..).unwrap_or_default());
     out
 }
 
@@ -44,6 +44,7 @@ pub fn redact_base64(line: &str) -> String {
     out
 }
 
+#[derive(Clone, Copy)]
 struct Found {
     kind: &'static str,
     start: usize,
@@ -76,14 +77,49 @@ const PREFIXES: &[(&str, usize, &str)] = &[
     ("dckr_pat_", 16, "a Docker Hub token"),
 ];
 
+/// How many shapes there are: the prefixes and three others.
+const SHAPES: usize = PREFIXES.len() + 3;
+
+/// The next secret of each shape. A shape is searched for again only behind its last finding, so that a text full of secrets
+/// is not read once per secret.
+struct Search<'t> {
+    text: &'t str,
+    /// `None` when a shape has no further finding.
+    next: [Option<Found>; SHAPES],
+}
+
+impl<'t> Search<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, next: std::array::from_fn(|shape| find_shape(text, 0, shape)) }
+    }
+
+    /// The first secret that begins at or after `at`, which must not decrease between calls.
+    fn next_from(&mut self, at: usize) -> Option<Found> {
+        for (shape, next) in self.next.iter_mut().enumerate() {
+            if next.is_some_and(|found| found.start < at) {
+                *next = find_shape(self.text, at, shape);
+            }
+        }
+        self.next.iter().flatten().min_by_key(|found| found.start).copied()
+    }
+}
+
 fn find(text: &str) -> Option<Found> {
-    PREFIXES
-        .iter()
-        .filter_map(|(prefix, least, kind)| prefixed(text, prefix, *least, kind))
-        .chain(pem(text))
-        .chain(json_web_token(text))
-        .chain(url_password(text))
-        .min_by_key(|found| found.start)
+    (0..SHAPES).filter_map(|shape| find_shape(text, 0, shape)).min_by_key(|found| found.start)
+}
+
+/// The first secret of one shape in `text` from `at` on.
+fn find_shape(text: &str, at: usize, shape: usize) -> Option<Found> {
+    let rest = text.get(at..)?;
+    let found = match PREFIXES.get(shape) {
+        Some((prefix, least, kind)) => prefixed(rest, prefix, *least, kind),
+        None => match shape - PREFIXES.len() {
+            0 => pem(rest),
+            1 => json_web_token(rest),
+            _ => url_password(rest),
+        },
+    }?;
+    Some(Found { start: at + found.start, ..found })
 }
 
 fn prefixed(text: &str, prefix: &str, least: usize, kind: &'static str) -> Option<Found> {
@@ -102,24 +138,40 @@ fn is_token(c: char) -> bool {
 }
 
 fn pem(text: &str) -> Option<Found> {
+    /// `-----BEGIN OPENSSH PRIVATE KEY-----` has 35; a line of any length is not searched for each of its beginnings.
+    const HEAD_BYTES_MAX: usize = 80;
     let kind = "a private key";
     text.match_indices("-----BEGIN ").find_map(|(start, _)| {
         let tail = text.get(start..)?;
-        let head = tail.lines().next().unwrap_or_default();
+        let head = tail.get(..tail.floor_char_boundary(HEAD_BYTES_MAX))?.lines().next()?;
         head.contains("PRIVATE KEY-----").then_some(Found { kind, start, length: tail.len() })
     })
 }
 
-/// Three base64url parts, of which the first two are JSON objects (`{"` is `eyJ`).
+/// Three base64url parts at the end of a word, of which the first two are JSON objects (`{"` is `eyJ`).
 fn json_web_token(text: &str) -> Option<Found> {
-    text.match_indices("eyJ").find_map(|(start, _)| {
-        let tail = text.get(start..)?;
-        let length = tail.find(|c: char| !is_token(c)).unwrap_or(tail.len());
-        let parts: Vec<&str> = tail.get(..length)?.split('.').collect();
-        let [header, claims, _signature] = parts.as_slice() else { return None };
-        let looks = header.len() >= 10 && claims.starts_with("eyJ") && claims.len() >= 10;
-        looks.then_some(Found { kind: "a JSON web token", start, length })
-    })
+    /// Shorter ones hold no claims.
+    const PART_MIN: usize = 10;
+    let mut at = 0;
+    while let Some(begin) = text.get(at..)?.find("eyJ").map(|offset| at + offset) {
+        let tail = text.get(begin..)?;
+        let end = tail.find(|c: char| !is_token(c)).unwrap_or(tail.len());
+        let word = tail.get(..end)?;
+        if let Some((rest, _signature)) = word.rsplit_once('.')
+            && let Some((rest, claims)) = rest.rsplit_once('.')
+            && claims.starts_with("eyJ")
+            && claims.len() >= PART_MIN
+        {
+            let header = rest.rfind('.').map_or(0, |dot| dot + 1);
+            let offset = rest.get(header..)?.find("eyJ").map(|offset| header + offset);
+            if let Some(offset) = offset.filter(|offset| rest.len() - offset >= PART_MIN) {
+                let (start, length) = (begin + offset, word.len() - offset);
+                return Some(Found { kind: "a JSON web token", start, length });
+            }
+        }
+        at = begin + end;
+    }
+    None
 }
 
 /// `scheme://user:password@host`, unless the password is a reference such as `${PASSWORD}`.
@@ -164,6 +216,32 @@ mod tests {
             assert_eq!(masked, "value: «redacted»");
         }
         assert_eq!(redact("https://me:hunter2@host/x"), "https://me:«redacted»@host/x");
+    }
+
+    #[test]
+    fn a_text_full_of_secrets_is_masked_in_one_pass() {
+        let body = "Ab1".repeat(12);
+        let some = [format!("ghp_{body} "), format!("eyJ{body}.eyJ{body}.{body} ")];
+        let mut search = super::Search::new("");
+        assert!(search.next_from(0).is_none());
+        let text = some.concat().repeat(5_000);
+        assert_eq!(redact(&text), "«redacted» «redacted» ".repeat(5_000));
+        // Each of these begins a shape at every few bytes and completes none.
+        for beginning in
+            ["eyJ", "eyJ.", "-----BEGIN ", "xghp_", "://", "://a:", "://a:b@", "eyJ.eyJ"]
+        {
+            let text = beginning.repeat((1 << 18) / beginning.len());
+            let _masked = redact(&text);
+            let _kind = kind_of(&text);
+        }
+    }
+
+    #[test]
+    fn a_token_behind_other_words_is_masked() {
+        let body = "Ab1".repeat(12);
+        let jwt = format!("eyJ{body}.eyJ{body}.{body}");
+        assert_eq!(redact(&format!("a.b.eyJx.{jwt}")), "a.b.eyJx.«redacted»");
+        assert_eq!(redact(&format!("eyJ eyJa.b {jwt}/x")), "eyJ eyJa.b «redacted»/x");
     }
 
     #[test]

@@ -1,29 +1,53 @@
 //! One document: the parser's events become nodes with places.
 //!
-//! Bounded in depth and in nodes, aliases counted at what they expand to. Scalars are read by YAML 1.2's core schema, with
+//! Depth, nodes and bytes are limited. An alias, as a value or as a key, counts as a full copy of what it refers to, and so
+//! does an anchor, because its node is kept for the aliases. Scalars are read by YAML 1.2's core schema, with
 //! one caution: a number with a leading zero, which some read as octal, stays a text.
 
 use std::collections::BTreeMap;
 
 use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::FILE_BYTES_MAX;
 use crate::resource::node::{Entry, Node, Place, Value, shown};
+use crate::resource::project::PROJECT_BYTES_MAX;
 use crate::resource::validate::Code;
 
 /// Deeper than any spec, and shallow enough for recursion.
 const DEPTH_MAX: usize = 64;
 
-/// Nodes of one file, aliases expanded. A full channel has about 150.
-const NODES_MAX: usize = 100_000;
-
-/// How many nodes a file may still have.
-pub(super) struct Budget(usize);
+/// What one file can still expand to. Shared by all of its documents.
+pub(super) struct Budget {
+    nodes: usize,
+    bytes: usize,
+    /// What a file starts with, for the messages.
+    most: (usize, usize),
+}
 
 impl Budget {
-    pub(super) const fn new() -> Self {
-        Self(NODES_MAX)
+    /// For a spec file. A full channel has about 150 nodes.
+    pub(super) const fn for_specs() -> Self {
+        Self::new(100_000, 2 * FILE_BYTES_MAX)
+    }
+
+    /// For a project file, which describes a single agent.
+    pub(super) const fn for_project() -> Self {
+        Self::new(10_000, 2 * PROJECT_BYTES_MAX)
+    }
+
+    const fn new(nodes: usize, bytes: usize) -> Self {
+        Self { nodes, bytes, most: (nodes, bytes) }
+    }
+
+    /// Bytes that a tree of what was read needs in memory, as an estimate that is not too low by much.
+    pub(super) const fn used(&self) -> usize {
+        let (nodes, bytes) = self.most;
+        (nodes - self.nodes) * NODE_BYTES + (bytes - self.bytes)
     }
 }
+
+/// A key, a place, a value and their shares of allocations.
+const NODE_BYTES: usize = 128;
 
 /// Why a document could not be read.
 pub(super) struct Trouble {
@@ -82,8 +106,8 @@ impl Builder<'_, '_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = *style == ScalarStyle::Plain;
+                self.count(1, text.len(), place)?;
                 let value = Self::scalar(text, plain, tag.as_deref(), place)?;
-                self.count(1, place)?;
                 self.put(Node { place, value }, *anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -107,7 +131,7 @@ impl Builder<'_, '_> {
                 format!("the document is more than {DEPTH_MAX} levels deep"),
             ));
         }
-        self.count(1, place)?;
+        self.count(1, 0, place)?;
         if anchor > 0 {
             self.anchors.insert(anchor, None);
         }
@@ -118,9 +142,13 @@ impl Builder<'_, '_> {
     fn close(&mut self) -> Result<(), Trouble> {
         let Some(Open { place, anchor, content }) = self.open.pop() else { return Ok(()) };
         let (place, value) = match content {
-            Content::List(items) => (place, Value::List(items)),
+            Content::List(mut items) => {
+                items.shrink_to_fit();
+                (place, Value::List(items))
+            }
             // A block map begins where its first key does: that is what to underline.
-            Content::Map { entries, .. } => {
+            Content::Map { mut entries, .. } => {
+                entries.shrink_to_fit();
                 let first = entries.first().map(|entry| entry.place);
                 let place = first.filter(|first| first.line == place.line).unwrap_or(place);
                 (place, Value::Map(entries))
@@ -139,14 +167,14 @@ impl Builder<'_, '_> {
                 help: None,
             });
         };
-        let (nodes, depth) = extent(node);
+        let Extent { nodes, bytes, depth } = extent(node);
         if self.open.len() + depth > DEPTH_MAX {
             return Err(Self::too_much(
                 place,
                 format!("the document is more than {DEPTH_MAX} levels deep"),
             ));
         }
-        self.count(nodes, place)?;
+        self.count(nodes, bytes, place)?;
         let Some(Some(mut node)) = self.anchors.get(&anchor).cloned() else { return Ok(()) };
         node.place = place;
         self.put(node, 0)
@@ -155,7 +183,8 @@ impl Builder<'_, '_> {
     /// Puts a complete node where it belongs.
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), Trouble> {
         if anchor > 0 {
-            self.count(extent(&node).0, node.place)?;
+            let Extent { nodes, bytes, depth: _ } = extent(&node);
+            self.count(nodes, bytes, node.place)?;
             self.anchors.insert(anchor, Some(node.clone()));
         }
         match self.open.last_mut().map(|open| &mut open.content) {
@@ -169,16 +198,20 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, place: Place) -> Result<(), Trouble> {
-        let left = self.budget.0.checked_sub(nodes);
-        self.budget.0 = left.unwrap_or_default();
-        match left {
-            Some(_) => Ok(()),
-            None => Err(Self::too_much(
-                place,
-                format!("the file has more than {NODES_MAX} values, aliases expanded"),
-            )),
+    fn count(&mut self, nodes: usize, bytes: usize, place: Place) -> Result<(), Trouble> {
+        let Budget { nodes: nodes_left, bytes: bytes_left, most } = &mut *self.budget;
+        let (enough_nodes, enough_bytes) = (*nodes_left >= nodes, *bytes_left >= bytes);
+        *nodes_left = nodes_left.saturating_sub(nodes);
+        *bytes_left = bytes_left.saturating_sub(bytes);
+        if !enough_nodes {
+            let message = format!("the file has more than {} values, aliases expanded", most.0);
+            return Err(Self::too_much(place, message));
         }
+        if !enough_bytes {
+            let message = format!("the file has more than {} bytes, aliases expanded", most.1);
+            return Err(Self::too_much(place, message));
+        }
+        Ok(())
     }
 
     fn too_much(place: Place, message: String) -> Trouble {
@@ -275,18 +308,32 @@ fn key_text(node: &Node) -> Result<String, Trouble> {
     }
 }
 
-/// How many nodes, and how many levels.
-fn extent(node: &Node) -> (usize, usize) {
-    let children: Vec<&Node> = match &node.value {
-        Value::List(items) => items.iter().collect(),
-        Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-        _ => return (1, 1),
+/// What a node and everything below it amount to.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    nodes: usize,
+    /// Of keys and scalars.
+    bytes: usize,
+    /// Levels, its own included.
+    depth: usize,
+}
+
+fn extent(node: &Node) -> Extent {
+    let mut all = Extent { nodes: 1, bytes: 0, depth: 0 };
+    let mut add = |key: &str, child: &Node| {
+        let Extent { nodes, bytes, depth } = extent(child);
+        all.nodes += nodes + usize::from(!key.is_empty());
+        all.bytes += bytes + key.len();
+        all.depth = all.depth.max(depth);
     };
-    let (nodes, depth) = children
-        .into_iter()
-        .map(extent)
-        .fold((0, 0), |(nodes, depth), (n, d)| (nodes + n, depth.max(d)));
-    (nodes + 1, depth + 1)
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| add("", item)),
+        Value::Map(entries) => entries.iter().for_each(|entry| add(&entry.key, &entry.value)),
+        Value::String(text) | Value::Number(text) => all.bytes += text.len(),
+        Value::Null | Value::Bool(_) => {}
+    }
+    all.depth += 1;
+    all
 }
 
 fn resolve(text: &str) -> Value {

@@ -7,6 +7,7 @@ mod hostile;
 mod image;
 mod killed;
 mod life;
+mod memory;
 mod owner;
 mod rest;
 mod restart;
