@@ -13,6 +13,25 @@ use crate::resource::effective::Effective;
 /// The file, in the home directory.
 pub const FILE: &str = ".claude.json";
 
+/// Values in the file. The agent can write it, and a value of two bytes needs a hundred in memory.
+const VALUES_MAX: usize = 200_000;
+
+/// Has the JSON text no more than `most` values? Judged by the bytes that divide them, before any is read.
+fn has_values_at_most(json: &[u8], most: usize) -> bool {
+    let mut values = 0;
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' | b':' if !in_text => values += 1,
+            _ => {}
+        }
+    }
+    values <= most
+}
+
 /// The file is there and no JSON object: whoever broke it must look at it; the CLI keeps a copy and starts anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("~/{FILE} is no JSON object")]
@@ -22,6 +41,7 @@ pub struct NotAnObject;
 pub fn answers(effective: &Effective, found: Option<&[u8]>) -> Result<Option<String>, NotAnObject> {
     let mut all: Map<String, Json> = match found {
         None => Map::new(),
+        Some(bytes) if !has_values_at_most(bytes, VALUES_MAX) => return Err(NotAnObject),
         Some(bytes) => serde_json::from_slice(bytes).map_err(|_| NotAnObject)?,
     };
     let mut changed = answer(&mut all, "hasCompletedOnboarding");
@@ -63,6 +83,14 @@ mod tests {
     use crate::claude::tests::effective;
 
     const ALL: &str = r#"{"hasCompletedOnboarding":true,"bypassPermissionsModeAccepted":true,"projects":{"/home/ann/payments":{"hasTrustDialogAccepted":true}}}"#;
+
+    #[test]
+    fn files_of_too_many_values_are_left_alone() {
+        let many = format!("{{\"a\":[{}1]}}", "1,".repeat(VALUES_MAX));
+        assert_eq!(answers(&effective(""), Some(many.as_bytes())), Err(NotAnObject));
+        let text = format!("{{\"a\":\"{}\"}}", ",[\\\"{".repeat(VALUES_MAX));
+        assert!(answers(&effective(""), Some(text.as_bytes())).unwrap().is_some());
+    }
 
     #[test]
     fn an_empty_home_gets_every_answer_and_only_once() {

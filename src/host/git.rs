@@ -93,7 +93,7 @@ fn quoted(value: &str) -> String {
 }
 
 /// `section.key` in lower case and its value, in order. Keys of sections with a subsection are not among them.
-fn entries(text: &str) -> Vec<(String, String)> {
+pub(super) fn entries(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut section = None;
     let mut lines = text.lines();
@@ -111,8 +111,10 @@ fn entries(text: &str) -> Vec<(String, String)> {
             continue;
         }
         let mut raw = raw.to_owned();
-        while let Some(value) = continued(&raw) {
-            raw = format!("{value}{}", lines.next().unwrap_or_default());
+        // In place: a file of nothing but continued lines would else be copied once per line.
+        while is_continued(&raw) {
+            raw.pop();
+            raw.push_str(lines.next().unwrap_or_default());
         }
         if let Some(value) = value_of(&raw) {
             found.push((format!("{section}.{}", key.to_ascii_lowercase()), value));
@@ -121,10 +123,10 @@ fn entries(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The line without its backslash, when an odd number of them ends it.
-fn continued(raw: &str) -> Option<&str> {
+/// Is the next line part of this one: does an odd number of backslashes end it?
+fn is_continued(raw: &str) -> bool {
     let backslashes = raw.len() - raw.trim_end_matches('\\').len();
-    (backslashes % 2 == 1).then(|| raw.strip_suffix('\\')).flatten()
+    backslashes % 2 == 1
 }
 
 /// Quotes, escapes and comments resolved. `None` when they make no value.
@@ -194,6 +196,14 @@ broken
         assert_eq!(get("core.excludesfile"), Some("~/ig\"nore"));
         assert_eq!(get("core.pager"), Some("less   -R"));
         assert_eq!(get("alias.x"), Some("y"));
+    }
+
+    #[test]
+    fn continued_lines_are_joined_in_one_pass() {
+        let text = format!("[user]\n\tname = {}b\n", "a\\\n".repeat(60_000));
+        let found = entries(&text);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].1, "a".repeat(60_000) + "b");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod transcripts;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -337,6 +338,18 @@ async fn second_signal() {
     a_signal().await;
 }
 
+/// The token file's text. A line has about a hundred bytes.
+fn read_tokens(path: &Path) -> std::io::Result<String> {
+    const TOKEN_FILE_BYTES_MAX: u64 = 1 << 20;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(TOKEN_FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > TOKEN_FILE_BYTES_MAX) {
+        return Err(std::io::Error::other("the token file is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
 async fn bind_tcp(
     settings: &config::Settings,
 ) -> Result<Option<(TcpListener, Tokens)>, OperateError> {
@@ -345,7 +358,7 @@ async fn bind_tcp(
         None => Tokens::default(),
         Some(path) => {
             config::check_not_writable_by_others(path)?;
-            let text = std::fs::read_to_string(path)
+            let text = read_tokens(path)
                 .map_err(|source| OperateError::Path { path: path.clone(), source })?;
             Tokens::parse(&text)
                 .map_err(|source| OperateError::Tokens { path: path.clone(), source })?

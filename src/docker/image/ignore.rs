@@ -34,6 +34,8 @@ pub(super) struct Verdict {
     matched: Vec<bool>,
     /// Is it left out?
     pub(super) excluded: bool,
+    /// How much work it was: tokens of the patterns that were tried, times the path's length.
+    pub(super) steps: u64,
 }
 
 impl Ignore {
@@ -67,11 +69,17 @@ impl Ignore {
     /// A pattern that would change nothing is not tried, and so not remembered for what lies below either: as Docker does.
     pub(super) fn judge(&self, parent: &Verdict, path: &str) -> Verdict {
         let mut verdict =
-            Verdict { matched: Vec::with_capacity(self.patterns.len()), excluded: false };
+            Verdict { matched: Vec::with_capacity(self.patterns.len()), ..Verdict::default() };
         let above = parent.matched.iter().copied().chain(std::iter::repeat(false));
         for (pattern, above) in self.patterns.iter().zip(above) {
             let changes = pattern.exception == verdict.excluded;
-            let matched = above || (changes && pattern.matches(path));
+            let tried = !above && changes && path.starts_with(&pattern.literal);
+            if tried {
+                let steps = pattern.tokens.len().saturating_mul(path.len());
+                verdict.steps =
+                    verdict.steps.saturating_add(u64::try_from(steps).unwrap_or(u64::MAX));
+            }
+            let matched = above || (tried && pattern.matches(path));
             if matched {
                 verdict.excluded = !pattern.exception;
             }
@@ -301,6 +309,19 @@ mod tests {
             verdict.excluded
         };
         paths.iter().copied().filter(|path| is_excluded(path)).collect()
+    }
+
+    #[test]
+    fn matching_work_is_linear_in_pattern_and_path() {
+        let stars = "*a".repeat(2_000) + "b";
+        let ignore = Ignore::parse(&stars).unwrap();
+        let path = "a".repeat(1_000);
+        let verdict = ignore.judge(&Verdict::default(), &path);
+        assert!(!verdict.excluded);
+        assert_eq!(verdict.steps, 4_001 * 1_000);
+        // A pattern whose beginning differs costs nothing.
+        let other = Ignore::parse("b*a\n").unwrap().judge(&Verdict::default(), &path);
+        assert_eq!(other.steps, 0);
     }
 
     #[test]
