@@ -54,16 +54,32 @@ impl Passwd {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    /// Every user whose primary group this is.
+    pub fn with_group(&self, gid: u32) -> impl Iterator<Item = &PasswdEntry> {
+        self.entries.iter().filter(move |entry| entry.gid == gid)
+    }
+
     /// The first user with this ID.
     pub fn by_uid(&self, uid: u32) -> Option<&PasswdEntry> {
         self.entries.iter().find(|entry| entry.uid == uid)
     }
 }
 
+/// A line of the group file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupEntry {
+    /// Its name.
+    pub name: String,
+    /// Group ID.
+    pub gid: u32,
+    /// Login names of users who are in it beside those whose primary group it is.
+    pub members: Vec<String>,
+}
+
 /// The groups of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Groups {
-    entries: Vec<(String, u32)>,
+    entries: Vec<GroupEntry>,
 }
 
 impl Groups {
@@ -77,9 +93,17 @@ impl Groups {
         let entry = |line: &str| {
             let mut fields = line.split(':');
             let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
-            Some((name.to_owned(), fields.nth(1)?.parse().ok()?))
+            let gid = fields.nth(1)?.parse().ok()?;
+            let members = fields.next().unwrap_or_default().split(',').map(str::trim);
+            let members = members.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            Some(GroupEntry { name: name.to_owned(), gid, members })
         };
         Self { entries: text.lines().filter_map(entry).collect() }
+    }
+
+    /// The first group with this ID.
+    pub fn by_gid(&self, gid: u32) -> Option<&GroupEntry> {
+        self.entries.iter().find(|group| group.gid == gid)
     }
 }
 
@@ -95,8 +119,8 @@ pub fn parse_group(text: &str, groups: &Groups) -> Result<u32, ConfigError> {
     groups
         .entries
         .iter()
-        .find(|(name, _)| name == text)
-        .map(|(_, gid)| *gid)
+        .find(|group| group.name == text)
+        .map(|group| group.gid)
         .or_else(|| text.parse().ok())
         .ok_or_else(|| ConfigError::NoGroup(text.to_owned()))
 }

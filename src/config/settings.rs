@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::Objection;
 use super::{Environment, OwnerError};
 use crate::resource::{Owner, ResourceName};
 
@@ -80,12 +81,12 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Others could change what the operator obeys.
-    #[error("{} can be written by others (mode {mode:04o}), who could then decide what it starts; chmod go-w {}", path.display(), path.display())]
+    #[error("{} {objection}, who could then decide what it starts; {} {}", path.display(), objection.remedy(), path.display())]
     WritableByOthers {
         /// Which directory or file.
         path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
+        /// What is wrong with it.
+        objection: Objection,
     },
     /// It cannot be looked at.
     #[error("failed to look at {}", path.display())]

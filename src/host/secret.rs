@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{Stat, fstat};
 
 use super::beneath::{self, WalkError};
+use crate::config::{Access, Objection, WriteRule};
 use crate::resource::effective::SecretKeyRef;
 
 /// A secret is at most so long. Keys and tokens are; a certificate chain is as well.
@@ -48,7 +49,13 @@ pub(super) fn read(directory: &Path, reference: &SecretKeyRef) -> Result<Secret,
     let parent = open_directories(directory, name_path, name)?;
     let (stat, bytes) = beneath::read_file(&parent, key_path, MAX_BYTES)
         .map_err(|e| unusable(&format!("{name}/{key}"), e))?;
-    judge(&stat, 0o077, &format!("{name}/{key}"), "chmod 600")?;
+    let what = format!("{name}/{key}");
+    judge(&stat, &what)?;
+    if stat.st_mode & 0o077 != 0 {
+        let mode = stat.st_mode & 0o777;
+        let text = format!("{what} is open to others (mode {mode:04o}): chmod 600");
+        return Err(SecretError::Unusable(text));
+    }
     let mut bytes = bytes.ok_or_else(|| {
         SecretError::Unusable(format!("{name}/{key} is longer than {MAX_BYTES} bytes"))
     })?;
@@ -81,7 +88,7 @@ fn open_directories(
     for (path, what) in [(real.clone(), "the secrets directory"), (real.join(name_path), name)] {
         let fd = beneath::directory(&path).map_err(|e| unusable(what, e))?;
         let stat = fstat(&fd).map_err(|e| unusable(what, e.into()))?;
-        judge(&stat, 0o022, what, "chmod go-w")?;
+        judge(&stat, what)?;
         if what == name {
             return Ok(fd);
         }
@@ -90,18 +97,19 @@ fn open_directories(
 }
 
 /// Whoever can write a secret, or the directory it lies in, chooses what the agent runs with.
-fn judge(stat: &Stat, forbidden: u32, what: &str, remedy: &str) -> Result<(), SecretError> {
-    let operator = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != operator {
-        let text = format!("{what} belongs to user {}, not to root or the operator", stat.st_uid);
-        return Err(SecretError::Unusable(text));
+fn judge(stat: &Stat, what: &str) -> Result<(), SecretError> {
+    match WriteRule::below(0).objection(Access::of(stat)) {
+        None => Ok(()),
+        Some(Objection::Owner { uid }) => {
+            let text = format!("{what} belongs to user {uid}, not to root or the operator");
+            Err(SecretError::Unusable(text))
+        }
+        Some(objection @ (Objection::Everybody { mode } | Objection::Group { mode, .. })) => {
+            let remedy = objection.remedy();
+            let text = format!("{what} is open to others (mode {mode:04o}): {remedy}");
+            Err(SecretError::Unusable(text))
+        }
     }
-    if stat.st_mode & forbidden != 0 {
-        let mode = stat.st_mode & 0o777;
-        let text = format!("{what} is open to others (mode {mode:04o}): {remedy}");
-        return Err(SecretError::Unusable(text));
-    }
-    Ok(())
 }
 
 fn unusable(what: &str, error: WalkError) -> SecretError {

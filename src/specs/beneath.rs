@@ -17,7 +17,8 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::read::Stamp;
+use super::read::{Stamp, not_permitted};
+use crate::config::{Access, WriteRule};
 
 /// How many links one name may take, as in the kernel.
 const HOPS: usize = 40;
@@ -42,8 +43,8 @@ pub(super) enum Target {
     File { directory: Rc<OwnedFd>, name: OsString, stat: Stat },
 }
 
-/// Why a link was not followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a link was not followed, or a directory not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotFollowed {
     /// It leads out of the directory, or says a place from `/`.
     Outside,
@@ -55,6 +56,8 @@ pub(super) enum NotFollowed {
     Failed(Errno),
     /// What was passed was another thing a moment ago.
     Changed,
+    /// Others can write the directory; with what to do.
+    NotPermitted(String),
 }
 
 impl NotFollowed {
@@ -64,6 +67,7 @@ impl NotFollowed {
             Self::Outside => "is a link that leads out of the spec directory".to_owned(),
             Self::Missing => "is a link to nothing".to_owned(),
             Self::Endless => "is a link that never ends".to_owned(),
+            Self::NotPermitted(why) => why,
             Self::Changed => "changed while it was read".to_owned(),
             Self::Failed(errno) => format!("is a link that cannot be followed: {errno}"),
         }
@@ -82,13 +86,35 @@ struct Passed {
 #[derive(Debug)]
 pub(super) struct Beneath {
     root: Rc<OwnedFd>,
+    /// The root's path, for messages.
+    path: PathBuf,
+    rule: WriteRule,
     directories: BTreeMap<PathBuf, Passed>,
     links: BTreeMap<(PathBuf, OsString), OsString>,
 }
 
 impl Beneath {
-    pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root: Rc::new(root), directories: BTreeMap::new(), links: BTreeMap::new() }
+    /// Everything in `root` has to belong to the root directory's owner, to the operator or to root.
+    pub(super) fn new(root: OwnedFd, path: &Path) -> Self {
+        let rule =
+            fstat(&root).map_or_else(|_| WriteRule::below(0), |stat| WriteRule::below(stat.st_uid));
+        Self {
+            root: Rc::new(root),
+            path: path.to_path_buf(),
+            rule,
+            directories: BTreeMap::new(),
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// Who may write what is read.
+    pub(super) const fn rule(&self) -> &WriteRule {
+        &self.rule
+    }
+
+    /// Where `name`, relative to the root, is on the host; for messages.
+    pub(super) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
     }
 
     /// Opens the root, whose entries will be read.
@@ -131,7 +157,11 @@ impl Beneath {
         path: &Path,
         listed: bool,
     ) -> Result<Stamp, NotFollowed> {
-        let stamp = Stamp::of(&fstat(fd).map_err(NotFollowed::Failed)?);
+        let stat = fstat(fd).map_err(NotFollowed::Failed)?;
+        if let Some(objection) = self.rule.objection(Access::of(&stat)) {
+            return Err(NotFollowed::NotPermitted(not_permitted(objection, &self.shown(path))));
+        }
+        let stamp = Stamp::of(&stat);
         if let Some(before) = self.directories.get_mut(path) {
             if before.stamp.identity != stamp.identity || (before.listed && before.stamp != stamp) {
                 return Err(NotFollowed::Changed);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, NotFollowed, Target};
 use super::limits::Limits;
-use super::read::{NotRead, read_file};
+use super::read::{NotRead, Permitted, read_file};
 
 /// Why there is no prompt. Each in a sentence that begins with the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,7 @@ pub fn read_prompt(root: &Path, file: &str, bytes_max: usize) -> Result<String, 
     let not_there = |why: &str| PromptError::NotThere(format!("prompt {file} {why}"));
     let no_prompt = |why: &str| PromptError::NoPrompt(format!("prompt {file} {why}"));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root_path = root;
     let root = openat(CWD, root, flags, Mode::empty()).map_err(|errno| {
         PromptError::NotThere(format!("the spec directory cannot be opened: {errno}"))
     })?;
@@ -35,10 +36,13 @@ pub fn read_prompt(root: &Path, file: &str, bytes_max: usize) -> Result<String, 
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(no_prompt("is no file's name"));
     };
-    let (directory, name) = match Beneath::new(root).follow(above, name) {
+    let mut beneath = Beneath::new(root, root_path);
+    let (directory, name) = match beneath.follow(above, name) {
         Ok(Target::File { directory, name, stat: _ }) => (directory, name),
         Ok(Target::Directory { .. }) => return Err(no_prompt("is a directory")),
-        Err(why @ NotFollowed::Outside) => return Err(no_prompt(&why.reason())),
+        Err(why @ (NotFollowed::Outside | NotFollowed::NotPermitted(_))) => {
+            return Err(no_prompt(&why.reason()));
+        }
         Err(NotFollowed::Missing) => return Err(not_there("is not in the spec directory")),
         Err(NotFollowed::Failed(errno)) => {
             return Err(not_there(&format!("cannot be read: {errno}")));
@@ -47,7 +51,9 @@ pub fn read_prompt(root: &Path, file: &str, bytes_max: usize) -> Result<String, 
     };
     let limits =
         Limits { file_bytes: u64::try_from(bytes_max).unwrap_or(u64::MAX), ..Limits::default() };
-    let bytes = match read_file(&*directory, &name, &limits) {
+    let shown = beneath.shown(file);
+    let permitted = Permitted { rule: beneath.rule(), path: &shown };
+    let bytes = match read_file(&*directory, &name, &limits, &permitted) {
         Ok((_, bytes)) => bytes,
         Err(NotRead::Refused(why)) => return Err(no_prompt(&why)),
         Err(NotRead::Unstable) => return Err(not_there("changed each time that it was read")),
@@ -111,6 +117,22 @@ mod tests {
         }
         let nowhere = read_prompt(&place.path().join("x"), "a.md").unwrap_err();
         assert!(matches!(nowhere, PromptError::NotThere(_)), "{nowhere}");
+    }
+
+    #[test]
+    fn prompts_that_others_can_write_are_not_used() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("a.md");
+        fs::write(&file, "do it").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        let error = read_prompt(place.path(), "a.md").unwrap_err();
+        let said = format!(
+            "prompt a.md can be written by everybody (mode 0666), so it is not used: chmod go-w {}",
+            file.display()
+        );
+        assert_eq!(error, PromptError::NoPrompt(said));
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use super::limits::Limits;
+use crate::config::{Access, Objection, WriteRule};
 
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 3;
@@ -76,9 +78,10 @@ pub(super) fn read_file(
     directory: impl AsFd,
     name: &OsStr,
     limits: &Limits,
+    permitted: &Permitted<'_>,
 ) -> Result<(Stamp, Vec<u8>), NotRead> {
     for _ in 0..TRIES {
-        if let Some(read) = read_still(directory.as_fd(), name, limits.file_bytes)? {
+        if let Some(read) = read_still(directory.as_fd(), name, limits.file_bytes, permitted)? {
             return Ok(read);
         }
     }
@@ -90,12 +93,13 @@ fn read_still(
     directory: impl AsFd,
     name: &OsStr,
     most: u64,
+    permitted: &Permitted<'_>,
 ) -> Result<Option<(Stamp, Vec<u8>)>, NotRead> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = openat(directory, name, flags, Mode::empty()).map_err(NotRead::Failed)?;
     let before = fstat(&file).map_err(NotRead::Failed)?;
-    refuse(&before, most)?;
+    refuse(&before, most, permitted)?;
     let mut bytes = Vec::with_capacity(usize::try_from(before.st_size).unwrap_or(0));
     let mut file = File::from(file);
     if let Err(error) = (&mut file).take(most + 1).read_to_end(&mut bytes) {
@@ -108,7 +112,7 @@ fn read_still(
 }
 
 /// Refuses what must not even be opened.
-pub(super) fn refuse(stat: &Stat, most: u64) -> Result<(), NotRead> {
+pub(super) fn refuse(stat: &Stat, most: u64, permitted: &Permitted<'_>) -> Result<(), NotRead> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::RegularFile {
         return Err(NotRead::Refused(format!("is {}, not a regular file", kind_text(kind))));
@@ -116,7 +120,21 @@ pub(super) fn refuse(stat: &Stat, most: u64) -> Result<(), NotRead> {
     if Stamp::of(stat).size > most {
         return Err(NotRead::Refused(format!("is larger than {}", size_text(most))));
     }
+    if let Some(objection) = permitted.rule.objection(Access::of(stat)) {
+        return Err(NotRead::Refused(not_permitted(objection, permitted.path)));
+    }
     Ok(())
+}
+
+/// Who may write a file, and where it is, for the message.
+pub(super) struct Permitted<'a> {
+    pub(super) rule: &'a WriteRule,
+    pub(super) path: &'a Path,
+}
+
+/// Why a file or directory that others can write is not used, and what to do.
+pub(super) fn not_permitted(objection: Objection, path: &Path) -> String {
+    format!("{objection}, so it is not used: {} {}", objection.remedy(), path.display())
 }
 
 fn size_text(bytes: u64) -> String {

@@ -1,9 +1,10 @@
 //! One look at the whole spec directory, taken until it is one state of it.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 
 use super::NowFn;
 use super::beneath::Stillness;
@@ -11,9 +12,10 @@ use super::cache::Cache;
 use super::limits::Limits;
 use super::parse;
 use super::place::{self, Steps};
-use super::read::{NotRead, read_file};
+use super::read::{NotRead, Permitted, read_file};
 use super::revision;
 use super::tree::{Parse, Parsed, Tree, Walk};
+use crate::config::WriteRule;
 use crate::resource::Now;
 use crate::resource::validate::Violation;
 use crate::world::scan::{FileState, Identity, ParsedFile, Place, RawScan, Root, Watch};
@@ -95,7 +97,9 @@ impl Scanner {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = openat(CWD, place.real.as_str(), flags, Mode::empty())
             .map_err(|errno| errno.to_string())?;
-        let (tree, stillness) = Walk::new(root, &self.limits, &mut self.cache, self.parse).walk();
+        let (tree, stillness) =
+            Walk::new(root, Path::new(&place.real), &self.limits, &mut self.cache, self.parse)
+                .walk();
         if let Some(reason) = tree.unreadable.get("") {
             return Err(reason.clone());
         }
@@ -163,7 +167,12 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = openat(CWD, directory, flags, Mode::empty()).map_err(NotRead::Failed);
     let name = path.to_string_lossy().into_owned();
-    let state = match opened.and_then(|directory| read_file(directory, entry, &Limits::default())) {
+    let read = |directory: OwnedFd| {
+        let owner = fstat(&directory).map_err(NotRead::Failed)?.st_uid;
+        let permitted = Permitted { rule: &WriteRule::below(owner), path: &real };
+        read_file(directory, entry, &Limits::default(), &permitted)
+    };
+    let state = match opened.and_then(read) {
         Ok((_, bytes)) => FileState::Parsed(Arc::new(parse(&name, bytes).file)),
         Err(NotRead::Failed(errno)) => FileState::Unreadable(errno.to_string()),
         Err(NotRead::Refused(reason)) => FileState::Refused(reason),
@@ -322,5 +331,70 @@ mod tests {
         let scan = scan();
         assert_eq!(scan.parsed, 1);
         assert!(matches!(scan.files["b.yaml"], FileState::Parsed(_)));
+    }
+
+    fn chmod(path: impl AsRef<Path>, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn files_and_directories_that_others_can_write_are_not_used() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for directory in ["good", "open", ".hidden"] {
+            fs::create_dir(path(directory)).unwrap();
+            fs::write(path(directory).join("a.yaml"), "x").unwrap();
+            chmod(path(directory), 0o755);
+            chmod(path(directory).join("a.yaml"), 0o644);
+        }
+        fs::write(path("file.yaml"), "x").unwrap();
+        chmod(path("file.yaml"), 0o666);
+        chmod(path("open"), 0o777);
+        chmod(path(".hidden"), 0o757);
+        symlink(".hidden/a.yaml", path("link.yaml")).unwrap();
+        let (found, _) = scan(root.path());
+        let real = root.path().canonicalize().unwrap();
+        let why = |mode, name: &str| {
+            let at = real.join(name).display().to_string();
+            format!(
+                "can be written by everybody (mode {mode:04o}), so it is not used: chmod go-w {at}"
+            )
+        };
+        assert!(matches!(found.files["good/a.yaml"], FileState::Parsed(_)));
+        for (file, said) in
+            [("file.yaml", why(0o666, "file.yaml")), ("link.yaml", why(0o757, ".hidden"))]
+        {
+            assert!(
+                matches!(&found.files[file], FileState::Refused(it) if *it == said),
+                "{found:?}"
+            );
+        }
+        assert_eq!(found.unreadable["open"], why(0o777, "open"));
+        assert!(!found.proves_absence_of("open/a.yaml") && found.proves_absence_of("gone.yaml"));
+
+        // The same file alone, as for `validate`.
+        let now = Now { mono: std::time::Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH };
+        let alone = scan_once(&path("file.yaml"), &move || now);
+        assert!(matches!(alone.files.values().next(), Some(FileState::Refused(_))), "{alone:?}");
+        // A chmod is a change of the file, though its content is the same.
+        chmod(path("file.yaml"), 0o644);
+        assert!(matches!(scan(root.path()).0.files["file.yaml"], FileState::Parsed(_)));
+    }
+
+    #[test]
+    fn spec_directories_that_others_can_write_are_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.yaml"), "x").unwrap();
+        chmod(root.path(), 0o777);
+        let Root::Unavailable { reason } = scan(root.path()).0.root else { panic!("it was read") };
+        assert!(reason.contains("can be written by everybody (mode 0777)"), "{reason}");
+        assert!(
+            reason.ends_with(&format!(
+                "chmod go-w {}",
+                root.path().canonicalize().unwrap().display()
+            ))
+        );
     }
 }

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::beneath::{Beneath, NotFollowed, Stillness, Target};
 use super::cache::{Cache, Cached, digest};
 use super::limits::{Limits, is_passed_over, is_spec_name};
-use super::read::{NotRead, Stamp, kind_text, read_file, refuse};
+use super::read::{NotRead, Permitted, Stamp, kind_text, read_file, refuse};
 use crate::world::scan::{FileState, Identity, ParsedFile};
 
 /// How a file becomes objects: its relative path, and its content.
@@ -81,6 +81,7 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) fn new(
         root: OwnedFd,
+        path: &Path,
         limits: &'a Limits,
         cache: &'a mut Cache,
         parse: Parse,
@@ -89,7 +90,7 @@ impl<'a> Walk<'a> {
             limits,
             cache,
             parse,
-            beneath: Beneath::new(root),
+            beneath: Beneath::new(root, path),
             links: BTreeMap::new(),
             seen: BTreeSet::new(),
             entries: 0,
@@ -231,9 +232,9 @@ impl<'a> Walk<'a> {
             }
             Ok(Target::File { .. }) => Ok(()),
             Err(NotFollowed::Changed) => Err(Halt::Changed),
-            Err(why @ (NotFollowed::Outside | NotFollowed::Endless)) if is_spec => {
-                self.put(name.to_owned(), FileState::Refused(why.reason()))
-            }
+            Err(
+                why @ (NotFollowed::Outside | NotFollowed::Endless | NotFollowed::NotPermitted(_)),
+            ) if is_spec => self.put(name.to_owned(), FileState::Refused(why.reason())),
             Err(why) if is_spec => self.put(name.to_owned(), FileState::Unreadable(why.reason())),
             Err(why) => {
                 self.unreadable(name, why.reason());
@@ -256,7 +257,9 @@ impl<'a> Walk<'a> {
         if kind == FileType::Directory {
             return Err(Halt::Changed);
         }
-        if let Err(NotRead::Refused(reason)) = refuse(stat, self.limits.file_bytes) {
+        let path = self.beneath.shown(&name);
+        let permitted = Permitted { rule: self.beneath.rule(), path: &path };
+        if let Err(NotRead::Refused(reason)) = refuse(stat, self.limits.file_bytes, &permitted) {
             tracing::debug!(file = name, kind = kind_text(kind), "a spec file is refused");
             return self.put(name, FileState::Refused(reason));
         }
@@ -266,7 +269,7 @@ impl<'a> Walk<'a> {
             let state = self.taken(&name, cached);
             return self.put(name, state);
         }
-        let state = match read_file(directory, entry, self.limits) {
+        let state = match read_file(directory, entry, self.limits, &permitted) {
             Ok((stamp, bytes)) => {
                 let cached = self.parsed(&name, stamp, bytes);
                 self.taken(&name, cached)

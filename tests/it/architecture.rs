@@ -36,12 +36,16 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
         &["container", "world", "planner"],
         "the core: no I/O, so that it can be simulated",
     ),
-    ("specs", &["world", "clock"], "reads files and says what it saw"),
+    (
+        "specs",
+        &["world", "clock", "config"],
+        "reads files and says what it saw; of config, who may write them",
+    ),
     ("docker", &["container", "config"], "speaks with the engine and decides nothing"),
     (
         "host",
-        &["claude", "world", "container", "init"],
-        "probes and prepares the host; decides nothing; of claude, what its files hold",
+        &["claude", "world", "container", "init", "config"],
+        "probes and prepares the host; decides nothing; of claude, what its files hold; of config, who may write secrets",
     ),
     (
         "store",

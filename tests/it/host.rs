@@ -94,6 +94,8 @@ fn a_secret_that_others_could_read_or_write_is_not_used() {
     std::os::unix::fs::chown(&file, Some(OWNER), None).unwrap();
     unusable("belongs to user 1000");
     std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    // With the group of root alone it would be root's private group.
+    std::os::unix::fs::chown(bed.path("secrets/github"), None, Some(OWNER)).unwrap();
     set_mode(&bed.path("secrets/github"), 0o770);
     unusable("github is open to others");
     set_mode(&bed.path("secrets/github"), 0o700);
