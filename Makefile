@@ -23,7 +23,7 @@ export PATH := $(TOOLS):$(PATH)
 # The target that gets such a program; nothing when it is there.
 tool = $(if $(shell command -v $(1)),,$(TOOLS)/$(1))
 
-.PHONY: dist help build check test test-agent chaos sim mutants bench demo docker claude schemas deny clean
+.PHONY: dist help build check test test-agent chaos sim mutants bench fuzz demo docker claude schemas deny clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,11 @@ claude: ## the Claude Code CLI of the agent's image, in the user's cache; says w
 
 schemas: rust ## writes schemas/ from the types
 	$(CARGO) run --locked --quiet --bin chanop -- schema --write schemas
+
+# How long each target of fuzz/ runs.
+FUZZ_SECONDS ?= 60
+fuzz: rust ## random bytes against every parser, a minute each; needs a nightly compiler and cargo-fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
 deny: rust ## licences, sources and duplicates of the dependencies
 	@command -v cargo-deny >/dev/null || { echo 'make deny: cargo-deny is missing; get it with: cargo install --locked cargo-deny' >&2; exit 1; }

@@ -2,16 +2,6 @@
 //! and an outcome that survives its JSON.
 //!
 //! The first byte says how the run ended, the second how long the chunks are, the third the limit of a line.
-//!
-//! ```text
-//! cargo install cargo-fuzz --locked --debug
-//! mkdir -p fuzz/corpus/transcript fuzz/corpus/recorded
-//! for file in tests/fixtures/claude/*.jsonl; do
-//!     { printf '\1\77\0'; cat "$file"; } > "fuzz/corpus/recorded/${file##*/}"
-//! done
-//! cargo +nightly fuzz run transcript --target x86_64-unknown-linux-gnu \
-//!     fuzz/corpus/transcript fuzz/corpus/recorded -- -max_len=65536 -max_total_time=60
-//! ```
 #![no_main]
 
 use chanop::claude::outcome::{Ending, Fold, RunOutcome, Stop};

@@ -14,6 +14,8 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod image;
 mod transport;
 mod version;

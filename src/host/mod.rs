@@ -14,6 +14,8 @@ pub mod secrets_root;
 
 mod archive;
 mod beneath;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod git;
 mod home;
 mod known;

@@ -98,7 +98,7 @@ fn written_down(paths: &HostPaths, place: &RunPlace) -> Option<Vec<u8>> {
     beneath::read_tail(&directory, Path::new(ATTEMPT), attempt::TAIL_BYTES).ok()
 }
 
-fn last_record(text: &[u8]) -> Option<ExitRecord> {
+pub(super) fn last_record(text: &[u8]) -> Option<ExitRecord> {
     let line = text.split(|byte| *byte == b'\n').rfind(|line| !line.trim_ascii().is_empty())?;
     let record: ExitRecord = serde_json::from_slice(line).ok()?;
     (0..=255).contains(&record.exit_code).then_some(record)

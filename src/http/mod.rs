@@ -15,6 +15,8 @@ mod connections;
 mod core;
 mod discovery;
 mod failed_tokens;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod guard;
 mod health;
 mod order;

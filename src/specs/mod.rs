@@ -11,6 +11,8 @@
 mod beneath;
 mod cache;
 mod directory;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod limits;
 pub mod parse;
 mod place;

@@ -59,27 +59,27 @@ fn commit(git: &Path) -> Option<String> {
 }
 
 /// Looks a ref up in `packed-refs`: a commit, a space and a name a line.
-fn packed(text: &str, name: &str) -> Option<String> {
+pub(super) fn packed(text: &str, name: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .find_map(|(commit, packed)| (packed == name).then(|| commit_digits(commit)).flatten())
 }
 
 /// SHA-1 or SHA-256 in hexadecimal, and nothing else.
-fn commit_digits(text: &str) -> Option<String> {
+pub(super) fn commit_digits(text: &str) -> Option<String> {
     let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (matches!(text.len(), 40 | 64) && is_hex).then(|| text.to_owned())
 }
 
 /// A name below `refs/` that leads nowhere else.
-fn is_ref_name(name: &str) -> bool {
+pub(super) fn is_ref_name(name: &str) -> bool {
     name.starts_with("refs/")
         && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
         && !name.chars().any(char::is_control)
 }
 
 /// The last part of a path, as far as it is fit to be shown.
-fn last_name(path: &str) -> Option<String> {
+pub(super) fn last_name(path: &str) -> Option<String> {
     let name = path.trim_end_matches('/').rsplit('/').next()?;
     let fit = !matches!(name, "" | "." | "..") && !name.chars().any(char::is_control);
     fit.then(|| name.chars().take(64).collect())

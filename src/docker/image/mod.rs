@@ -5,6 +5,8 @@
 pub mod build;
 pub mod context;
 pub mod credentials;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod helper;
 mod ignore;
 pub mod pull;
