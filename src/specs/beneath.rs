@@ -114,7 +114,9 @@ impl Beneath {
 
     /// Where `name`, relative to the root, is on the host; for messages.
     pub(super) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.path.join(name)
+        // The root's own name is empty, and would become a slash at the end.
+        let name = name.as_ref();
+        if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) }
     }
 
     /// Opens the root, whose entries will be read.

@@ -188,6 +188,8 @@ pub fn scan_once(path: &Path, now: &NowFn) -> RawScan {
 /// One file to its objects. What is no text has a violation that says so, and is kept as far as it can be shown.
 fn parse(file: &str, bytes: Vec<u8>) -> Parsed {
     let parse::ParsedFile { resources, violations, memory } = parse::parse_bytes(file, &bytes);
+    // No limit for what is broken: its content is kept for one look, or not at all.
+    let memory = if violations.iter().any(Violation::is_error) { 0 } else { memory };
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Parsed { file: ParsedFile { text: text.into(), resources, violations }, memory }
@@ -199,15 +201,13 @@ fn parse_for_operator(file: &str, bytes: Vec<u8>) -> Parsed {
     /// The first error is what a condition shows.
     const VIOLATIONS_KEPT: usize = 3;
     let mut parsed = parse(file, bytes);
-    let memory = parsed.memory.saturating_add(parsed.file.text.len());
-    let is_large = memory > Limits::default().ordinary_bytes;
+    let is_large = parsed.file.text.len() > Limits::default().ordinary_bytes;
     if is_large && parsed.file.violations.iter().any(Violation::is_error) {
         let mut violations = std::mem::take(&mut parsed.file.violations);
         violations.retain(Violation::is_error);
         violations.truncate(VIOLATIONS_KEPT);
         violations.shrink_to_fit();
-        let file = ParsedFile { text: "".into(), resources: Vec::new(), violations };
-        return Parsed { file, memory: 0 };
+        parsed.file = ParsedFile { text: "".into(), resources: Vec::new(), violations };
     }
     parsed
 }

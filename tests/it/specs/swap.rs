@@ -216,7 +216,11 @@ fn an_unmounted_directory_is_not_an_empty_one() {
     let specs = Specs::new();
     fs::create_dir(specs.path("team")).unwrap();
     let mount = |at: &str| {
-        run("mount", &["-t", "tmpfs", "none", specs.path(at).to_str().unwrap()], "/".as_ref());
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "mode=755", "none", specs.path(at).to_str().unwrap()],
+            "/".as_ref(),
+        );
     };
     let unmount = |at: &str| run("umount", &[specs.path(at).to_str().unwrap()], "/".as_ref());
     mount("team");
