@@ -1,7 +1,7 @@
 //! The routes: from a path and a verb to the snapshot or the core's mailbox.
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router, middleware};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,6 +48,17 @@ const ASK_PATIENCE: Duration = Duration::from_secs(30);
 /// Orders of runs that are read at once on one door: at most a hundred megabytes with what is made of them.
 const ORDERS_MAX: usize = 4;
 
+/// Far below every interval of scraping.
+const SCRAPE_MAX_AGE: Duration = Duration::from_millis(100);
+
+/// The metrics' text as of one snapshot.
+#[derive(Debug)]
+struct Scraped {
+    view: Arc<View>,
+    at: Duration,
+    text: Bytes,
+}
+
 /// What handlers share.
 #[derive(Debug, Clone)]
 pub(super) struct Api(Arc<Inner>);
@@ -59,6 +71,7 @@ struct Inner {
     limits: Limits,
     orders: Semaphore,
     failed_tokens: FailedTokens,
+    scraped: Mutex<Option<Scraped>>,
     stop: CancellationToken,
 }
 
@@ -67,7 +80,16 @@ impl Api {
         let orders = Semaphore::new(ORDERS_MAX);
         let failed_tokens = FailedTokens::new(limits.failed_token);
         let shown = Shown::default();
-        Self(Arc::new(Inner { faces, guard, shown, limits, orders, failed_tokens, stop }))
+        Self(Arc::new(Inner {
+            faces,
+            guard,
+            shown,
+            limits,
+            orders,
+            failed_tokens,
+            scraped: Mutex::default(),
+            stop,
+        }))
     }
 
     pub(super) fn faces(&self) -> &Faces {
@@ -93,6 +115,23 @@ impl Api {
 
     pub(super) fn now(&self) -> Timestamp {
         self.0.faces.clock.now().wall
+    }
+
+    /// The metrics' text. Scrapes of the same snapshot within [`SCRAPE_MAX_AGE`] share it: a thousand at once, which anyone may
+    /// send, then cost one rendering.
+    fn scrape(&self) -> Bytes {
+        let (view, now) = (self.0.faces.core.snapshot(), self.0.faces.clock.now());
+        // Nothing is awaited while it is held, and a text is whole or not there.
+        let mut last = self.0.scraped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &*last
+            && Arc::ptr_eq(&last.view, &view)
+            && now.mono.saturating_sub(last.at) < SCRAPE_MAX_AGE
+        {
+            return last.text.clone();
+        }
+        let text = Bytes::from(self.0.faces.metrics.scrape(&view, now.wall));
+        *last = Some(Scraped { view, at: now.mono, text: text.clone() });
+        text
     }
 
     pub(super) async fn stopped(&self) {
@@ -359,8 +398,7 @@ async fn operator_status(State(api): State<Api>) -> Response {
 }
 
 async fn scrape(State(api): State<Api>) -> Response {
-    let text = api.faces().metrics.scrape(&api.faces().core.snapshot(), api.now());
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], api.scrape()).into_response()
 }
 
 async fn readyz(State(api): State<Api>, query: Parsed) -> Result<(StatusCode, String), Refusal> {

@@ -170,6 +170,16 @@ async fn the_control_socket_passes_silent_connections() {
 }
 
 #[tokio::test]
+async fn scrapes_of_a_new_snapshot_show_it() {
+    let served = Served::new(view(), Limits::default()).await;
+    for held in 1..4 {
+        served.publish(|view| view.specs.held = vec!["x".to_owned(); held]);
+        let text = on_tcp(&served, "GET", "/metrics", "").await.body;
+        assert!(text.contains(&format!("\nchanop_prune_held {held}\n")), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_http2_preface_is_refused() {
     let served = Served::new(view(), no_timeouts()).await;
     let stream = TcpStream::connect(served.address).await.unwrap();
