@@ -82,6 +82,7 @@ impl Controller {
             }
             (Call::Start { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Running, done, now);
+                self.world.mount_changes.remove(name);
                 let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
                 key.stopped_by_us = None;
                 // It was made anew because the last one differed: did that help?
@@ -93,6 +94,7 @@ impl Controller {
             }
             (Call::Stop { id, .. }, _) => {
                 self.set_state(&id, ContainerState::Exited, done, now);
+                self.mounts_let_go(now, name, &id);
                 self.keys.entry(ObjectRef::channel(name.clone())).or_default().stopped_by_us =
                     Some(id);
                 self.tell(now, name, "Stopped", cause);
@@ -194,6 +196,7 @@ impl Controller {
     }
 
     fn gone(&mut self, id: &ContainerId) {
+        self.world.mount_changes.retain(|_, found| found.container != *id);
         self.world.observed.forget(id);
         if self.world.applied.remove(id).is_some() {
             self.unsaved.push(Write::Applied(id.clone(), None));
@@ -240,6 +243,7 @@ impl Controller {
         let id = snapshot.id.clone();
         let before = self.world.observed.get(&id).map(|seen| (seen.state(), seen.made_here));
         self.count_end(now, name, &snapshot);
+        self.forget_mounts_of_earlier_start(name, &snapshot);
         if let Noted::NotOurs(_) = self.world.observed.note(&instance, snapshot, sent, now.mono) {
             if conflict {
                 self.marks.insert(Mark::NameConflict);
@@ -256,6 +260,16 @@ impl Controller {
             seen.made_here = seen.state() == ContainerState::Created;
         }
         self.note_unreadable_drift(name, &id);
+    }
+
+    /// A person may have restarted it: what was found of its mounts before says nothing of those that it has now.
+    fn forget_mounts_of_earlier_start(&mut self, name: &ResourceName, snapshot: &Snapshot) {
+        let started = |snapshot: &Snapshot| snapshot.details.as_ref()?.started_at;
+        let before = self.world.observed.get(&snapshot.id).and_then(|seen| started(&seen.snapshot));
+        let restarted = before.is_some() && before != started(snapshot);
+        if restarted || snapshot.state != ContainerState::Running {
+            self.world.mount_changes.remove(name);
+        }
     }
 
     /// A fresh container that shows the very drift that the last one was removed for: the engine reports it so.

@@ -51,7 +51,8 @@ impl Controller {
         // It may have gone a moment ago, and the event of that be on its way: the answer is read, not remembered.
         self.doubt(&channel);
         self.enqueue_channel(&channel);
-        self.ensuring.push(Ensuring { id, channel, until: now.mono + ENSURE_WITHIN });
+        let mounts = self.check_mounts_of(&channel);
+        self.ensuring.push(Ensuring { id, channel, mounts, until: now.mono + ENSURE_WITHIN });
     }
 
     /// Answers those whose shell runs by now, or will not.
@@ -83,6 +84,10 @@ impl Controller {
             let missing = || Reply::NotFound(format!("there is no channel `{name}`"));
             return (gone || now.mono >= waiter.until).then(missing);
         };
+        let unchecked = waiter.mounts.is_some_and(|seq| self.calls.contains_key(&seq));
+        if unchecked && now.mono < waiter.until {
+            return None;
+        }
         let running = self.world.observed.shell_of(name).filter(|seen| {
             self.is_ready(name) && seen.state() == crate::container::ContainerState::Running
         });
@@ -99,6 +104,7 @@ impl Controller {
             | Reason::InvalidSpec
             | Reason::WorkspaceMissing
             | Reason::MountMissing
+            | Reason::MountReplaced
             | Reason::SecretMissing
             | Reason::AgentCliMissing
             | Reason::Suspended
@@ -211,6 +217,8 @@ impl Controller {
                     } else {
                         self.open_gate(&target);
                         self.doubt(&target.name);
+                        self.world.remounts.remove(&target.name);
+                        self.check_mounts_of(&target.name);
                         self.enqueue(&target);
                         let held =
                             self.world.desired.channels.get(&target.name).is_some_and(|desired| {

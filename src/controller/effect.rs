@@ -165,6 +165,8 @@ pub enum Call {
     Probe(Arc<FactsWanted>),
     /// Look at what images are built from.
     Contexts(BTreeSet<Build>),
+    /// Compare what these channels' running shells have mounted with what the host has by the same names.
+    CheckMounts(BTreeSet<ResourceName>),
 }
 
 impl Call {
@@ -188,6 +190,7 @@ impl Call {
             Self::BringImage(WantedImage { source: ImageSource::Build(_), .. }) => "build",
             Self::Probe(_) => "probe",
             Self::Contexts(_) => "contexts",
+            Self::CheckMounts(_) => "mounts",
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::request::Request;
 use crate::container::{ContainerId, Snapshot};
-use crate::resource::ObjectRef;
 use crate::resource::condition::Reason;
 use crate::resource::effective::Build;
+use crate::resource::{ObjectRef, ResourceName};
 use crate::world::facts::{BuildFact, Facts};
 use crate::world::image::ImageProgress;
+use crate::world::mounted::MountChange;
 use crate::world::run::{Followed, RunProgress};
 use crate::world::scan::RawScan;
 
@@ -147,6 +148,8 @@ pub enum Answer {
     Contexts(BTreeMap<Build, BuildFact>),
     /// What the host was seen to be.
     Facts(Facts),
+    /// How mounts of running shells differ from the host: every channel that was asked about.
+    MountChanges(BTreeMap<ResourceName, Vec<MountChange>>),
 }
 
 /// What the core wants to know of an engine.

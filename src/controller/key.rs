@@ -138,6 +138,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::BringImage(_)
         | Call::Contexts(_)
         | Call::ReadPrompt(_)
+        | Call::CheckMounts(_)
         | Call::Probe(_) => (None, &[]),
     }
 }

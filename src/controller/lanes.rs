@@ -44,6 +44,7 @@ impl Lane {
             | Call::BringImage(_)
             | Call::Contexts(_)
             | Call::ReadPrompt(_)
+            | Call::CheckMounts(_)
             | Call::Probe(_) => Self::Single,
         }
     }
@@ -55,6 +56,8 @@ pub const fn timeout_of(call: &Call) -> Duration {
     match call {
         Call::Ping => Duration::from_secs(3),
         Call::Info | Call::Inspect(_) | Call::InspectName(_) => Duration::from_secs(10),
+        // Somebody at a terminal waits for it; a dead network mount never answers.
+        Call::CheckMounts(_) => Duration::from_secs(5),
         Call::List
         | Call::Anchor { .. }
         | Call::Network

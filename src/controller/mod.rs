@@ -16,6 +16,7 @@ mod answers;
 mod asked;
 mod drive;
 mod images;
+mod mounts;
 mod publish;
 mod runs;
 mod session;
@@ -43,6 +44,7 @@ use self::input::{EngineFacts, Input, Seq};
 use self::judge::Drafts;
 use self::key::KeyState;
 use self::lanes::Lanes;
+use self::mounts::MountChecks;
 use self::request::Reply;
 use self::runs::RunBooks;
 use self::scan::Sources;
@@ -98,6 +100,8 @@ struct Sent {
 struct Ensuring {
     id: u64,
     channel: ResourceName,
+    /// The check of its mounts that is answered first.
+    mounts: Option<Seq>,
     until: Duration,
 }
 
@@ -157,6 +161,7 @@ pub struct Controller {
     store_retry_at: Option<Duration>,
     rescan_at: Option<Duration>,
     ensuring: Vec<Ensuring>,
+    mount_checks: MountChecks,
     events: Vec<EventRecord>,
     stats: Stats,
     run_books: RunBooks,
@@ -251,6 +256,7 @@ impl Controller {
             store_retry_at: None,
             rescan_at: None,
             ensuring: Vec::new(),
+            mount_checks: MountChecks::default(),
             events: loaded.events,
             stats: Stats { runs_adopted, ..Stats::default() },
             run_books: RunBooks::begin(first_sight.is_some()),
@@ -374,6 +380,7 @@ impl Controller {
         }
         // Facts are as old as the last scan: an unmounted disk or a new secret is noticed with it.
         self.probe();
+        self.check_all_mounts(now);
         self.read_contexts();
         self.view_dirty = true;
     }

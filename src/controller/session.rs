@@ -230,6 +230,7 @@ impl Controller {
             }
             (Call::Probe(_), _) => self.probing = false,
             (Call::Contexts(_), answer) => self.contexts_read(now, answer),
+            (Call::CheckMounts(_), answer) => self.mounts_checked(now, seq, answer),
             (Call::Network, Ok(_)) => {
                 self.network_gate = None;
                 let failed = self.world.network_failure.take().is_some();

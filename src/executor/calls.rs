@@ -105,6 +105,7 @@ pub(super) async fn carry_out<E: Engine>(
         Call::BringImage(image) => bring(means, seq, call, image).await,
         Call::Contexts(wanted) => contexts(means, wanted.clone()).await,
         Call::Probe(wanted) => probe(means, Arc::clone(wanted)).await,
+        Call::CheckMounts(channels) => check_mounts(means, channels.clone()).await,
     }
 }
 
@@ -448,6 +449,25 @@ async fn probe<E: Engine>(means: &Means<E>, wanted: Arc<FactsWanted>) -> Result<
     };
     let facts = tokio::task::spawn_blocking(work).await;
     facts.map(Answer::Facts).map_err(|error| Failure::Unknown(error.to_string()))
+}
+
+/// Like a probe, a look may hang on a dead network mount: only so many threads may, and what finds none free says nothing.
+async fn check_mounts<E: Engine>(
+    means: &Means<E>,
+    channels: BTreeSet<ResourceName>,
+) -> Result<Answer, Failure> {
+    let (paths, home) = (means.host.paths.clone(), means.owner_home.clone());
+    let busy = || Failure::Unknown("too many looks at the host have not ended".to_owned());
+    let Ok(checking) = Arc::clone(&means.checking_mounts).try_acquire_owned() else {
+        return Err(busy());
+    };
+    let work = move || {
+        let changes = host::mount_changes(&paths, &home, &channels);
+        drop(checking);
+        changes
+    };
+    let changes = tokio::task::spawn_blocking(work).await;
+    changes.map(Answer::MountChanges).map_err(|error| Failure::Unknown(error.to_string()))
 }
 
 async fn contexts<E: Engine>(means: &Means<E>, wanted: BTreeSet<Build>) -> Result<Answer, Failure> {

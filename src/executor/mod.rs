@@ -57,6 +57,10 @@ pub struct Means<E> {
     pub progress: mpsc::Sender<Input>,
     /// One look at the host at a time.
     pub looking: Arc<Semaphore>,
+    /// So many checks of mounts at a time.
+    pub checking_mounts: Arc<Semaphore>,
+    /// The owner's home: a disk that is not on its file system may be unmounted.
+    pub owner_home: String,
     /// Tells the time that calls take.
     pub clock: Clock,
     /// Hears of each call.

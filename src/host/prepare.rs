@@ -17,6 +17,7 @@ use rustix::fs::{FileType, FlockOperation, Gid, Uid, fchown, flock};
 use super::archive::{self, Entry};
 use super::beneath::{self, Ids, WalkError};
 use super::git::GitIdentity;
+use super::mounted::{self, Mounted};
 use super::secret_files::{SecretFiles, SignIn};
 use super::users;
 use crate::claude::credentials;
@@ -24,6 +25,7 @@ use crate::init::{layout, mounts};
 use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::Home;
+use crate::world::mounted::{MountChange, MountChangeKind};
 use crate::world::preparation::{Delivery, HostFile, HostPaths, Preparation, is_below};
 
 /// A file to copy is at most so long: it goes through memory, and configuration is what it is for.
@@ -80,6 +82,14 @@ pub enum PrepareError {
     /// The workspace is not there.
     #[error("workspace {0} is not there")]
     WorkspaceMissing(String),
+    /// A source is the empty mount point of a disk that it was on at the last start.
+    #[error("{} and {} is empty; if it is meant to be, put a file into it", .change.describe(), .change.source)]
+    Unmounted {
+        /// Which.
+        change: MountChange,
+        /// Is it the workspace?
+        is_workspace: bool,
+    },
     /// The source of a mount or file is not there.
     #[error("{0} is not there")]
     MountMissing(String),
@@ -140,8 +150,12 @@ impl PrepareError {
     /// The condition's word.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::WorkspaceMissing(_) => Reason::WorkspaceMissing,
-            Self::MountMissing(_) => Reason::MountMissing,
+            Self::WorkspaceMissing(_) | Self::Unmounted { is_workspace: true, .. } => {
+                Reason::WorkspaceMissing
+            }
+            Self::MountMissing(_) | Self::Unmounted { is_workspace: false, .. } => {
+                Reason::MountMissing
+            }
             Self::Secret { .. } => Reason::SecretMissing,
             Self::NotReal(_) | Self::WrongKind { .. } => Reason::PolicyViolation,
             Self::TooLong { .. }
@@ -163,11 +177,11 @@ pub fn prepare(
     let work = Work { preparation, host, user: (preparation.user.uid, preparation.user.gid) };
     work.make_workspace()?;
     work.make_home()?;
-    let identities = work.look_at_mounts()?;
+    let mounted = work.look_at_mounts()?;
     let secrets = SecretFiles::read(preparation, host)?;
     let archive = work.copy_files(occasion)?;
     secrets.write(preparation, host)?;
-    work.write_channel_files(&identities)?;
+    work.write_channel_files(&mounted)?;
     install_init(host)?;
     let volume_grants = work.grant_volumes()?;
     Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in, notes: Vec::new() })
@@ -234,12 +248,16 @@ impl Work<'_> {
     }
 
     /// Every bind's source, looked at through its own handle.
-    fn look_at_mounts(&self) -> Result<Vec<mounts::Identity>, PrepareError> {
-        let mut identities = Vec::new();
+    fn look_at_mounts(&self) -> Result<Vec<Mounted>, PrepareError> {
+        let Preparation { channel, workspace, owner, .. } = self.preparation;
+        let home = mounted::home_device(&owner.home);
+        let given = mounted::last_given(&self.host.paths, channel);
+        let mut found = Vec::new();
         for (source, target) in self.preparation.sources(&self.host.paths) {
+            let is_workspace = source == workspace.path;
             let (_handle, stat) =
                 beneath::look(Path::new(&source)).map_err(|error| match error {
-                    WalkError::Missing if source == self.preparation.workspace.path => {
+                    WalkError::Missing if is_workspace => {
                         PrepareError::WorkspaceMissing(source.clone())
                     }
                     WalkError::Missing => PrepareError::MountMissing(source.clone()),
@@ -247,15 +265,38 @@ impl Work<'_> {
                 })?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => {}
-                FileType::RegularFile if source != self.preparation.workspace.path => {}
+                FileType::RegularFile if !is_workspace => {}
                 _ => {
                     let wanted = "directory or file that can be mounted";
                     return Err(PrepareError::WrongKind { path: source, wanted });
                 }
             }
-            identities.push(mounts::Identity { target, device: stat.st_dev, inode: stat.st_ino });
+            if mounted::is_unmounted(&given, &source, stat.st_dev, home) {
+                let kind = MountChangeKind::Unmounted;
+                let change = MountChange { source, target, kind };
+                return Err(PrepareError::Unmounted { change, is_workspace });
+            }
+            found.push(Mounted {
+                own: source == self.host.paths.home(channel),
+                off_home: home.is_some_and(|home| home != stat.st_dev),
+                source,
+                target,
+                device: stat.st_dev,
+                inode: stat.st_ino,
+            });
         }
-        Ok(if self.preparation.verify_mounts { identities } else { Vec::new() })
+        Ok(found)
+    }
+
+    /// For the record of what the shell is given: also its secrets' directory, which is there by now.
+    fn secrets_directory(&self) -> Option<Mounted> {
+        let source = self.host.paths.secrets_of(&self.preparation.channel);
+        // The path to it may hold links, which the administrator chose; the engine follows them.
+        let source = Path::new(&source).canonicalize().ok()?.into_os_string().into_string().ok()?;
+        let (_handle, stat) = beneath::look(Path::new(&source)).ok()?;
+        let target = layout::SECRETS.to_owned();
+        let (device, inode) = (stat.st_dev, stat.st_ino);
+        Some(Mounted { source, target, device, inode, off_home: false, own: true })
     }
 
     /// Copies `files`, to where they are mounted from or into the archive.
@@ -289,21 +330,35 @@ impl Work<'_> {
     }
 
     /// The files of our own that are mounted: the list of identities, users, git's configuration, the agent's.
-    fn write_channel_files(&self, identities: &[mounts::Identity]) -> Result<(), PrepareError> {
+    fn write_channel_files(&self, mounted: &[Mounted]) -> Result<(), PrepareError> {
         let directory = self.host.paths.channel(&self.preparation.channel);
         let git = GitIdentity::of(&self.preparation.owner);
         let config = git.config(layout::GITIGNORE, &self.preparation.workspace.path);
         let list = self.preparation.mounts_file(&self.host.paths);
+        let identity = |found: &Mounted| mounts::Identity {
+            target: found.target.clone(),
+            device: found.device,
+            inode: found.inode,
+        };
+        let verified = mounted.iter().filter(|_| self.preparation.verify_mounts);
+        let identities: Vec<mounts::Identity> = verified.map(identity).collect();
         // The channel's shell and its runs are prepared side by side.
         let _lock = locked(self.host, &self.preparation.channel)?;
         for (path, content) in [
-            (list, mounts::encode(identities).into_bytes()),
+            (list, mounts::encode(&identities).into_bytes()),
             (format!("{directory}/passwd"), users::passwd(self.preparation).into_bytes()),
             (format!("{directory}/group"), users::group(self.preparation).into_bytes()),
             (format!("{directory}/gitconfig"), config.into_bytes()),
             (format!("{directory}/gitignore"), git.ignore),
         ] {
             write_private(&path, &content, 0o444, operator())?;
+        }
+        if self.preparation.run.is_none() {
+            let given: Vec<Mounted> =
+                mounted.iter().cloned().chain(self.secrets_directory()).collect();
+            let channel = &self.preparation.channel;
+            let (path, content) = mounted::record(&self.host.paths, channel, &given);
+            write_private(&path, &content, 0o400, operator())?;
         }
         if self.preparation.signs_in_by_key {
             let key = format!("{}/{}", layout::SECRETS, layout::API_KEY_FILE);

@@ -156,6 +156,8 @@ marks! {
     /// A lane is full.
     LaneFull,
 
+    /// A running shell has something else mounted than the host has.
+    MountsChanged,
     // The core's: the connection.
     /// The engine is away.
     WentDown,

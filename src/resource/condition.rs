@@ -98,6 +98,8 @@ pub enum Reason {
     WorkspaceMissing,
     /// The source of a mount or file is not there.
     MountMissing,
+    /// The workspace or a mount was replaced on the host; the shell has the old one until it is restarted.
+    MountReplaced,
     /// A secret is not there or cannot be used.
     SecretMissing,
     /// The file with the run's prompt is not there, or cannot be read now.

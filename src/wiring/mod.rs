@@ -57,6 +57,8 @@ const STORE_CLOSES_WITHIN: Duration = Duration::from_secs(5);
 const STRAY_GRACE: Duration = Duration::from_mins(5);
 /// Inputs that may wait for the core: an engine-wide storm of events, several times over.
 const INPUTS_MAX: usize = 4_096;
+/// Checks of mounts at once: one for each `exec` that comes in, and threads that hang in a dead network mount.
+const MOUNT_CHECKS_MAX: usize = 8;
 /// Requests that may wait for the core.
 const QUESTIONS_MAX: usize = 64;
 
@@ -188,6 +190,8 @@ pub async fn operate(
         },
         progress: inputs_in.clone(),
         looking: Arc::new(Semaphore::new(1)),
+        checking_mounts: Arc::new(Semaphore::new(MOUNT_CHECKS_MAX)),
+        owner_home: settings.owner.home.clone(),
         key,
         instance: settings.instance.clone(),
         clock,

@@ -7,6 +7,7 @@ pub mod desired;
 pub mod environment;
 pub mod facts;
 pub mod image;
+pub mod mounted;
 pub mod observed;
 pub mod preparation;
 pub mod record;
@@ -25,6 +26,7 @@ use crate::resource::condition::Reason;
 use crate::resource::{Now, ObjectRef, Owner, ResourceName};
 use desired::Desired;
 use image::Images;
+use mounted::{MountChanges, Remounts};
 use observed::Observed;
 use preparation::HostPaths;
 use record::{InventoryRow, Override};
@@ -86,6 +88,10 @@ pub struct World {
     pub unstartable: BTreeMap<ResourceName, ContainerId>,
     /// Can the engine limit swap? Where its kernel cannot, every container reports unlimited swap.
     pub engine_limits_swap: bool,
+    /// Running shells whose mounts are not what the host has by the same names.
+    pub mount_changes: BTreeMap<ResourceName, MountChanges>,
+    /// Shells that were restarted for that.
+    pub remounts: BTreeMap<ResourceName, Remounts>,
     /// Is the instance's own network there?
     pub network_ready: bool,
     /// Why it could not be made, and when that is tried again. It may have failed though the network was ready before.
@@ -113,6 +119,8 @@ impl World {
             unreadable_drift: BTreeMap::new(),
             unstartable: BTreeMap::new(),
             engine_limits_swap: false,
+            mount_changes: BTreeMap::new(),
+            remounts: BTreeMap::new(),
             network_ready: false,
             network_failure: None,
             images: Images::new(),

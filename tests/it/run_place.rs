@@ -109,6 +109,8 @@ impl Place {
             credentials: CredentialSources { config_file: None, search_path: Vec::new() },
             progress,
             looking: Arc::new(Semaphore::new(1)),
+            checking_mounts: Arc::new(Semaphore::new(1)),
+            owner_home: settings.owner.home.clone(),
             clock,
             observer: Arc::new(|_, _, _| {}),
         };

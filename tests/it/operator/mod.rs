@@ -8,6 +8,7 @@ mod image;
 mod killed;
 mod life;
 mod memory;
+mod mounts;
 mod owner;
 mod rest;
 mod restart;

@@ -207,6 +207,7 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
         ("ping", 4 * minutes + 1),
         ("list", minutes + 1),
         ("probe", 2 * minutes + 1),
+        ("mounts", 2 * minutes + 1),
         ("anchor", 1),
     ] {
         let count = sim.count(since, word, None);
@@ -217,7 +218,10 @@ fn at_rest(sim: &mut Sim, since: Duration, commits: u64) {
     let other = sim
         .calls
         .iter()
-        .find(|call| call.at >= since && !matches!(call.word, "ping" | "list" | "probe" | "anchor"))
+        .find(|call| {
+            call.at >= since
+                && !matches!(call.word, "ping" | "list" | "probe" | "mounts" | "anchor")
+        })
         .cloned();
     if let Some(call) = other {
         sim.check.fail(format!("B1: at rest: {call:?}"));

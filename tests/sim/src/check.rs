@@ -373,6 +373,7 @@ impl Check {
         if tampered
             || odd
             || (word == "remove" && never_ran)
+            || (word == "stop" && engine.has_replaced_workspace(container))
             || !is_ours(&settings.instance, container)
         {
             return;

@@ -88,6 +88,8 @@ pub struct Container {
     pub agent: Option<Agent>,
     /// The disk was full when it was started: lists do not know of that.
     pub start_unwritten: bool,
+    /// Which thing of that name its workspace was when its process began.
+    pub mounted: u64,
     /// Its end was asked for: its restart policy does not count.
     stopped: bool,
     /// Which of the instance's networks it is bound to.
@@ -197,12 +199,18 @@ pub struct Engine {
     pub stale_once: bool,
     /// The body of the list before the last.
     pub earlier_list: Vec<Snapshot>,
+    /// Which thing a host path is, where it was replaced.
+    pub inodes: BTreeMap<String, u64>,
     /// How often the instance's network was made: a container is bound to the one that it was made with.
     pub networks_made: u32,
     /// Which of them will come up again by themselves, and when.
     restarts: Vec<(Duration, ContainerId)>,
     made: u64,
     at: Duration,
+}
+
+fn inode_of(inodes: &BTreeMap<String, u64>, path: &str) -> u64 {
+    inodes.get(path).copied().unwrap_or(0)
 }
 
 /// The wall clock at an instant of virtual time.
@@ -405,7 +413,7 @@ impl Engine {
             Call::CreateRun { name, target } => {
                 self.create_run(name, &target.target.config, Agent::of(target))
             }
-            Call::Probe(_) | Call::Contexts(_) | Call::ReadPrompt(_) => {
+            Call::Probe(_) | Call::Contexts(_) | Call::ReadPrompt(_) | Call::CheckMounts(_) => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
             }
         }
@@ -501,6 +509,7 @@ impl Engine {
             stopped: false,
             bound_to: self.networks_made,
             start_unwritten: false,
+            mounted: 0,
             lags_until: Duration::ZERO,
         };
         self.containers.insert(id.clone(), container);
@@ -556,6 +565,7 @@ impl Engine {
         found.error = String::new();
         found.stopped = false;
         found.starts += 1;
+        found.mounted = inode_of(&self.inodes, &found.config.working_dir);
         let crashes = found.config.image == IMAGE_CRASHES && found.agent.is_none();
         self.agent_begins(id, by);
         self.push(None);
@@ -590,6 +600,16 @@ impl Engine {
         }
     }
 
+    /// `rm -rf PATH && mkdir PATH`: containers keep the old one.
+    pub fn replace_path(&mut self, path: &str) {
+        *self.inodes.entry(path.to_owned()).or_insert(0) += 1;
+    }
+
+    /// Has it another workspace mounted than the one that has the name now?
+    pub fn has_replaced_workspace(&self, container: &Container) -> bool {
+        container.mounted != inode_of(&self.inodes, &container.config.working_dir)
+    }
+
     /// Is it bound to a network that is gone?
     pub fn is_unstartable(&self, container: &Container) -> bool {
         matches!(container.config.network, NetworkMode::Named(_))
@@ -607,6 +627,7 @@ impl Engine {
         found.state = ContainerState::Running;
         found.started_at = Some(clock);
         found.starts += 1;
+        found.mounted = inode_of(&self.inodes, &found.config.working_dir);
         found.restarted += 1;
         self.agent_begins(id, Starter::Policy);
         self.tell(id, "start", None);

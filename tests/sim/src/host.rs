@@ -1,17 +1,22 @@
 //! The host's file system, as far as the core asks about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chanop::resource::{Owner, ResourceName};
 use chanop::world::Settings;
 use chanop::world::facts::{Facts, FactsWanted, PathFact, PathKind};
+use chanop::world::mounted::{MountChange, MountChangeKind};
 use chanop::world::preparation::HostPaths;
+
+use crate::engine::Engine;
 
 /// What is there, which is all that is asked for but these.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
     /// Paths that are not there.
     pub missing: BTreeSet<String>,
+    /// Paths whose own file system is not mounted.
+    pub unmounted: BTreeSet<String>,
 }
 
 impl Host {
@@ -30,6 +35,32 @@ impl Host {
         };
         let paths = wanted.paths.iter().map(|path| (path.clone(), fact(path))).collect();
         Facts { paths, ..Facts::default() }
+    }
+
+    /// Answers a check of mounts: how each channel's workspace differs from what its running shell has.
+    pub fn mount_changes(
+        &self,
+        engine: &Engine,
+        instance: &ResourceName,
+        channels: &BTreeSet<ResourceName>,
+    ) -> BTreeMap<ResourceName, Vec<MountChange>> {
+        let changes = |channel: &ResourceName| {
+            let shell = engine.shell(instance, channel).filter(|shell| shell.is_live())?;
+            let source = shell.config.working_dir.clone();
+            let kind = if self.missing.contains(&source) {
+                MountChangeKind::Missing
+            } else if self.unmounted.contains(&source) {
+                MountChangeKind::Unmounted
+            } else if engine.has_replaced_workspace(shell) {
+                MountChangeKind::Replaced
+            } else {
+                return None;
+            };
+            Some(MountChange { target: source.clone(), source, kind })
+        };
+        let found =
+            |channel: &ResourceName| (channel.clone(), changes(channel).into_iter().collect());
+        channels.iter().map(found).collect()
     }
 }
 

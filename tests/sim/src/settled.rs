@@ -81,6 +81,14 @@ fn channel_unsettled(sim: &Sim, channel: &str) -> Option<String> {
     if found.restart_policy != "no" {
         return Some(format!("its restart policy is {}", found.restart_policy));
     }
+    if sim.engine.has_replaced_workspace(found) {
+        // Restarts for this cause may be up to an hour apart.
+        let pending = sim.channel(channel).and_then(|view| view.pending.as_ref());
+        return match pending.map(|pending| pending.action.as_str()) {
+            Some("restart") => None,
+            other => Some(format!("it has a replaced workspace, and waits for {other:?}")),
+        };
+    }
     if !sim.is_ready(channel) {
         let view = sim.channel(channel);
         return Some(format!(

@@ -52,6 +52,81 @@ fn a_change_waits_until_everybody_has_left_the_shell() {
 }
 
 #[test]
+fn shell_with_replaced_workspace_restarts_within_a_minute() {
+    let mut sim = converged(&["a", "b"]);
+    let (a, b) = (id(&sim, "a"), id(&sim, "b"));
+    sim.engine.replace_path("/home/u/a");
+    assert!(
+        sim.run_until(70 * SECOND, |sim| sim.shell("a").is_some_and(|shell| shell.starts == 2)),
+        "{}",
+        sim.log.join("\n")
+    );
+    assert!(sim.run_until(5 * SECOND, |sim| sim.is_ready("a")));
+    sim.run_for(300 * SECOND);
+    let starts = |name: &str| sim.shell(name).map(|shell| (shell.id.clone(), shell.starts));
+    assert_eq!((starts("a"), starts("b")), (Some((a, 2)), Some((b, 1))));
+    sound(&sim);
+}
+
+#[test]
+fn ensure_restarts_an_idle_shell_with_replaced_workspace() {
+    let mut sim = converged(&["a"]);
+    sim.engine.replace_path("/home/u/a");
+    let asked = sim.request(Request::Ensure(name("a")));
+    assert!(sim.run_until(10 * SECOND, |sim| sim.replies.contains_key(&asked)));
+    assert!(matches!(sim.replies.get(&asked), Some(Reply::Ensured(_))), "{:?}", sim.replies);
+    let shell = sim.shell("a").expect("a shell");
+    assert_eq!((shell.starts, sim.engine.has_replaced_workspace(shell)), (2, false));
+    sound(&sim);
+}
+
+#[test]
+fn replaced_workspace_waits_for_open_shells_and_is_named() {
+    let mut sim = converged(&["a"]);
+    let first = id(&sim, "a");
+    sim.engine.enter(&first);
+    sim.engine.replace_path("/home/u/a");
+    sim.run_for(70 * SECOND);
+    assert_eq!(sim.shell("a").map(|shell| shell.starts), Some(1));
+    let view = sim.channel("a").expect("a view");
+    assert_eq!((view.ready, view.status.as_str()), (false, "MountReplaced"));
+    assert!(view.message.contains("/home/u/a was replaced"), "{}", view.message);
+    let asked = sim.request(Request::Ensure(name("a")));
+    assert!(sim.run_until(10 * SECOND, |sim| sim.replies.contains_key(&asked)));
+    let reply = format!("{:?}", sim.replies.get(&asked));
+    assert!(reply.contains("Refused") && reply.contains("was replaced"), "{reply}");
+    sim.engine.leave(&first);
+    assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.starts == 2)));
+    sound(&sim);
+}
+
+#[test]
+fn unmounted_workspace_is_a_condition_and_no_restart() {
+    let mut sim = converged(&["a"]);
+    sim.host.unmounted.insert("/home/u/a".to_owned());
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.shell("a").map(|shell| shell.starts), Some(1));
+    let view = sim.channel("a").expect("a view");
+    assert_eq!((view.ready, view.status.as_str()), (false, "WorkspaceMissing"));
+    sim.host.unmounted.clear();
+    assert!(sim.run_until(70 * SECOND, |sim| sim.is_ready("a")));
+    assert_eq!(sim.shell("a").map(|shell| shell.starts), Some(1));
+    sound(&sim);
+}
+
+#[test]
+fn mounts_that_change_again_and_again_cost_few_restarts() {
+    let mut sim = converged(&["a"]);
+    for _ in 0..120 {
+        sim.engine.replace_path("/home/u/a");
+        sim.run_for(60 * SECOND);
+    }
+    let starts = sim.shell("a").map(|shell| shell.starts).unwrap_or_default();
+    assert!((5..12).contains(&starts), "{starts} starts in two hours");
+    sound(&sim);
+}
+
+#[test]
 fn a_change_that_waits_too_long_is_forced_and_the_wait_survives_a_restart() {
     let mut sim = converged(&["a"]);
     let first = id(&sim, "a");

@@ -47,7 +47,7 @@ fn some_container(sim: &mut Sim) -> Option<ContainerId> {
 
 pub(super) fn meddle(sim: &mut Sim, channels: &[String]) {
     let Some(channel) = sim.rng.pick(channels).cloned() else { return };
-    match sim.rng.below(56) {
+    match sim.rng.below(58) {
         42 | 43 => {
             let minutes = sim.rng.below(60) as i64 - 30;
             sim.note(format!("the operator's clock: {minutes} min ahead of true time"));
@@ -97,6 +97,10 @@ pub(super) fn meddle(sim: &mut Sim, channels: &[String]) {
             }
         }
         54 | 55 => long_phantom(sim, &channel),
+        56 | 57 => {
+            sim.note(format!("/home/u/{channel}: removed, and another made"));
+            sim.engine.replace_path(&format!("/home/u/{channel}"));
+        }
         40 => {
             sim.engine.registry_down = !sim.engine.registry_down;
             let down = sim.engine.registry_down;

@@ -108,8 +108,8 @@ impl Sim {
     // Calls.
 
     pub(super) fn roll(&mut self, call: &Call) -> Fate {
-        if matches!(call, Call::Ping | Call::Probe(_)) {
-            // A plan names neither: there would be as many cases as minutes.
+        if matches!(call, Call::Ping | Call::Probe(_) | Call::CheckMounts(_)) {
+            // A plan names none of them: there would be as many cases as minutes.
         } else {
             let number = self.counted.calls.len() as u64;
             self.counted.calls.push(call.word());
@@ -121,7 +121,7 @@ impl Sim {
         if let Some(at) = self.fates.iter().position(|(word, _)| *word == call.word()) {
             return self.fates.remove(at).map_or(Fate::Fine, |(_, fate)| fate);
         }
-        if matches!(call, Call::Probe(_)) {
+        if matches!(call, Call::Probe(_) | Call::CheckMounts(_)) {
             return Fate::Fine;
         }
         if self.engine.down {
@@ -170,7 +170,7 @@ impl Sim {
         let target = subject.as_ref().map_or(String::new(), |it| format!(" {}", key_of(it)));
         let fate = self.roll(&call);
         let is_image = matches!(call, Call::BringImage(_));
-        if !matches!(call, Call::Ping | Call::Probe(_)) {
+        if !matches!(call, Call::Ping | Call::Probe(_) | Call::CheckMounts(_)) {
             self.note(format!("core: {}{target} ({cause}) [{fate:?}]", call.word()));
         }
         self.calls.push(Logged {
@@ -254,6 +254,11 @@ impl Sim {
             }
             let at = self.soon();
             return self.later(at, number, Ok(Answer::Facts(facts)));
+        }
+        if let Call::CheckMounts(channels) = &call {
+            let changes = self.host.mount_changes(&self.engine, &self.settings.instance, channels);
+            let at = self.soon() + late;
+            return self.later(at, number, Ok(Answer::MountChanges(changes)));
         }
         if let Call::ReadPrompt(file) = &call {
             self.just_before(number);
