@@ -11,7 +11,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use access::{Access, Objection, WriteRule, check_not_writable_by_others};
-pub use owner::{Groups, OwnerError, Passwd, PasswdEntry, Process, parse_group, parse_owner};
+pub use owner::{
+    Groups, OwnerError, Passwd, PasswdEntry, Process, parse_group, parse_owner, real_home,
+};
 pub use settings::{
     ConfigError, LogFormat, Settings, default_secrets_dir, default_socket, default_state_dir,
     parse_host_label,

@@ -9,6 +9,7 @@ use super::demo_image::DEMO_IMAGE;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::printer::plain;
+use crate::config::real_home;
 use crate::resource::ResourceName;
 
 /// Where, and for which project.
@@ -36,7 +37,10 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Outcome {
         Some(name) => ResourceName::parse_at_most(name, crate::resource::meta::NAME_MAX)?,
         None => name_of(&workspace)?,
     };
-    let workspace = below_home(&workspace, context.environment.home.as_deref());
+    // The current directory is a real path; the home may be written with a link in it.
+    let homes: Vec<String> =
+        context.environment.home.iter().flat_map(|home| [home.clone(), real_home(home)]).collect();
+    let workspace = below_home(&workspace, &homes);
     if !workspace.starts_with("~/") {
         context.printer.err(format!(
             "note: {} is not below your home, and the built-in policy takes only workspaces below the owner's home",
@@ -116,9 +120,11 @@ fn for_a_shell(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
-fn below_home(path: &Path, home: Option<&str>) -> String {
-    let below =
-        home.and_then(|home| path.strip_prefix(home).ok()).filter(|it| *it != Path::new(""));
+fn below_home(path: &Path, homes: &[String]) -> String {
+    let below = homes
+        .iter()
+        .filter_map(|home| path.strip_prefix(home).ok())
+        .find(|it| *it != Path::new(""));
     below.map_or_else(|| path.display().to_string(), |below| format!("~/{}", below.display()))
 }
 
@@ -195,9 +201,12 @@ mod tests {
 
     #[test]
     fn a_path_below_home_is_written_so_that_it_fits_another_home_too() {
-        assert_eq!(below_home(Path::new("/home/ann/src/x"), Some("/home/ann")), "~/src/x");
-        assert_eq!(below_home(Path::new("/srv/x"), Some("/home/ann")), "/srv/x");
-        assert_eq!(below_home(Path::new("/home/ann"), Some("/home/ann")), "/home/ann");
+        let homes = ["/home/ann".to_owned(), "/var/home/ann".to_owned()];
+        let written = |path: &str| below_home(Path::new(path), &homes);
+        assert_eq!(written("/home/ann/src/x"), "~/src/x");
+        assert_eq!(written("/var/home/ann/src/x"), "~/src/x");
+        assert_eq!(written("/srv/x"), "/srv/x");
+        assert_eq!(written("/home/ann"), "/home/ann");
     }
 
     #[test]

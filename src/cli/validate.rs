@@ -8,6 +8,7 @@ use super::diagnostic;
 use super::exit::Exit;
 use super::printer::Printer;
 use crate::clock::Clock;
+use crate::config::real_home;
 use crate::resource::merge::{self, Merged};
 use crate::resource::validate::{Code, Violation, Violations, across};
 use crate::resource::{Channel, ChannelClass, ObjectRef, Owner, Resource};
@@ -94,6 +95,8 @@ pub fn run(args: &ValidateArgs, printer: Printer) -> Exit {
 /// # Errors
 /// Why `path` itself cannot be read; what cannot be beneath it is a violation.
 pub fn check(path: &Path, owner_home: &str) -> Result<Found, String> {
+    // As the operator does it, so that both say the same.
+    let owner_home = &real_home(owner_home);
     let clock = Clock::start();
     let scan = scan_once(path, &move || clock.now());
     if let Root::Unavailable { reason } = scan.root {

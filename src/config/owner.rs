@@ -185,8 +185,19 @@ pub fn parse_owner(
     if !owner.home.starts_with('/') || owner.home.trim_matches('/').is_empty() {
         return Err(OwnerError::Home { user: owner.user, home: owner.home });
     }
-    let home = owner.home.trim_end_matches('/').to_owned();
+    let home = real_home(owner.home.trim_end_matches('/'));
+    if home == "/" {
+        return Err(OwnerError::Home { user: owner.user, home });
+    }
     Ok(Owner { home, ..owner })
+}
+
+/// The home with every link resolved: where `/home` is a link to `/var/home`, the policy compares real paths, so `~` must be one. A home
+/// that is not there yet stays as it is written.
+pub fn real_home(home: &str) -> String {
+    let real = std::fs::canonicalize(home).ok();
+    let real = real.and_then(|path| path.into_os_string().into_string().ok());
+    real.unwrap_or_else(|| home.to_owned())
 }
 
 fn by_numbers(text: &str, passwd: &Passwd) -> Result<Owner, OwnerError> {
@@ -280,6 +291,22 @@ ann:x:1000:1001:Ann,,,:/home/ann/:/bin/zsh
         for bad in ["daemon", "5:5:/", "5:5:home", "5:5:", "5:5://"] {
             assert!(matches!(parse(Some(bad), 0), Err(OwnerError::Home { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn home_behind_a_link_is_resolved() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("var/home/ann")).unwrap();
+        std::os::unix::fs::symlink("var/home", root.join("home")).unwrap();
+        let (link, real) = (root.join("home/ann"), root.join("var/home/ann"));
+        for written in [format!("{}", link.display()), format!("{}/", link.display())] {
+            let parsed = parse(Some(&format!("5:5:{written}")), 0).unwrap();
+            assert_eq!(parsed.home, real.to_str().unwrap());
+        }
+        std::os::unix::fs::symlink("/", root.join("all")).unwrap();
+        let all = format!("5:5:{}", root.join("all").display());
+        assert!(matches!(parse(Some(&all), 0), Err(OwnerError::Home { .. })));
     }
 
     #[test]
