@@ -26,7 +26,7 @@ use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::Home;
 use crate::world::mounted::{MountChange, MountChangeKind};
-use crate::world::preparation::{Delivery, HostFile, HostPaths, Preparation, is_below};
+use crate::world::preparation::{Bind, Delivery, HostFile, HostPaths, Preparation, is_below};
 
 /// A file to copy is at most so long: it goes through memory, and configuration is what it is for.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -178,6 +178,7 @@ pub fn prepare(
     work.make_workspace()?;
     work.make_home()?;
     let mounted = work.look_at_mounts()?;
+    work.make_inner_mount_points()?;
     let secrets = SecretFiles::read(preparation, host)?;
     let archive = work.copy_files(occasion)?;
     secrets.write(preparation, host)?;
@@ -185,6 +186,17 @@ pub fn prepare(
     install_init(host)?;
     let volume_grants = work.grant_volumes()?;
     Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in, notes: Vec::new() })
+}
+
+/// What a mount's target lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MountParent<'a> {
+    /// The channel's home.
+    Home,
+    /// A directory of the owner's that the container can write.
+    Host { source: &'a str, target: &'a str },
+    /// The image, a volume, memory, or something read-only.
+    Other,
 }
 
 struct Work<'a> {
@@ -219,32 +231,74 @@ impl Work<'_> {
         let name = Path::new(self.preparation.channel.as_str());
         let home = beneath::make_directories(&homes, name, 0o700, self.user).map_err(failed)?;
         beneath::give(&home, 0o700, self.user).map_err(|errno| failed(errno.into()))?;
-        let targets = self.preparation.targets.iter().map(|target| (target, false));
-        let files = self.preparation.files.iter().map(|file| (&file.target, true));
-        let workspace = (&self.preparation.workspace.path, false);
-        for (target, is_file) in targets.chain(files).chain([workspace]) {
-            if is_below(target, &self.preparation.owner.home) {
-                self.make_mount_point(&home, target, is_file);
+        for (target, is_file) in self.inner_targets() {
+            if let MountParent::Home = self.parent_of(target) {
+                self.make_mount_point_in_home(&home, target, is_file);
             }
         }
         Ok(())
     }
 
-    /// As well as may be: the agent may have put a link or a file there, and then the runtime has the last word.
-    fn make_mount_point(&self, home: &OwnedFd, target: &str, is_file: bool) {
+    /// Where something is mounted, and whether that is a file: each may need a mount point in another mount.
+    fn inner_targets(&self) -> Vec<(&str, bool)> {
+        let Preparation { targets, files, workspace, binds, .. } = self.preparation;
+        let is_file = |target: &str| {
+            let bind = binds.iter().find(|bind| bind.target == target);
+            bind.is_some_and(|bind| Path::new(&bind.source).is_file())
+        };
+        let targets = targets.iter().map(|target| (target.as_str(), is_file(target)));
+        let staged = files.iter().filter(|file| file.delivery != Delivery::Archive);
+        let files = staged.map(|file| (file.target.as_str(), true));
+        targets.chain(files).chain([(workspace.path.as_str(), false)]).collect()
+    }
+
+    /// In which mount of the container `target` lies: the innermost one.
+    fn parent_of(&self, target: &str) -> MountParent<'_> {
+        let Preparation { targets, workspace, binds, owner, home, .. } = self.preparation;
+        let home = (*home == Home::Channel).then_some((owner.home.as_str(), MountParent::Home));
+        let workspace = (
+            workspace.path.as_str(),
+            MountParent::Host { source: &workspace.path, target: &workspace.path },
+        );
+        // Volumes and memory are not the owner's directories, and in what is read-only nothing is made.
+        let others = targets.iter().map(|target| (target.as_str(), MountParent::Other));
+        let binds = binds.iter().map(|bind| {
+            let Bind { source, target, read_only } = bind;
+            let parent =
+                if *read_only { MountParent::Other } else { MountParent::Host { source, target } };
+            (target.as_str(), parent)
+        });
+        others
+            .chain(home)
+            .chain([workspace])
+            .chain(binds)
+            .filter(|(mount, _)| is_below(target, mount))
+            .max_by_key(|(mount, _)| mount.len())
+            .map_or(MountParent::Other, |(_, parent)| parent)
+    }
+
+    /// As well as may be: the agent may have put a link or a file there, and then the runtime has the last word. What the runtime makes
+    /// in this directory belongs to root, but it is the operator's and not a project of the owner's.
+    fn make_mount_point_in_home(&self, home: &OwnedFd, target: &str, is_file: bool) {
         let Ok(relative) = Path::new(target).strip_prefix(&self.preparation.owner.home) else {
             return;
         };
-        let source = self.preparation.binds.iter().find(|bind| bind.target == target);
-        let is_file = is_file || source.is_some_and(|bind| Path::new(&bind.source).is_file());
-        if !is_file {
-            drop(beneath::make_directories(home, relative, 0o755, self.user));
-            return;
+        drop(make_mount_point(home, relative, is_file, self.user));
+    }
+
+    /// Mount points in the owner's own directories, made as the owner: those that the runtime makes belong to root. A link on the way is
+    /// an error, since the runtime would follow it and make the directory elsewhere in the project.
+    fn make_inner_mount_points(&self) -> Result<(), PrepareError> {
+        let owner = &self.preparation.owner;
+        for (inner, is_file) in self.inner_targets() {
+            let MountParent::Host { source, target } = self.parent_of(inner) else { continue };
+            let Ok(relative) = Path::new(inner).strip_prefix(target) else { continue };
+            let path = Path::new(source).join(relative).display().to_string();
+            let failed = |error| walk_failed("make the mount point", &path, error);
+            let base = beneath::directory(Path::new(source)).map_err(failed)?;
+            make_mount_point(&base, relative, is_file, (owner.uid, owner.gid)).map_err(failed)?;
         }
-        let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else { return };
-        if let Ok(parent) = beneath::make_directories(home, parent, 0o755, self.user) {
-            drop(beneath::touch(&parent, Path::new(name), self.user));
-        }
+        Ok(())
     }
 
     /// Every bind's source, looked at through its own handle.
@@ -378,6 +432,23 @@ impl Work<'_> {
         };
         self.preparation.volumes.iter().map(grant).collect()
     }
+}
+
+/// Makes the mount point `relative` beneath `base` when nothing is there.
+fn make_mount_point(
+    base: &OwnedFd,
+    relative: &Path,
+    is_file: bool,
+    owner: Ids,
+) -> Result<(), WalkError> {
+    if !is_file {
+        return beneath::make_directories(base, relative, 0o755, owner).map(drop);
+    }
+    let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
+        return Ok(());
+    };
+    let parent = beneath::make_directories(base, parent, 0o755, owner)?;
+    beneath::touch(&parent, Path::new(name), owner)
 }
 
 /// Gives the root of a volume to its user on this host: for an operator that is root, where the engine takes no archive.

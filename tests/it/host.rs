@@ -7,12 +7,15 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use chanop::host::{Occasion, PrepareError, give_volume, prepare, prepare_run, probe};
+use chanop::host::{
+    Occasion, PrepareError, give_volume, mount_changes, prepare, prepare_run, probe,
+};
 use chanop::init::{mounts, secrets};
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
 use chanop::resource::effective::SecretKeyRef;
 use chanop::world::facts::{CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact};
+use chanop::world::mounted::MountChangeKind;
 use chanop::world::preparation::RunPlace;
 use chanop::world::preparation::{Bind, Delivery, HostFile};
 
@@ -356,6 +359,118 @@ fn a_staged_file_is_copied_anew_at_creation_and_left_alone_at_a_start() {
     assert_eq!(fs::metadata(&staged).unwrap().uid(), OWNER);
     // The mount point in the home is the user's as well.
     assert_eq!(fs::metadata(bed.path("state/homes/demo/.npmrc")).unwrap().uid(), OWNER);
+}
+
+/// Of the bed's shell, as it was prepared last.
+fn mount_changes_of(bed: &Bed) -> Vec<(String, MountChangeKind)> {
+    let channel = &bed.preparation.channel;
+    let found = mount_changes(&bed.host.paths, &bed.preparation.owner.home, [channel]);
+    found[channel].iter().map(|change| (change.source.clone(), change.kind)).collect()
+}
+
+#[test]
+fn replaced_and_missing_paths_are_found() {
+    let mut bed = Bed::new();
+    bed.write("home/conf", "one");
+    bed.write("home/data/file", "x");
+    bed.preparation.binds = ["conf", "data"]
+        .map(|name| bed.text(&format!("home/{name}")))
+        .map(|path| Bind { source: path.clone(), target: path, read_only: true })
+        .to_vec();
+    assert_eq!(mount_changes_of(&bed), [], "nothing was prepared");
+    bed.prepare().unwrap();
+    assert_eq!(mount_changes_of(&bed), []);
+    bed.write("home/data/file", "another content is no other directory");
+    assert_eq!(mount_changes_of(&bed), []);
+
+    bed.write("home/conf.new", "two");
+    fs::rename(bed.path("home/conf.new"), bed.path("home/conf")).unwrap();
+    fs::remove_dir_all(bed.path("home/data")).unwrap();
+    let workspace = bed.preparation.workspace.path.clone();
+    fs::rename(&workspace, bed.path("home/src/old")).unwrap();
+    fs::create_dir(&workspace).unwrap();
+    let (replaced, missing) = (MountChangeKind::Replaced, MountChangeKind::Missing);
+    let expected = [
+        (bed.text("home/conf"), replaced),
+        (bed.text("home/data"), missing),
+        (workspace, replaced),
+    ];
+    assert_eq!(mount_changes_of(&bed), expected);
+    fs::create_dir(bed.path("home/data")).unwrap();
+    prepare(&bed.preparation, &bed.host, Occasion::Start).unwrap();
+    assert_eq!(mount_changes_of(&bed), []);
+}
+
+#[test]
+fn lost_secrets_directory_and_home_are_replaced_by_a_restart() {
+    let bed = Bed::new();
+    bed.prepare().unwrap();
+    fs::remove_dir_all(bed.path("run")).unwrap();
+    fs::remove_dir_all(bed.path("state/homes/demo")).unwrap();
+    let kinds: Vec<MountChangeKind> =
+        mount_changes_of(&bed).into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(kinds, [MountChangeKind::Replaced, MountChangeKind::Replaced]);
+    prepare(&bed.preparation, &bed.host, Occasion::Start).unwrap();
+    assert_eq!(mount_changes_of(&bed), []);
+}
+
+#[test]
+fn preparing_a_run_does_not_hide_a_replaced_workspace() {
+    let mut bed = Bed::new();
+    bed.prepare().unwrap();
+    let workspace = bed.preparation.workspace.path.clone();
+    fs::rename(&workspace, bed.path("home/src/old")).unwrap();
+    fs::create_dir(&workspace).unwrap();
+    let run = ResourceName::parse("r").unwrap();
+    let channel = bed.preparation.channel.clone();
+    bed.preparation.run = Some(RunPlace { channel, run, attempt: 1 });
+    prepare_run(&bed.preparation, &bed.host, b"x").unwrap();
+    assert_eq!(mount_changes_of(&bed), [(workspace, MountChangeKind::Replaced)]);
+}
+
+#[test]
+fn mount_points_in_the_workspace_are_made_as_the_owner() {
+    let mut bed = Bed::new();
+    bed.write("home/conf", "x");
+    let workspace = bed.preparation.workspace.path.clone();
+    bed.preparation.binds = vec![
+        Bind {
+            source: bed.text("home/conf"),
+            target: format!("{workspace}/etc/conf"),
+            read_only: true,
+        },
+        Bind { source: bed.text("home/src"), target: "/src".to_owned(), read_only: true },
+    ];
+    bed.preparation.targets = vec![
+        format!("{workspace}/web/node_modules"),
+        format!("{workspace}/etc/conf"),
+        "/src".to_owned(),
+        "/src/inside".to_owned(),
+    ];
+    bed.prepare().unwrap();
+    for name in ["web", "web/node_modules", "etc", "etc/conf"] {
+        let found = fs::metadata(Path::new(&workspace).join(name)).unwrap();
+        assert_eq!((found.uid(), found.is_file()), (OWNER, name == "etc/conf"), "{name}");
+    }
+    assert!(!bed.path("home/src/inside").exists(), "nothing is made in a read-only source");
+    assert!(!bed.path("state/homes/demo/src/demo/web").exists(), "nor where nothing shows it");
+}
+
+#[test]
+fn mount_point_behind_a_link_is_refused() {
+    let mut bed = Bed::new();
+    let workspace = bed.preparation.workspace.path.clone();
+    for link in ["/etc", "elsewhere"] {
+        let at = Path::new(&workspace).join("web");
+        symlink(link, &at).unwrap();
+        for inner in ["web", "web/node_modules"] {
+            bed.preparation.targets = vec![format!("{workspace}/{inner}")];
+            let error = bed.prepare().unwrap_err();
+            assert!(matches!(error, PrepareError::NotReal(_)), "{link} {inner}: {error}");
+        }
+        fs::remove_file(at).unwrap();
+    }
+    assert!(!Path::new(&workspace).join("elsewhere").exists());
 }
 
 #[test]

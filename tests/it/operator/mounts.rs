@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::process::Stdio;
 
 use crate::support::mounted::Mounted;
@@ -34,7 +34,7 @@ fn exec_after_workspace_was_replaced_runs_in_the_new_one() {
 
 #[test]
 fn replaced_workspace_waits_for_the_visitor_and_is_named() {
-    let ground = one("");
+    let mut ground = one("");
     let before = ground.shell("a");
     let mut visitor = ground.chanop_command(&["exec", "a", "--", "sh", "-c", "read x"]);
     let mut visitor = visitor.stdin(Stdio::piped()).spawn().unwrap();
@@ -93,4 +93,47 @@ fn unmounted_workspace_is_a_condition_and_no_empty_directory() {
     chown(&workspace, Some(OWNER), Some(OWNER)).unwrap();
     ground.chanop(&["reconcile", "channel/a"]).well();
     ground.until_converged(&["a"]);
+}
+
+#[test]
+fn mount_points_in_the_workspace_belong_to_the_owner() {
+    let mut ground = Ground::new();
+    let volume = format!("{}-modules", ground.instance);
+    ground.workspace("a");
+    fs::write(ground.path("home/conf"), "x").unwrap();
+    ground.channel(
+        "a.yaml",
+        "a",
+        &format!(
+            "  mounts:\n  - {{type: volume, source: {volume}, target: ~/src/a/web/node_modules}}\n  \
+             - {{type: tmpfs, target: ~/src/a/tmp}}\n  files: [{{source: ~/conf, target: ~/src/a/conf}}]\n"
+        ),
+    );
+    ground.start();
+    ground.until_converged(&["a"]);
+    for name in ["web", "web/node_modules", "tmp", "conf"] {
+        let found = fs::metadata(ground.path("home/src/a").join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (OWNER, OWNER), "{name}");
+    }
+    ground.stop();
+    ground.docker(&["rm", "--force", "--volumes", &ground.container("a")]);
+    ground.docker(&["volume", "rm", &volume]);
+}
+
+#[test]
+fn mounts_below_a_read_only_source_cannot_be_written() {
+    let mut ground = Ground::new();
+    let data = ground.path("home/data");
+    fs::create_dir_all(data.join("disk")).unwrap();
+    fs::write(data.join("file"), "seen").unwrap();
+    let _disk = Mounted::on(data.join("disk"), "");
+    for path in [data.clone(), data.join("disk")] {
+        chown(path, Some(OWNER), Some(OWNER)).unwrap();
+    }
+    ground.channel("a.yaml", "a", "  mounts: [{type: bind, source: ~/data, target: ~/data}]\n");
+    ground.start();
+    ground.until_converged(&["a"]);
+    assert_eq!(ground.exec("a", "cat ~/data/file").well(), "seen");
+    assert_ne!(ground.exec("a", "echo x > ~/data/disk/x").code, 0);
+    assert!(!data.join("disk/x").exists());
 }
