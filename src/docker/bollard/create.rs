@@ -99,7 +99,9 @@ const fn no_restarts() -> RestartPolicy {
 }
 
 /// A bind or volume. As a `Mount`, never as a `Bind`: then a source that is missing is an error, and no fresh directory of
-/// root's. Mounts below the source come with it, and those made later do not.
+/// root's. Mounts below the source come with it, and those made later do not. With a read-only source they do not come either:
+/// the kernel makes the source's own mount read-only and leaves those below it writable. Engines from API 1.44 can make all of them
+/// read-only, but only with a kernel from 5.12 on, and either refuse or ignore it on older ones.
 fn mount(mount: &MountConfig) -> Option<Mount> {
     let (typ, source, target, read_only) = match mount {
         MountConfig::Bind { source, target, read_only } => {
@@ -113,6 +115,7 @@ fn mount(mount: &MountConfig) -> Option<Mount> {
     let bind_options = MountBindOptions {
         propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
         create_mountpoint: Some(false),
+        non_recursive: read_only.then_some(true),
         ..MountBindOptions::default()
     };
     Some(Mount {
@@ -175,6 +178,15 @@ mod tests {
         let mounts = host.mounts.unwrap();
         assert_eq!(mounts[0].bind_options.as_ref().unwrap().create_mountpoint, Some(false));
         assert_eq!(mounts[0].read_only, Some(true));
+    }
+
+    #[test]
+    fn only_writable_binds_bring_the_mounts_below_their_source() {
+        for (read_only, non_recursive) in [(true, Some(true)), (false, None)] {
+            let (source, target) = ("/a".to_owned(), "/b".to_owned());
+            let bind = mount(&MountConfig::Bind { source, target, read_only }).unwrap();
+            assert_eq!(bind.bind_options.unwrap().non_recursive, non_recursive);
+        }
     }
 
     #[test]

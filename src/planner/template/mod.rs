@@ -245,6 +245,10 @@ struct Resolved {
     /// hashes of channels with default limits, so that an upgrade does not recreate their containers.
     has_cpu_limit: bool,
     has_memory_limit: bool,
+    /// Read-only binds leave out the mounts below their source. Containers that an earlier version made with such a bind could write to
+    /// those mounts, so they are made again; no other container has another hash for this.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    non_recursive_binds: bool,
 }
 
 impl Resolved {
@@ -270,6 +274,10 @@ impl Resolved {
             credentials,
             has_cpu_limit: false,
             has_memory_limit: true,
+            non_recursive_binds: effective
+                .mounts
+                .iter()
+                .any(|mount| matches!(mount, Mount::Bind { read_only: true, .. })),
         }
     }
 }
@@ -367,6 +375,25 @@ pub(in crate::planner) mod tests {
         // The channel's own word wins, and is in the hash.
         assert_eq!(target.host_environment, ["NO_PROXY=x"]);
         assert!(target.config.env.contains(&"TZ=UTC".to_owned()));
+    }
+
+    #[test]
+    fn only_channels_with_read_only_binds_are_made_again() {
+        let hash = |mounts: &str| {
+            let facts = Facts::default();
+            let (effective, target, _) = channel(&format!("mounts: {mounts}"), None, &facts);
+            let mut before = Resolved::of(&effective, &facts, &BTreeMap::new());
+            before.non_recursive_binds = false;
+            (target.hash, spec_hash(&target.config, &before))
+        };
+        for (mounts, again) in [
+            ("[{type: bind, source: /home/u/d, target: /d}]", true),
+            ("[{type: bind, source: /home/u/d, target: /d, readOnly: false}]", false),
+            ("[]", false),
+        ] {
+            let (now, before) = hash(mounts);
+            assert_eq!(now != before, again, "{mounts}");
+        }
     }
 
     #[test]
