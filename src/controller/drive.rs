@@ -391,6 +391,9 @@ impl Controller {
         self.world.troubles.remove(name);
         self.world.crashes.remove(name);
         self.world.unreadable_drift.remove(name);
+        self.world.mount_changes.remove(name);
+        self.world.remounts.remove(name);
+        self.channel_left(name);
         self.unsaved.push(Write::Inventory(object.clone(), None));
         self.unsaved.push(Write::Override(object.clone(), None));
         self.unsaved.push(Write::Conditions(object.clone(), None));

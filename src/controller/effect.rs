@@ -87,6 +87,15 @@ pub struct FollowRun {
     pub ended: bool,
 }
 
+/// Whose secrets are removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretsOf {
+    /// Of these channels.
+    These(BTreeSet<ResourceName>),
+    /// Of all that have any, but these.
+    AllBut(BTreeSet<ResourceName>),
+}
+
 /// A call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -165,6 +174,13 @@ pub enum Call {
     Probe(Arc<FactsWanted>),
     /// Look at what images are built from.
     Contexts(BTreeSet<Build>),
+    /// Remove the secrets, and the copies of files, that channels without containers have on the host.
+    RemoveSecrets {
+        /// Of which channels.
+        of: SecretsOf,
+        /// What was written since stays: a new channel of the name may have it.
+        before: Timestamp,
+    },
     /// Compare what these channels' running shells have mounted with what the host has by the same names.
     CheckMounts(BTreeSet<ResourceName>),
 }
@@ -191,6 +207,7 @@ impl Call {
             Self::Probe(_) => "probe",
             Self::Contexts(_) => "contexts",
             Self::CheckMounts(_) => "mounts",
+            Self::RemoveSecrets { .. } => "secrets",
         }
     }
 

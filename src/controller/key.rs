@@ -139,6 +139,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::Contexts(_)
         | Call::ReadPrompt(_)
         | Call::CheckMounts(_)
+        | Call::RemoveSecrets { .. }
         | Call::Probe(_) => (None, &[]),
     }
 }

@@ -45,6 +45,7 @@ impl Lane {
             | Call::Contexts(_)
             | Call::ReadPrompt(_)
             | Call::CheckMounts(_)
+            | Call::RemoveSecrets { .. }
             | Call::Probe(_) => Self::Single,
         }
     }
@@ -63,6 +64,7 @@ pub const fn timeout_of(call: &Call) -> Duration {
         | Call::Network
         | Call::LookForImage(_)
         | Call::ReadPrompt(_)
+        | Call::RemoveSecrets { .. }
         | Call::Probe(_) => Duration::from_secs(30),
         // A gigabyte on a slow disk.
         Call::Contexts(_) => Duration::from_mins(10),

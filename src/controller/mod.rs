@@ -16,6 +16,7 @@ mod answers;
 mod asked;
 mod drive;
 mod images;
+mod leftovers;
 mod mounts;
 mod publish;
 mod runs;
@@ -44,6 +45,7 @@ use self::input::{EngineFacts, Input, Seq};
 use self::judge::Drafts;
 use self::key::KeyState;
 use self::lanes::Lanes;
+use self::leftovers::Leftovers;
 use self::mounts::MountChecks;
 use self::request::Reply;
 use self::runs::RunBooks;
@@ -162,6 +164,7 @@ pub struct Controller {
     rescan_at: Option<Duration>,
     ensuring: Vec<Ensuring>,
     mount_checks: MountChecks,
+    leftovers: Leftovers,
     events: Vec<EventRecord>,
     stats: Stats,
     run_books: RunBooks,
@@ -257,6 +260,7 @@ impl Controller {
             rescan_at: None,
             ensuring: Vec::new(),
             mount_checks: MountChecks::default(),
+            leftovers: Leftovers::default(),
             events: loaded.events,
             stats: Stats { runs_adopted, ..Stats::default() },
             run_books: RunBooks::begin(first_sight.is_some()),
@@ -314,6 +318,7 @@ impl Controller {
         self.drive(now);
         self.follow_runs();
         self.answer_ensures(now);
+        self.remove_leftovers(now);
         self.publish(now);
         self.save(now);
         self.set_timer(now);

@@ -231,6 +231,7 @@ impl Controller {
             (Call::Probe(_), _) => self.probing = false,
             (Call::Contexts(_), answer) => self.contexts_read(now, answer),
             (Call::CheckMounts(_), answer) => self.mounts_checked(now, seq, answer),
+            (Call::RemoveSecrets { .. }, answer) => self.leftovers_removed(now, answer),
             (Call::Network, Ok(_)) => {
                 self.network_gate = None;
                 let failed = self.world.network_failure.take().is_some();

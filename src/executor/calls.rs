@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::Means;
@@ -16,7 +17,7 @@ use crate::container::{
     ContainerConfig, ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName,
     Snapshot, label,
 };
-use crate::controller::effect::Call;
+use crate::controller::effect::{Call, SecretsOf};
 use crate::controller::input::{Answer, EngineFacts, Failure, Seq};
 use crate::docker::engine::{NetworkInfo, VolumeInfo};
 use crate::docker::{Engine, EngineError, EngineResult};
@@ -105,6 +106,7 @@ pub(super) async fn carry_out<E: Engine>(
         Call::BringImage(image) => bring(means, seq, call, image).await,
         Call::Contexts(wanted) => contexts(means, wanted.clone()).await,
         Call::Probe(wanted) => probe(means, Arc::clone(wanted)).await,
+        Call::RemoveSecrets { of, before } => remove_secrets(means, of.clone(), *before).await,
         Call::CheckMounts(channels) => check_mounts(means, channels.clone()).await,
     }
 }
@@ -468,6 +470,26 @@ async fn check_mounts<E: Engine>(
     };
     let changes = tokio::task::spawn_blocking(work).await;
     changes.map(Answer::MountChanges).map_err(|error| Failure::Unknown(error.to_string()))
+}
+
+async fn remove_secrets<E: Engine>(
+    means: &Means<E>,
+    of: SecretsOf,
+    before: Timestamp,
+) -> Result<Answer, Failure> {
+    let host = means.host.clone();
+    let work = move || {
+        let goes = |name: &ResourceName| match &of {
+            SecretsOf::These(names) => names.contains(name),
+            SecretsOf::AllBut(names) => !names.contains(name),
+        };
+        host::remove_secrets(&host, &goes, before.as_second())
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(_gone)) => Ok(Answer::Done),
+        Ok(Err(error)) => Err(of_host(&error)),
+        Err(error) => Err(Failure::Unknown(error.to_string())),
+    }
 }
 
 async fn contexts<E: Engine>(means: &Means<E>, wanted: BTreeSet<Build>) -> Result<Answer, Failure> {

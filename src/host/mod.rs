@@ -19,6 +19,7 @@ pub mod fuzz;
 mod git;
 mod home;
 mod known;
+mod leftovers;
 mod mounted;
 mod run;
 mod secret;
@@ -27,6 +28,7 @@ mod users;
 
 pub use agent::{AgentPlace, newest_session, prepare_agent, project_file};
 pub use known::known_secrets;
+pub use leftovers::remove_secrets;
 pub use mounted::mount_changes;
 pub use prepare::{
     Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,

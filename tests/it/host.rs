@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use chanop::host::{
-    Occasion, PrepareError, give_volume, mount_changes, prepare, prepare_run, probe,
+    Occasion, PrepareError, give_volume, mount_changes, prepare, prepare_run, probe, remove_secrets,
 };
 use chanop::init::{mounts, secrets};
 use chanop::resource::ResourceName;
@@ -519,4 +519,41 @@ fn only_a_directory_deep_enough_to_be_a_volumes_is_given_away() {
     symlink(&path, volume.path().join("link")).unwrap();
     let error = give_volume(&format!("{path}/link"), owner(&path)).unwrap_err();
     assert!(matches!(error, PrepareError::NotReal(_)), "{error}");
+}
+
+#[test]
+fn secrets_and_copied_files_of_a_gone_channel_are_removed() {
+    let mut bed = Bed::new();
+    bed.write("home/.npmrc", "token");
+    bed.secret("github", "token", b"s3cret");
+    bed.preparation.secrets = vec![("T".to_owned(), key("github", "token"))];
+    bed.preparation.files = vec![HostFile {
+        source: bed.text("home/.npmrc"),
+        target: bed.text("home/.npmrc"),
+        delivery: Delivery::Staged { read_only: false },
+    }];
+    bed.prepare().unwrap();
+    let (secrets, files) = (bed.path("run/secrets/demo"), bed.path("state/channels/demo/files"));
+    assert!(secrets.is_dir() && files.is_dir());
+    let all = |_: &ResourceName| true;
+    assert_eq!(remove_secrets(&bed.host, &|_| false, i64::MAX).unwrap(), 0);
+    assert_eq!(remove_secrets(&bed.host, &all, 1).unwrap(), 0, "written since");
+    assert!(secrets.is_dir() && files.is_dir());
+    assert_eq!(remove_secrets(&bed.host, &all, i64::MAX).unwrap(), 1);
+    assert!(!secrets.exists() && !files.exists());
+    assert!(bed.path("state/homes/demo").is_dir(), "the home stays");
+    assert_eq!(remove_secrets(&bed.host, &all, i64::MAX).unwrap(), 0);
+    bed.prepare().unwrap();
+    assert!(secrets.is_dir(), "and all can be prepared again");
+}
+
+#[test]
+fn link_in_place_of_secrets_is_not_followed() {
+    let bed = Bed::new();
+    bed.prepare().unwrap();
+    bed.write("home/kept/file", "x");
+    let secrets = bed.path("run/secrets/other");
+    symlink(bed.path("home/kept"), &secrets).unwrap();
+    remove_secrets(&bed.host, &|_| true, i64::MAX).unwrap();
+    assert!(bed.path("home/kept/file").exists());
 }

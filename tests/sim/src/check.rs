@@ -31,9 +31,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chanop::container::{ContainerId, ContainerName, ContainerState, Snapshot};
+use chanop::container::{ContainerId, ContainerName, ContainerState, Snapshot, label};
 use chanop::controller::Controller;
-use chanop::controller::effect::Call;
+use chanop::controller::effect::{Call, SecretsOf};
 use chanop::controller::input::{Answer, Failure};
 use chanop::controller::view::View;
 use chanop::planner::plan_channel;
@@ -122,6 +122,24 @@ impl Check {
     pub fn fail(&mut self, what: impl Into<String>) {
         if self.broken.is_none() {
             self.broken = Some(what.into());
+        }
+    }
+
+    /// The secrets of these channels are removed from the host: no container of theirs may run.
+    pub fn secrets_removed(&mut self, of: &SecretsOf, engine: &Engine, settings: &Settings) {
+        for container in engine.containers.values().filter(|it| it.is_live()) {
+            let channel = container.config.labels.get(label::CHANNEL);
+            let Some(channel) = channel.and_then(|name| ResourceName::parse(name).ok()) else {
+                continue;
+            };
+            let loses = match of {
+                SecretsOf::These(names) => names.contains(&channel),
+                SecretsOf::AllBut(names) => !names.contains(&channel),
+            };
+            let theirs = container.maker == Maker::Person || self.tampered.contains(&container.id);
+            if loses && !theirs && is_ours(&settings.instance, container) {
+                self.fail(format!("S25: {channel} runs, and its secrets are removed"));
+            }
         }
     }
 

@@ -413,7 +413,11 @@ impl Engine {
             Call::CreateRun { name, target } => {
                 self.create_run(name, &target.target.config, Agent::of(target))
             }
-            Call::Probe(_) | Call::Contexts(_) | Call::ReadPrompt(_) | Call::CheckMounts(_) => {
+            Call::Probe(_)
+            | Call::Contexts(_)
+            | Call::ReadPrompt(_)
+            | Call::CheckMounts(_)
+            | Call::RemoveSecrets { .. } => {
                 Err(Failure::Refused(Reason::HostFailed, "not the engine's".to_owned()))
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chanop::controller::effect::SecretsOf;
 use chanop::resource::{Owner, ResourceName};
 use chanop::world::Settings;
 use chanop::world::facts::{Facts, FactsWanted, PathFact, PathKind};
@@ -15,6 +16,8 @@ use crate::engine::Engine;
 pub struct Host {
     /// Paths that are not there.
     pub missing: BTreeSet<String>,
+    /// Whose secrets were removed, in order.
+    pub secrets_removed: Vec<SecretsOf>,
     /// Paths whose own file system is not mounted.
     pub unmounted: BTreeSet<String>,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chanop::container::config::Limits;
 use chanop::container::{ContainerId, ContainerName, ContainerState};
+use chanop::controller::effect::SecretsOf;
 use chanop::controller::request::{Reply, Request};
 use chanop::resource::condition::{ConditionType, Reason};
 use chanop::world::record::Loaded;
@@ -97,6 +98,25 @@ fn replaced_workspace_waits_for_open_shells_and_is_named() {
     assert!(reply.contains("Refused") && reply.contains("was replaced"), "{reply}");
     sim.engine.leave(&first);
     assert!(sim.run_until(5 * SECOND, |sim| sim.shell("a").is_some_and(|s| s.starts == 2)));
+    sound(&sim);
+}
+
+#[test]
+fn secrets_of_a_gone_channel_go_with_its_last_container() {
+    let mut sim = converged(&["a", "b"]);
+    assert_eq!(sim.host.secrets_removed.len(), 1, "once after the start");
+    let shell = id(&sim, "a");
+    sim.delete("a");
+    let removed = |sim: &chanop_sim::Sim| sim.host.secrets_removed.last().cloned();
+    let of_a = SecretsOf::These([name("a")].into());
+    assert!(sim.run_until(200 * SECOND, |sim| removed(sim) == Some(of_a.clone())));
+    assert!(!sim.engine.containers.contains_key(&shell));
+    sim.run_for(300 * SECOND);
+    assert_eq!(sim.host.secrets_removed.len(), 2);
+    sim.crash(SECOND);
+    sim.run_for(60 * SECOND);
+    let kept = SecretsOf::AllBut([name("b")].into());
+    assert_eq!(removed(&sim), Some(kept), "what the last process left is looked for once");
     sound(&sim);
 }
 

@@ -108,7 +108,10 @@ impl Sim {
     // Calls.
 
     pub(super) fn roll(&mut self, call: &Call) -> Fate {
-        if matches!(call, Call::Ping | Call::Probe(_) | Call::CheckMounts(_)) {
+        if matches!(
+            call,
+            Call::Ping | Call::Probe(_) | Call::CheckMounts(_) | Call::RemoveSecrets { .. }
+        ) {
             // A plan names none of them: there would be as many cases as minutes.
         } else {
             let number = self.counted.calls.len() as u64;
@@ -121,7 +124,7 @@ impl Sim {
         if let Some(at) = self.fates.iter().position(|(word, _)| *word == call.word()) {
             return self.fates.remove(at).map_or(Fate::Fine, |(_, fate)| fate);
         }
-        if matches!(call, Call::Probe(_) | Call::CheckMounts(_)) {
+        if matches!(call, Call::Probe(_) | Call::CheckMounts(_) | Call::RemoveSecrets { .. }) {
             return Fate::Fine;
         }
         if self.engine.down {
@@ -254,6 +257,12 @@ impl Sim {
             }
             let at = self.soon();
             return self.later(at, number, Ok(Answer::Facts(facts)));
+        }
+        if let Call::RemoveSecrets { of, .. } = &call {
+            self.check.secrets_removed(of, &self.engine, &self.settings);
+            self.host.secrets_removed.push(of.clone());
+            let at = self.soon() + late;
+            return self.later(at, number, Ok(Answer::Done));
         }
         if let Call::CheckMounts(channels) = &call {
             let changes = self.host.mount_changes(&self.engine, &self.settings.instance, channels);
