@@ -19,6 +19,7 @@ use crate::world::desired::{Desired, DesiredChannel, Target, Verdict};
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::run::DesiredRun;
 use crate::world::scan::ParsedFile;
+use crate::world::worktree;
 
 /// What was judged last time, so that one changed file costs one merge, one hash and one verdict, however many others there are.
 ///
@@ -361,6 +362,10 @@ impl Draft {
             fingerprint: self.fingerprint.clone(),
             verdict,
             target,
+            git_missing: match &self.effective {
+                Ok(effective) => worktree::missing(effective, &settings.owner, facts),
+                Err(_) => Vec::new(),
+            },
             source_trouble: object.trouble.clone(),
             removal_held: object.held,
         }
@@ -411,6 +416,7 @@ fn part_of(facts: &Facts, wanted: &FactsWanted) -> Facts {
     Facts {
         paths: some(&facts.paths, &wanted.paths),
         secrets: some(&facts.secrets, &wanted.secrets),
+        git: some(&facts.git, &wanted.paths),
         credentials: some(&facts.credentials, &wanted.credentials),
         builds: some(&facts.builds, &wanted.builds),
         // One for all: it changes when another engine answers.

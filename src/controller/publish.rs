@@ -207,6 +207,7 @@ impl Controller {
         let live = self.was_live;
         let error = self.session.error();
         let desired = self.world.desired.channels.get(name);
+        let git_missing = desired.map(|desired| desired.git_missing.join("; ")).unwrap_or_default();
         let source_trouble = desired.and_then(|desired| desired.source_trouble.clone());
         let unavailable = self.world.desired.unavailable.clone();
         let known = desired.is_some() || self.world.inventory.contains_key(&object);
@@ -277,8 +278,19 @@ impl Controller {
                 "there is no running container".to_owned(),
             ),
         };
+        let said = key.conditions.iter().any(|it| it.kind == ConditionType::GitUsable);
+        let git = if git_missing.is_empty() {
+            let message = "nothing that git needs is missing".to_owned();
+            said.then(|| {
+                let status = ConditionStatus::True;
+                condition(ConditionType::GitUsable, status, Reason::Valid, message)
+            })
+        } else {
+            let (status, reason) = (ConditionStatus::False, Reason::GitDirectoryNotMounted);
+            Some(condition(ConditionType::GitUsable, status, reason, git_missing))
+        };
         let mut changed = false;
-        for new in [ready, source, up_to_date] {
+        for new in [ready, source, up_to_date].into_iter().chain(git) {
             changed |= condition::set(&mut key.conditions, new);
         }
         let conditions = key.conditions.clone();

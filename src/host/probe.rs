@@ -5,9 +5,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
+use super::beneath;
 use super::secret::{self, Secret, SecretError};
 use crate::resource::effective::SecretKeyRef;
 use crate::world::facts::{CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact};
+use crate::world::worktree;
 
 /// Looks at everything that is wanted. `keyed_hash` is keyed with a key of the state directory.
 ///
@@ -25,6 +27,11 @@ pub fn probe(
         // The engine's to tell.
         default_runtime: None,
         builds: std::collections::BTreeMap::new(),
+        git: wanted
+            .paths
+            .iter()
+            .filter_map(|path| Some((path.clone(), git_directory(path)?)))
+            .collect(),
         paths: wanted.paths.iter().map(|path| (path.clone(), path_fact(path))).collect(),
         secrets: wanted
             .secrets
@@ -37,6 +44,14 @@ pub fn probe(
             .map(|name| (name.clone(), credentials_fact(name, read, hash)))
             .collect(),
     }
+}
+
+/// What the `.git` file in the directory names, when it is a file and names a directory elsewhere.
+fn git_directory(path: &str) -> Option<String> {
+    let directory = beneath::directory(Path::new(path)).ok()?;
+    let found = beneath::read_file(&directory, Path::new(".git"), worktree::MAX_BYTES);
+    let (_, content) = found.ok()?;
+    worktree::needed_directory(path, &content?)
 }
 
 fn path_fact(path: &str) -> PathFact {

@@ -14,6 +14,8 @@ pub enum ConditionType {
     SourceValid,
     /// Is the container made from the newest spec?
     UpToDate,
+    /// Does git work in the workspace? Only where it did not at some time.
+    GitUsable,
 }
 
 /// The answer.
@@ -100,6 +102,8 @@ pub enum Reason {
     MountMissing,
     /// The workspace or a mount was replaced on the host; the shell has the old one until it is restarted.
     MountReplaced,
+    /// A git worktree's repository is not mounted.
+    GitDirectoryNotMounted,
     /// A secret is not there or cannot be used.
     SecretMissing,
     /// The file with the run's prompt is not there, or cannot be read now.

@@ -55,6 +55,8 @@ pub struct DesiredChannel {
     pub verdict: Verdict,
     /// What its shell is to be made from, once admitted.
     pub target: Option<Arc<Target>>,
+    /// What git lacks in the workspace or a bind: see [`super::worktree`].
+    pub git_missing: Vec<String>,
     /// Is the content newer than what counts, and wrong? Or claimed twice?
     pub source_trouble: Option<(Reason, String)>,
     /// Its file is gone, but its removal waits for a person.

@@ -29,6 +29,8 @@ pub struct Facts {
     pub secrets: BTreeMap<SecretKeyRef, SecretFact>,
     /// By directory.
     pub credentials: BTreeMap<String, CredentialsFact>,
+    /// By directory whose `.git` is a file: the git directory that it needs elsewhere. The agent can write that file.
+    pub git: BTreeMap<String, String>,
     /// By what is asked for.
     pub builds: BTreeMap<Build, BuildFact>,
     /// The engine's default runtime, as its `/info` names it; `None` before the engine was asked.

@@ -14,6 +14,7 @@ pub mod record;
 pub mod run;
 pub mod runtime;
 pub mod scan;
+pub mod worktree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

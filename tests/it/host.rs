@@ -557,3 +557,44 @@ fn link_in_place_of_secrets_is_not_followed() {
     remove_secrets(&bed.host, &|_| true, i64::MAX).unwrap();
     assert!(bed.path("home/kept/file").exists());
 }
+
+#[test]
+fn git_file_is_read_as_hostile_input() {
+    let bed = Bed::new();
+    let workspace = bed.preparation.workspace.path.clone();
+    let wanted = FactsWanted { paths: [workspace.clone()].into(), ..FactsWanted::default() };
+    let git = Path::new(&workspace).join(".git");
+    let found = || look(&bed, &wanted).git.get(&workspace).cloned();
+    fs::write(&git, "gitdir: /r/.git/worktrees/w\n").unwrap();
+    assert_eq!(found().as_deref(), Some("/r/.git"));
+    fs::write(&git, format!("gitdir: /{}", "x".repeat(1 << 20))).unwrap();
+    assert_eq!(found(), None, "too long");
+    fs::remove_file(&git).unwrap();
+    bed.write("home/elsewhere", "gitdir: /r/.git\n");
+    symlink(bed.path("home/elsewhere"), &git).unwrap();
+    assert_eq!(found(), None, "a link");
+    fs::remove_file(&git).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &git, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(found(), None, "a pipe without a writer");
+}
+
+#[test]
+fn pipe_or_huge_file_in_place_of_a_file_to_copy_is_refused() {
+    let mut bed = Bed::new();
+    let path = bed.path("home/conf");
+    bed.preparation.files = vec![HostFile {
+        source: bed.text("home/conf"),
+        target: "/etc/conf".to_owned(),
+        delivery: Delivery::Archive,
+    }];
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let error = bed.prepare().unwrap_err();
+    assert_eq!(error.reason(), Reason::HostFailed, "{error}");
+    fs::remove_file(&path).unwrap();
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let error = bed.prepare().unwrap_err();
+    assert!(matches!(error, PrepareError::TooLong { .. }), "{error}");
+}

@@ -221,6 +221,7 @@ fn channel(bed: &Bed, engine: &TestBed, settings: &Settings, spec: &str) -> Desi
         fingerprint: String::new(),
         verdict: Verdict::Admitted,
         target: Some(Arc::new(shell)),
+        git_missing: Vec::new(),
         source_trouble: None,
         removal_held: false,
     }

@@ -323,6 +323,7 @@ fn records_are_dropped_only_by_what_their_channels_file_says() {
         fingerprint: String::new(),
         verdict: Verdict::Admitted,
         target: None,
+        git_missing: Vec::new(),
         source_trouble: None,
         removal_held: false,
     };

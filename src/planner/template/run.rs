@@ -162,6 +162,7 @@ mod tests {
             fingerprint: String::new(),
             verdict: Verdict::Admitted,
             target: Some(Arc::new(target)),
+            git_missing: Vec::new(),
             source_trouble: None,
             removal_held: false,
         };

@@ -79,6 +79,7 @@ fn all_there(effective: &Effective) -> Facts {
         identity: (1, 1),
     };
     Facts {
+        git: BTreeMap::new(),
         builds: wanted
             .builds
             .iter()

@@ -137,3 +137,27 @@ fn mounts_below_a_read_only_source_cannot_be_written() {
     assert_ne!(ground.exec("a", "echo x > ~/data/disk/x").code, 0);
     assert!(!data.join("disk/x").exists());
 }
+
+#[test]
+fn worktree_without_its_repository_is_a_condition() {
+    let mut ground = Ground::new();
+    let workspace = ground.workspace("a");
+    let git_dir = ground.path("home/repo/.git/worktrees/a");
+    fs::create_dir_all(&git_dir).unwrap();
+    fs::write(workspace.join(".git"), format!("gitdir: {}\n", git_dir.display())).unwrap();
+    ground.channel("a.yaml", "a", "");
+    ground.start();
+    ground.until_converged(&["a"]);
+    let message = ground.until_reason("a", "GitUsable", "GitDirectoryNotMounted");
+    let entry = r#"{type: bind, source: "~/repo/.git", target: "~/repo/.git", readOnly: false}"#;
+    assert!(message.contains(entry), "{message}");
+    let mounts = ground.shell("a")["Mounts"].to_string();
+    assert!(
+        !mounts.contains("repo/.git"),
+        "nothing is mounted because a file in the workspace says so"
+    );
+    ground.channel("a.yaml", "a", &format!("  mounts: [{entry}]\n"));
+    ground.until_reason("a", "GitUsable", "Valid");
+    ground.until_converged(&["a"]);
+    assert_eq!(ground.exec("a", "ls ~/repo/.git").well(), "worktrees\n");
+}
