@@ -14,6 +14,7 @@
 
 mod answers;
 mod asked;
+mod audit;
 mod drive;
 mod images;
 mod leftovers;

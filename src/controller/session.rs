@@ -554,41 +554,6 @@ impl Controller {
         self.view_dirty = true;
     }
 
-    /// A list does not tell limits, restart policy or configuration: what people changed while the stream was away is seen by
-    /// looking at each running shell once, in the background, after the channels that need something.
-    pub(super) fn audit(&mut self) {
-        if self.blocked().is_some() {
-            return;
-        }
-        let mut later = BTreeSet::new();
-        while self.auditing.is_none() {
-            let Some(name) = self.to_audit.pop_first() else { break };
-            let running = self
-                .world
-                .observed
-                .shell_of(&name)
-                .filter(|seen| seen.state() == ContainerState::Running)
-                .map(|seen| seen.snapshot.id.clone());
-            let Some(id) = running else { continue };
-            let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
-            // Another container's doorbell, or a call, is no look at this one.
-            let looks = key.must_read == Some(MustRead::Id(id.clone()))
-                || key.in_flight.as_ref().is_some_and(|it| it.call == Call::Inspect(id.clone()));
-            if looks {
-                continue;
-            }
-            if key.in_flight.is_some() || key.must_read.is_some() {
-                later.insert(name);
-            } else {
-                self.marks.insert(Mark::Audited);
-                key.must_read = Some(MustRead::Id(id));
-                self.auditing = Some(name.clone());
-                self.enqueue_channel(&name);
-            }
-        }
-        self.to_audit.append(&mut later);
-    }
-
     /// A person wants everything to be looked at: now rather than within the minute.
     pub(super) fn look_again(&mut self, now: Now) {
         if self.world.network_failure.is_some() {

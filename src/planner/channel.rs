@@ -10,20 +10,19 @@ use jiff::Timestamp;
 
 use super::action::{Action, Pending, Status, Step, WaitClock, Wake, Want};
 use super::difference::{
-    describe, describe_limits, differences, host_environment_drift, is_limit, limits_to_remove,
+    describe, differences, host_environment_drift, is_limit, limits_to_remove,
 };
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use super::mark::Mark;
 use super::until;
-use crate::container::config::{FieldDrift, Limits};
+use crate::container::config::FieldDrift;
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
 use crate::resource::effective::UpdateStrategyKind;
 use crate::resource::{Now, ObjectRef, ResourceName};
 use crate::world::World;
 use crate::world::desired::{DesiredChannel, Target};
-use crate::world::mounted::MountChange;
 use crate::world::observed::Seen;
 use crate::world::record::{Farewell, InventoryRow};
 
@@ -69,7 +68,7 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
 }
 
 impl Step {
-    fn rest(ready: ConditionStatus, reason: Reason, message: String) -> Self {
+    pub(super) fn rest(ready: ConditionStatus, reason: Reason, message: String) -> Self {
         Self {
             want: None,
             status: Status { ready, reason, message },
@@ -87,7 +86,7 @@ impl Step {
         Self { want, status, pending: None, wake: Wake::OnChange, recreate: false, mark: None }
     }
 
-    fn wake_after(mut self, after: Duration) -> Self {
+    pub(super) fn wake_after(mut self, after: Duration) -> Self {
         self.wake = Wake::After(after);
         self
     }
@@ -376,57 +375,6 @@ impl Context<'_> {
         step
     }
 
-    /// What it has mounted is not what the host has by the same name. A restart mounts that; but where a path is missing or its disk is
-    /// unmounted, the shell keeps what it has until the path is back.
-    fn remount(&self, desired: &DesiredChannel, seen: &Seen, changes: &[MountChange]) -> Step {
-        let workspace = desired.effective.as_ref().map(|effective| &effective.workspace.path);
-        let is_workspace = |change: &&MountChange| Some(&change.source) == workspace;
-        if let Some(lost) = changes.iter().find(|change| !change.ends_with_restart()) {
-            let reason =
-                if is_workspace(&lost) { Reason::WorkspaceMissing } else { Reason::MountMissing };
-            return Step::rest(ConditionStatus::False, reason, lost.describe());
-        }
-        let words: Vec<String> = changes.iter().map(MountChange::describe).collect();
-        let cause = words.join("; ");
-        // Commands in a removed working directory fail, and what is written to the old one is lost: not usable. Without another
-        // replaced mount it can still be worked in.
-        let reason = if changes.iter().any(|change| is_workspace(&change)) {
-            Reason::MountReplaced
-        } else {
-            Reason::Running
-        };
-        let waits_for = |waits: String, forced_at| {
-            let status = ConditionStatus::False;
-            let mut step = Step::rest(status, reason, format!("{cause}; waits: {waits}"));
-            step.pending = Some(Pending {
-                verb: "restart",
-                cause: cause.clone(),
-                waits,
-                forced_at,
-                reason: Reason::MountReplaced,
-                clock: WaitClock::Off,
-            });
-            step.ready_as(reason)
-        };
-        let strategy = desired.effective.as_ref().map(|effective| effective.update_strategy.kind);
-        if strategy == Some(UpdateStrategyKind::OnDelete) {
-            return waits_for("until a person restarts the container".to_owned(), None);
-        }
-        if let Some(remounts) = self.world.remounts.get(self.name)
-            && self.now.mono < remounts.not_before
-        {
-            let wait = remounts.not_before.saturating_sub(self.now.mono);
-            let waits = format!("it was restarted for this {} times", remounts.count);
-            return waits_for(waits, add(self.now.wall, wait.as_secs())).wake_after(wait);
-        }
-        let farewell = farewell_of(desired).unwrap_or(STRAY_FAREWELL);
-        let mut step = self.stop(seen, farewell, "restart", &cause, reason);
-        if let Some(pending) = &mut step.pending {
-            pending.reason = Reason::MountReplaced;
-        }
-        step
-    }
-
     /// Why the container would have to be made anew.
     fn difference(&self, target: &Target, seen: &Seen, same: bool) -> Option<String> {
         let mut found = differences(target, seen);
@@ -457,30 +405,6 @@ impl Context<'_> {
                 describe(&named)
             }
         })
-    }
-
-    /// Why limits or restart policy are to be set.
-    fn in_place(&self, seen: &Seen, want: Limits) -> Option<String> {
-        if let Some(details) = &seen.snapshot.details {
-            if details.has_restart_policy() {
-                return Some(format!("restart policy {} → no", details.restart_policy));
-            }
-            let reached = want.updated_from(details.limits);
-            if details.limits != reached {
-                return Some(describe_limits(details.limits, reached));
-            }
-            let (swap, memory) = (details.memory_swap_bytes, reached.memory_bytes);
-            let differs = self.world.engine_limits_swap && want.memory_bytes > 0 && swap != memory;
-            return differs.then(|| format!("memory-swap {swap} → {memory}"));
-        }
-        let applied = self.world.applied.get(&seen.snapshot.id)?;
-        let reached = want.updated_from(*applied);
-        (*applied != reached).then(|| describe_limits(*applied, reached))
-    }
-
-    /// Were the limits given to it already, so that somebody else has changed them since?
-    fn is_as_applied(&self, seen: &Seen, want: Limits) -> bool {
-        self.world.applied.get(&seen.snapshot.id) == Some(&want)
     }
 
     fn outdated(
@@ -546,7 +470,7 @@ impl Context<'_> {
     }
 
     /// Stops a running container, as soon as nobody is in it.
-    fn stop(
+    pub(super) fn stop(
         &self,
         seen: &Seen,
         farewell: Farewell,
@@ -727,7 +651,7 @@ impl Step {
     }
 
     /// A shell whose change waits is a usable shell.
-    fn ready_as(mut self, reason: Reason) -> Self {
+    pub(super) fn ready_as(mut self, reason: Reason) -> Self {
         if reason == Reason::Running {
             self.status.ready = ConditionStatus::True;
             self.status.reason = Reason::Running;
@@ -752,7 +676,7 @@ pub(super) fn network_wait(world: &World, target: &Target) -> Option<(Reason, St
     }
 }
 
-fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {
+pub(super) fn add(at: Timestamp, seconds: u64) -> Option<Timestamp> {
     let span = jiff::SignedDuration::from_secs(i64::try_from(seconds).ok()?);
     at.checked_add(span).ok()
 }

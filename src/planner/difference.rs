@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::channel::Context;
 use crate::container::config::{FieldDrift, Limits, NetworkMode, drift};
 use crate::container::label;
 use crate::world::desired::Target;
@@ -143,4 +144,30 @@ pub fn drift_fields(target: &Target, seen: &Seen) -> Vec<&'static str> {
         differences(target, seen).into_iter().map(|field| field.field).collect();
     fields.dedup();
     fields
+}
+
+impl Context<'_> {
+    /// Why limits or restart policy are to be set.
+    pub(super) fn in_place(&self, seen: &Seen, want: Limits) -> Option<String> {
+        if let Some(details) = &seen.snapshot.details {
+            if details.has_restart_policy() {
+                return Some(format!("restart policy {} → no", details.restart_policy));
+            }
+            let reached = want.updated_from(details.limits);
+            if details.limits != reached {
+                return Some(describe_limits(details.limits, reached));
+            }
+            let (swap, memory) = (details.memory_swap_bytes, reached.memory_bytes);
+            let differs = self.world.engine_limits_swap && want.memory_bytes > 0 && swap != memory;
+            return differs.then(|| format!("memory-swap {swap} → {memory}"));
+        }
+        let applied = self.world.applied.get(&seen.snapshot.id)?;
+        let reached = want.updated_from(*applied);
+        (*applied != reached).then(|| describe_limits(*applied, reached))
+    }
+
+    /// Were the limits given to it already, so that somebody else has changed them since?
+    pub(super) fn is_as_applied(&self, seen: &Seen, want: Limits) -> bool {
+        self.world.applied.get(&seen.snapshot.id) == Some(&want)
+    }
 }

@@ -86,8 +86,9 @@ fn unmounted_workspace_is_a_condition_and_no_empty_directory() {
     assert_eq!(ground.shell("a")["State"]["StartedAt"], before["State"]["StartedAt"]);
     // It ends, and is not started in the empty mount point.
     ground.docker(&["kill", &ground.container("a")]);
-    let message = ground.until_reason("a", "Ready", "WorkspaceMissing");
-    assert!(message.contains("home/src/a is empty"), "{message}");
+    ground.until("its start is refused", |ground| {
+        ground.condition("a", "Ready").2.contains("home/src/a is empty")
+    });
     assert_eq!(ground.shell("a")["State"]["Status"], "exited");
     let _disk = Mounted::on(workspace.clone(), "");
     chown(&workspace, Some(OWNER), Some(OWNER)).unwrap();
