@@ -129,7 +129,7 @@ fn the_first_questions_are_answered_in_the_channels_home_and_nothing_else_is_cha
 }
 
 #[test]
-fn an_answers_file_that_the_agent_made_something_else_of_is_left_alone() {
+fn damaged_answers_file_is_moved_aside_and_a_link_left_alone() {
     let bed = prepared();
     let file = bed.path("state/homes/demo/.claude.json");
     bed.write("home/victim", r#"{"a":1}"#);
@@ -138,12 +138,17 @@ fn an_answers_file_that_the_agent_made_something_else_of_is_left_alone() {
     assert_eq!(fs::read_to_string(bed.path("home/victim")).unwrap(), r#"{"a":1}"#);
     fs::remove_file(&file).unwrap();
     fs::write(&file, "[]").unwrap();
-    assert_eq!(start(&bed).unwrap().notes, ["~/.claude.json is no JSON object: it is left alone"]);
+    let moved = |number| {
+        format!("~/.claude.json was not a JSON object: moved to ~/.claude.json.damaged-{number}")
+    };
+    assert_eq!(start(&bed).unwrap().notes, [moved(1)]);
+    assert!(serde_json::from_slice::<Value>(&fs::read(&file).unwrap()).unwrap().is_object());
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert!(start(&bed).unwrap().notes[0].contains("left alone"));
+    assert_eq!(start(&bed).unwrap().notes, [moved(2)]);
+    assert!(file.is_file() && bed.path("state/homes/demo/.claude.json.damaged-2").is_dir());
     // A link where the new file would be written first is not gone through either.
-    fs::remove_dir(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     symlink(bed.path("home/victim"), bed.path("state/homes/demo/..claude.json.new")).unwrap();
     assert_eq!(start(&bed).unwrap().notes, [""; 0]);
     assert_eq!(fs::read_to_string(bed.path("home/victim")).unwrap(), r#"{"a":1}"#);
