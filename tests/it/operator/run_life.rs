@@ -60,6 +60,9 @@ fn a_run_from_a_file_ends_in_one_record_with_the_transcript_that_it_printed_and_
 #[test]
 fn damaged_state_of_the_cli_is_moved_aside_with_an_event() {
     let mut ground = one("keepContainer: 0s");
+    // The home is made with the first container.
+    ground.order("first", "a", "say:one");
+    ground.until_ended("first");
     let state = ground.path("state/homes/a/.claude.json");
     fs::write(&state, "{\"half\":").unwrap();
     ground.order("fix", "a", "say:one");
@@ -67,7 +70,7 @@ fn damaged_state_of_the_cli_is_moved_aside_with_an_event() {
     assert_eq!(ended["status"]["phase"], "Succeeded", "{ended:#}");
     let kept = fs::read_to_string(ground.path("state/homes/a/.claude.json.damaged-1")).unwrap();
     assert_eq!(kept, "{\"half\":");
-    let told = ground.chanop(&["describe", "run/fix"]).well();
+    let told = ground.chanop(&["get", "events", "-o", "json"]).well();
     assert!(told.contains("~/.claude.json was not a JSON object"), "{told}");
 }
 
