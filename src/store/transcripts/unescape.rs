@@ -142,8 +142,9 @@ mod tests {
             let quoted = serde_json::to_string(&text).unwrap();
             let inside = &quoted[1..quoted.len() - 1];
             prop_assert_eq!(decoded(inside), text.as_bytes());
-            let every: String = text.encode_utf16().map(|it| format!("\\u{it:04x}")).collect();
-            prop_assert_eq!(decoded(&every), text.as_bytes());
+            let units: Vec<String> =
+                text.encode_utf16().map(|it| format!("\\u{it:04x}")).collect();
+            prop_assert_eq!(decoded(&units.concat()), text.as_bytes());
         }
     }
 }
