@@ -43,8 +43,7 @@ fn replaced_workspace_waits_for_the_visitor_and_is_named() {
     let refused = ground.exec("a", "true");
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("home/src/a was replaced"), "{}", refused.err);
-    let (status, reason, message) = ground.condition("a", "Ready");
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "MountReplaced"));
+    let message = ground.until_reason("a", "Ready", "MountReplaced");
     assert!(message.contains("home/src/a was replaced"), "{message}");
     visitor.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert_eq!(visitor.wait().unwrap().code(), Some(0));
