@@ -126,7 +126,7 @@ impl Context<'_> {
             let message = cancelled.map_or(why, |cancel| cancel.why.clone());
             return AttemptEnd { result, message, started_at: None, finished_at: None, ..end };
         }
-        let known = Self::known_end(live, snapshot);
+        let known = Self::known_end(attempt, live, snapshot);
         let ending = Ending {
             exit_code: known.exit_code,
             oom_killed: end.oom_killed,
@@ -144,15 +144,17 @@ impl Context<'_> {
         judged(end, outcome, &ending)
     }
 
-    /// How surely, and with which code.
-    fn known_end(live: &Live, snapshot: Option<&Snapshot>) -> Known {
+    /// How surely, and with which code. Of an attempt that was only found, since the store was lost, nobody heard everything: the engine
+    /// may have been restarted meanwhile, and its code made up.
+    fn known_end(attempt: &Attempt, live: &Live, snapshot: Option<&Snapshot>) -> Known {
+        let gap = live.gap || attempt.session.is_nil();
         if let Some(exit) = live.followed.as_ref().and_then(|followed| followed.exit.as_ref()) {
             return Known { evidence: Evidence::Init, exit_code: Some(exit.exit_code) };
         }
         let ended =
             snapshot.filter(|it| matches!(it.state, ContainerState::Exited | ContainerState::Dead));
         match ended.and_then(|snapshot| snapshot.details.as_ref()) {
-            Some(details) if !live.gap || live.exit_event == Some(details.exit_code) => {
+            Some(details) if !gap || live.exit_event == Some(details.exit_code) => {
                 Known { evidence: Evidence::Engine, exit_code: Some(details.exit_code) }
             }
             // 255 stands for a process whose end nobody saw, and some versions put 0 there.

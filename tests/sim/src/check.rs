@@ -408,7 +408,12 @@ impl Check {
                     let memory = spec.memory;
                     Spec { memory, ..old.clone() }.container() != spec.container()
                 });
-                if !wants_it || changed {
+                // Docker cannot remove these in place.
+                let limits = container.config.limits;
+                let has_more = (limits.memory_bytes > 0 && spec.memory == 0)
+                    || limits.nano_cpus > 0
+                    || !container.set_by_hand.is_empty();
+                if !wants_it || changed || has_more {
                     return;
                 }
                 "its file wants it as it is"

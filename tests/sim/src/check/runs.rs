@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chanop::claude::outcome::OutcomeClass;
+use chanop::claude::outcome::{OutcomeClass, Stop};
 use chanop::container::{ContainerId, ContainerName, ContainerState};
 use chanop::controller::effect::Call;
 use chanop::controller::request::Request;
@@ -628,7 +628,9 @@ impl Check {
             if end.evidence == Evidence::None {
                 self.fail(format!("S18: attempt {number} of {name} succeeded without evidence"));
             }
-            if !all.iter().any(|it| it.succeeded) {
+            // Without the init's note, nobody knows of an end that the engine did not notice: it looks like an agent that does not exit.
+            let unnoticed = engine.agents.guard_off && attempt.stop == Some(Stop::Finished);
+            if !unnoticed && !all.iter().any(|it| it.succeeded) {
                 let truth: Vec<_> = all.iter().map(|it| it.ended).collect();
                 self.fail(format!(
                     "S18: attempt {number} of {name} succeeded, and in truth {truth:?}"
