@@ -86,7 +86,7 @@ impl Controller {
                 let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
                 key.stopped_by_us = None;
                 // It was made anew because the last one differed: did that help?
-                if !key.drift_tried.is_empty() {
+                if key.drift_tried.as_ref().is_some_and(|(replaced, _)| *replaced != id) {
                     key.must_read = Some(MustRead::Id(id));
                 }
                 self.clear_trouble(name);
@@ -266,7 +266,8 @@ impl Controller {
     fn forget_mounts_of_earlier_start(&mut self, name: &ResourceName, snapshot: &Snapshot) {
         let started = |snapshot: &Snapshot| snapshot.details.as_ref()?.started_at;
         let before = self.world.observed.get(&snapshot.id).and_then(|seen| started(&seen.snapshot));
-        let restarted = before.is_some() && before != started(snapshot);
+        // Where nobody knows when it was started before, it may have been started since; the next check compares it again.
+        let restarted = before.is_none() || before != started(snapshot);
         if restarted || snapshot.state != ContainerState::Running {
             self.world.mount_changes.remove(name);
         }
@@ -274,11 +275,10 @@ impl Controller {
 
     /// A fresh container that shows the very drift that the last one was removed for: the engine reports it so.
     fn note_unreadable_drift(&mut self, name: &ResourceName, id: &ContainerId) {
-        if self
-            .keys
-            .get(&ObjectRef::channel(name.clone()))
-            .is_none_or(|key| key.drift_tried.is_empty())
-        {
+        let key = self.keys.get(&ObjectRef::channel(name.clone()));
+        let Some((replaced, tried)) = key.and_then(|key| key.drift_tried.clone()) else { return };
+        // The stop of the one that differs may fail: that it still differs then says nothing of the engine.
+        if replaced == *id {
             return;
         }
         let Some(seen) = self.world.observed.get(id) else { return };
@@ -294,7 +294,7 @@ impl Controller {
         let fields = drift_fields(target, seen);
         // Judged once a container: whoever changes it by hand later is not the engine.
         let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
-        let tried = std::mem::take(&mut key.drift_tried);
+        key.drift_tried = None;
         let again: Vec<&'static str> =
             fields.into_iter().filter(|field| tried.contains(field)).collect();
         let twice = std::mem::replace(&mut key.drift_again, !again.is_empty());

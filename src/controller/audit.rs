@@ -10,6 +10,14 @@ use crate::planner::Mark;
 use crate::resource::ObjectRef;
 
 impl Controller {
+    /// What happened to shells while nobody listened is looked for: to running ones now, to those that were created by this process and
+    /// not started yet before their start.
+    pub(super) fn begin_audit(&mut self) {
+        self.auditing = None;
+        self.to_audit = self.world.observed.channels().cloned().collect();
+        self.world.observed.doubt_new_shells();
+    }
+
     /// A list does not tell limits, restart policy or configuration: what people changed while the stream was away is seen by
     /// looking at each running shell once, in the background, after the channels that need something.
     pub(super) fn audit(&mut self) {

@@ -169,6 +169,16 @@ impl Controller {
         self.touch(object);
     }
 
+    /// A list told something of a channel whose own look is still on its way, so nothing is planned yet. What is said of the channel must
+    /// not contradict that meanwhile: a shell that ended is not ready.
+    pub(super) fn restate(&mut self, now: Now, object: &ObjectRef) {
+        let looks = self.keys.get(object).is_some_and(|key| key.in_flight.is_some());
+        if looks && object.kind == Kind::Channel {
+            let step = plan_channel(&self.world, &object.name, now);
+            self.note_step(now, &object.name, &step);
+        }
+    }
+
     /// Instead of any earlier wake-up; that of an echo that is due stays.
     pub(super) fn wake_next(&mut self, object: &ObjectRef, wake: Option<Duration>) {
         let key = self.keys.entry(object.clone()).or_default();
@@ -310,6 +320,7 @@ impl Controller {
         if seen.snapshot.labels.get(crate::container::label::SPEC_HASH) != Some(&target.hash) {
             return None;
         }
+        let id = seen.snapshot.id.clone();
         let running = seen.state() == ContainerState::Running;
         let fields = crate::planner::difference::drift_fields(target, seen);
         let key = self.keys.entry(ObjectRef::channel(name.clone())).or_default();
@@ -324,7 +335,7 @@ impl Controller {
             }
             key.mended = Some((now.mono, count));
         }
-        key.drift_tried = fields;
+        key.drift_tried = (!fields.is_empty()).then_some((id, fields));
         None
     }
 

@@ -71,8 +71,9 @@ pub struct KeyState {
     pub last_end: Option<(ContainerId, Timestamp)>,
     /// The container that this process stopped itself: its end is no crash.
     pub stopped_by_us: Option<ContainerId>,
-    /// Containers that were removed for a drift at the right hash, by field: see `World::unreadable_drift`.
-    pub drift_tried: Vec<&'static str>,
+    /// The container that is to be replaced for a drift at the right hash, and the fields that differ in it: see
+    /// `World::unreadable_drift`.
+    pub drift_tried: Option<(ContainerId, Vec<&'static str>)>,
     /// Showed the last new container that very drift at once? A hand may be as quick, but hardly twice.
     pub drift_again: bool,
     /// When it was last made anew for what a hand had changed, and how often in a row.

@@ -540,7 +540,7 @@ impl Controller {
             self.world.crashes.remove(name);
             let key = self.keys.entry(object.clone()).or_default();
             key.gate = None;
-            key.drift_tried.clear();
+            key.drift_tried = None;
             key.drift_again = false;
             key.mended = None;
         }

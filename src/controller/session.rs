@@ -536,6 +536,7 @@ impl Controller {
         self.world.observed.synced = true;
         self.stats.listed_at = Some(now.wall);
         self.judge_claims(now);
+        self.leftovers_listed();
         self.was_live = true;
         if outage {
             self.lanes.begin_slowly();
@@ -548,8 +549,7 @@ impl Controller {
             }
             self.forgive_images();
             self.enqueue_all();
-            self.auditing = None;
-            self.to_audit = self.world.observed.channels().cloned().collect();
+            self.begin_audit();
         }
         self.view_dirty = true;
     }
@@ -679,6 +679,7 @@ impl Controller {
             }
         }
         for object in changed {
+            self.restate(now, &object);
             self.enqueue(&object);
         }
     }

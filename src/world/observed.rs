@@ -119,6 +119,16 @@ impl Observed {
         }
     }
 
+    /// Shells that this process just created may have been changed since: a look precedes their start. (A run's start follows its
+    /// permit, and its restart policy is looked at while it runs.)
+    pub fn doubt_new_shells(&mut self) {
+        for seen in self.containers.values_mut() {
+            if matches!(seen.identity.role, Role::Shell) {
+                seen.made_here = false;
+            }
+        }
+    }
+
     /// It is gone. Answers whose it was.
     pub fn forget(&mut self, id: &ContainerId) -> Option<ObjectRef> {
         self.impostors.remove(id);

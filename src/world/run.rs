@@ -219,10 +219,21 @@ pub struct Attempt {
     pub terms: Terms,
     /// Why chanop decided to end it, where neither a cancel nor a deadline says so: recorded before the stop is sent, so that an
     /// operator that starts in between knows the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop: Option<Stop>,
+    #[serde(default, rename = "stopDecision", skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopDecision>,
     /// How it ended.
     pub end: Option<AttemptEnd>,
+}
+
+/// That an attempt is to be ended. It may end by another hand before the stop is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopDecision {
+    /// Why.
+    pub why: Stop,
+    /// When.
+    pub at: Timestamp,
+    /// By which process: it knows whether it sent the stop.
+    pub by: Uuid,
 }
 
 /// The bounds of an attempt, as its run and its channel had them when it was permitted.

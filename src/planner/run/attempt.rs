@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::next::limit_wait;
 use super::session::{Conversation, of_next};
-use super::turn::{Turn, bounds, turn};
+use super::turn::{Turn, bounds, turn, unrecorded};
 use super::{Context, LOOK_AGAIN, LOOK_NOW_AND_THEN, RunAction, RunStep, later, look_again, until};
 use crate::claude::outcome::Stop;
 use crate::container::snapshot::Details;
@@ -20,7 +20,7 @@ use crate::resource::effective::{DeletionRuns, RunDefaults};
 use crate::resource::{Effective, ObjectRef};
 use crate::world::desired::{DesiredChannel, Target, Verdict};
 use crate::world::observed::Seen;
-use crate::world::run::{Attempt, Live, Made, Order, Phase, RunRecord, Terms};
+use crate::world::run::{Attempt, Live, Made, Order, Phase, RunRecord, StopDecision, Terms};
 
 /// A start whose answer was lost may still come through: so long a container that has not been started is left alone before it is
 /// removed, which no start survives.
@@ -81,14 +81,15 @@ impl Context<'_> {
                 let message = format!("{ahead} runs of channel/{} before it", record.channel);
                 let mut step = waits(Phase::Queued, Reason::Queued, message);
                 step.ahead = Some(ahead);
-                return step;
+                return self.behind_unrecorded(step);
             }
             Turn::HostFull => {
                 let message = format!(
                     "{} runs go on on this host (--max-runs)",
                     self.world.settings.max_runs
                 );
-                return waits(Phase::Queued, Reason::Queued, message);
+                let step = waits(Phase::Queued, Reason::Queued, message);
+                return self.behind_unrecorded(step);
             }
         }
         if !conversation.is_free(self.world, record) {
@@ -96,6 +97,14 @@ impl Context<'_> {
             return waits(Phase::Queued, Reason::SessionInUse, message);
         }
         self.create(number, desired, target, conversation)
+    }
+
+    /// Nobody wakes a run when a container goes that no record tells of.
+    fn behind_unrecorded(&self, step: RunStep) -> RunStep {
+        match unrecorded(self.world).next() {
+            Some(_) => step.wake_after(LOOK_AGAIN),
+            None => step,
+        }
     }
 
     fn create(
@@ -449,7 +458,8 @@ impl Context<'_> {
     fn decide_stop(&self, attempt: &Attempt, why: Stop, cause: String) -> RunStep {
         let mut record = RunRecord::clone(self.record);
         if let Some(open) = record.attempts.iter_mut().find(|it| it.number == attempt.number) {
-            open.stop = Some(why);
+            let by = self.world.settings.process;
+            open.stop = Some(StopDecision { why, at: self.now.wall, by });
         }
         RunStep::act(Phase::Running, RunAction::Keep(Box::new(record)), cause)
     }

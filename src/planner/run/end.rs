@@ -180,8 +180,14 @@ impl Context<'_> {
         if live.stop.is_some() {
             return live.stop;
         }
-        if attempt.stop.is_some() {
-            return attempt.stop;
+        // This process decided it, and the look before the stop showed the end: another ended it. What one before it decided, it perhaps
+        // sent too, unless the process had ended by then.
+        let decided = attempt.stop.filter(|decision| {
+            decision.by != self.world.settings.process
+                && finished_at.is_none_or(|finished| finished >= decision.at)
+        });
+        if let Some(decision) = decided {
+            return Some(decision.why);
         }
         // It ended well by itself, before any stop reached it.
         let followed = live.followed.as_ref();

@@ -3,6 +3,7 @@
 use crate::resource::effective::RunDefaults;
 use crate::resource::{Now, ResourceName};
 use crate::world::World;
+use crate::world::observed::Seen;
 use crate::world::run::RunRecord;
 
 /// May it begin?
@@ -39,7 +40,8 @@ pub(super) fn turn(world: &World, record: &RunRecord, now: Now) -> Turn {
         return Turn::Now;
     }
     let queue = world.runs.unfinished_in(&record.channel);
-    let active = queue.clone().filter(|it| holding.contains(&it.id.name)).count();
+    let active = queue.clone().filter(|it| holding.contains(&it.id.name)).count()
+        + unrecorded(world).filter(|seen| seen.identity.channel == record.channel).count();
     let limit = bounds(world, &record.channel).map_or(1, |bounds| bounds.max_concurrent);
     let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(active);
     let ahead = queue
@@ -50,7 +52,15 @@ pub(super) fn turn(world: &World, record: &RunRecord, now: Now) -> Turn {
         return Turn::Behind(ahead + active);
     }
     let places = usize::try_from(world.settings.max_runs).unwrap_or(usize::MAX);
-    if holding.len() >= places { Turn::HostFull } else { Turn::Now }
+    if holding.len() + unrecorded(world).count() >= places { Turn::HostFull } else { Turn::Now }
+}
+
+/// Containers of runs at work that no record tells of, since the store was lost: until there is one, or the container is taken
+/// away, each has its place.
+pub(super) fn unrecorded(world: &World) -> impl Iterator<Item = &Seen> {
+    let names = world.observed.runs().filter(|name| world.runs.get(name).is_none());
+    let attempts = names.flat_map(|name| world.observed.attempts_of(name));
+    attempts.map(|(_, seen)| seen).filter(|seen| seen.state().is_live())
 }
 
 /// Does nothing but its turn keep it from beginning? Whoever waits for something else is passed by.

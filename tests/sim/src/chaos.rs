@@ -56,6 +56,8 @@ pub struct Summary {
 /// An agent whose channel is gone with a lost store may work for an hour, which is the deadline's default.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5_400);
 const REST: Duration = Duration::from_secs(150);
+/// What is done without haste once all is settled: secrets are removed after two lists that lack the channel's containers.
+const CALMS_WITHIN: Duration = Duration::from_secs(220);
 
 /// A seed, and what of it is left out: the search for the shortest trace takes away what is not needed.
 #[derive(Debug, Clone, Default)]
@@ -131,7 +133,7 @@ fn stays(sim: &mut Sim) {
     let rests = !waits && sim.tree.files.values().all(|file| is_sane(&file.spec));
     sim.note("all is as it should be");
     sim.show_commits = true;
-    sim.run_for(Duration::from_secs(30));
+    sim.run_for(CALMS_WITHIN);
     let (since, commits, size) = (sim.now, sim.store.commits, size_of_core(sim));
     sim.run_for(REST);
     if rests {

@@ -261,17 +261,17 @@ impl Check {
             let object = ObjectRef::channel(name);
             let row = loaded.inventory.get(&object);
             let source = loaded.sources.get(&path_of(channel));
+            // An end that was not written down is proved again.
+            belief.gone =
+                belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
             // What was read and not yet durable is not known any more.
-            if !belief.gone {
+            if !belief.gone || source.is_some() {
                 belief.spec = source.and_then(|row| self.texts.get(&row.text).cloned());
             }
             let source = source.is_some();
             belief.scans = 0;
             belief.held = row.is_some_and(|row| row.held);
             belief.approved = false;
-            // An end that was not written down is proved again.
-            belief.gone =
-                belief.gone && (row.is_none() || row.is_some_and(|row| row.gone_since.is_some()));
             row.is_some() || source || belief.gone
         });
         self.keys.clear();
@@ -535,6 +535,10 @@ impl Check {
             | (Call::Remove { .. }, Ok(_), Some(run)) => {
                 self.run_is_not_made(run.name.as_str());
             }
+            (Call::CreateRun { .. }, Ok(Answer::Created(id)), Some(run)) => {
+                self.run_was_made(run.name.as_str(), id);
+            }
+            (Call::Inspect(id), Err(Failure::NotFound(_)), _) => self.unpermitted_is_lost(id),
             _ => {}
         }
         let ours = |found: &Snapshot| spells(&settings.instance, &found.labels, &found.name);

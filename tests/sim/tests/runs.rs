@@ -1076,6 +1076,28 @@ fn stop_of_a_silent_agent_survives_a_crash() {
 }
 
 #[test]
+fn agent_killed_by_hand_before_the_stop_was_sent_does_not_succeed() {
+    for crashes in [false, true] {
+        let mut sim = asked(Work { stays: true, ..Work::default() });
+        let id = at_work(&mut sim, "fix");
+        sim.run_for(10 * SECOND);
+        sim.luck.event_lost = 1000;
+        sim.engine.kill(&id, 137);
+        let decided = |sim: &Sim| {
+            sim.record("fix").is_some_and(|it| it.attempts.iter().any(|it| it.stop.is_some()))
+        };
+        assert!(sim.run_until(60 * SECOND, decided), "{}", trace(&sim));
+        if crashes {
+            sim.crash(SECOND);
+        }
+        ends(&mut sim, "fix", 120 * SECOND);
+        assert_eq!(end_of(&sim, "fix"), (Phase::Failed, "Failed".to_owned()), "{}", trace(&sim));
+        sim.luck.event_lost = 0;
+        cleared(&mut sim);
+    }
+}
+
+#[test]
 fn cancel_after_a_final_result_is_a_cancel() {
     let mut sim = asked(Work { stays: true, ..Work::default() });
     at_work(&mut sim, "fix");

@@ -53,6 +53,14 @@ struct RunBelief {
     proved: bool,
 }
 
+/// A run's place before its permit.
+#[derive(Debug)]
+struct Making {
+    channel: String,
+    /// Once the create was answered.
+    container: Option<ContainerId>,
+}
+
 /// The book of runs.
 #[derive(Debug, Default)]
 pub(super) struct RunBook {
@@ -80,8 +88,8 @@ pub(super) struct RunBook {
     process: Uuid,
     /// The most that a channel's file ever allowed: what was decided when it did, goes on.
     backoff: BTreeMap<String, u32>,
-    /// Runs whose container is being made, or is there without a permit, each with its channel.
-    making: BTreeMap<String, String>,
+    /// Runs whose container is being made, or is there without a permit.
+    making: BTreeMap<String, Making>,
     /// Containers that an answer said are ours.
     seen: BTreeSet<ContainerId>,
     /// What is found on the engine may be of another store.
@@ -111,7 +119,11 @@ impl RunBook {
         let open = others.filter_map(|record| Some((record.as_ref(), record.open_attempt()?)));
         open.filter(|(_, attempt)| {
             let id = &attempt.container;
-            let may_start = engine.containers.get(id).is_some_and(|it| it.error.is_empty());
+            // What is left dead never starts any more.
+            let may_start = engine
+                .containers
+                .get(id)
+                .is_some_and(|it| it.error.is_empty() && it.state != ContainerState::Dead);
             let mut all = engine.agents.of(id).peekable();
             (all.peek().is_none() && may_start) || all.any(Execution::is_live)
         })
@@ -533,7 +545,8 @@ impl Check {
             .open(&record.id, engine)
             .map(|(it, other)| (it.channel.to_string(), other.session, other.resumes))
             .collect();
-        if open.len() >= settings.max_runs as usize {
+        // Who starts a container by hand asks nobody for a place.
+        if !by_hand && open.len() >= settings.max_runs as usize {
             self.fail(format!("{name} is one more than {} on this host", settings.max_runs));
         }
         let mut here = open.iter().filter(|(channel, ..)| *channel == record.channel.as_str());
@@ -629,7 +642,11 @@ impl Check {
                 self.fail(format!("S18: attempt {number} of {name} succeeded without evidence"));
             }
             // Without the init's note, nobody knows of an end that the engine did not notice: it looks like an agent that does not exit.
-            let unnoticed = engine.agents.guard_off && attempt.stop == Some(Stop::Finished);
+            // The notes go with the state directory.
+            let finished = attempt.stop.is_some_and(|it| it.why == Stop::Finished);
+            let noteless =
+                engine.agents.guard_off || all.iter().all(|it| it.epoch != engine.agents.epoch);
+            let unnoticed = noteless && finished;
             if !unnoticed && !all.iter().any(|it| it.succeeded) {
                 let truth: Vec<_> = all.iter().map(|it| it.ended).collect();
                 self.fail(format!(
@@ -707,7 +724,8 @@ impl Check {
             let open =
                 self.runs.open(&record.id, engine).filter(|(it, _)| it.channel.as_str() == channel);
             let others = self.runs.making.iter();
-            let others = others.filter(|(it, of)| it.as_str() != run.as_str() && **of == channel);
+            let others = others
+                .filter(|(it, making)| it.as_str() != run.as_str() && making.channel == channel);
             if open.count() + others.count() >= most {
                 self.fail(format!("{run} is one more than {most} in {channel}"));
             }
@@ -715,7 +733,7 @@ impl Check {
                 self.fail(format!("{run}: create in a suspended channel"));
             }
         }
-        self.runs.making.insert(run.to_string(), channel);
+        self.runs.making.insert(run.to_string(), Making { channel, container: None });
         if let (Task::Prompt(told), Ask::Prompt(asked)) = (&target.task, &record.order.ask)
             && told.as_ref() != asked.as_str()
         {
@@ -816,6 +834,17 @@ impl Check {
         }
     }
 
+    pub(super) fn run_was_made(&mut self, run: &str, id: &ContainerId) {
+        if let Some(making) = self.runs.making.get_mut(run) {
+            making.container = Some(id.clone());
+        }
+    }
+
+    /// The engine says of a container that it is not ours, or gone: what had no permit to start in it has no place any more.
+    pub(super) fn unpermitted_is_lost(&mut self, id: &ContainerId) {
+        self.runs.making.retain(|_, making| making.container.as_ref() != Some(id));
+    }
+
     /// There will be no container, or there is none any more.
     pub(super) fn run_is_not_made(&mut self, run: &str) {
         self.runs.making.remove(run);
@@ -826,6 +855,7 @@ impl Check {
             self.runs.seen.insert(id.clone());
         } else {
             self.runs.seen.remove(id);
+            self.unpermitted_is_lost(id);
         }
     }
 

@@ -40,9 +40,11 @@ impl Engine {
     /// A removal that takes its time.
     pub fn remove_slowly(&mut self, id: &ContainerId, until: Duration) {
         self.agent_ends(id, 137, How::Kill);
+        let clock = self.clock();
         if let Some(found) = self.containers.get_mut(id) {
             if found.is_live() {
-                found.state = ContainerState::Exited;
+                found.exit_code = 137;
+                found.finished_at = Some(clock);
             }
             found.state = ContainerState::Removing;
             self.removals.push((until, id.clone()));
@@ -53,7 +55,13 @@ impl Engine {
     /// The engine fails half-way through a removal.
     pub fn leave_dead(&mut self, id: &ContainerId) {
         self.agent_ends(id, 137, How::Kill);
+        let clock = self.clock();
         if let Some(found) = self.containers.get_mut(id) {
+            // A removal kills the process first, and the engine notes its end.
+            if found.is_live() {
+                found.exit_code = 137;
+                found.finished_at = Some(clock);
+            }
             found.state = ContainerState::Dead;
             self.tell(id, "die", Some(137));
         }
