@@ -271,6 +271,7 @@ impl Controller {
                 && self.world.observed.get(id).is_some_and(|seen| seen.made_here);
             if !made_here && fresh.as_ref() != Some(id) {
                 self.marks.insert(Mark::LooksFirst);
+                self.will_change(now);
                 let call = Call::Inspect(id.clone());
                 self.dispatch(
                     object,
@@ -279,10 +280,6 @@ impl Controller {
                 );
                 return;
             }
-        }
-        if recreate && let Some(until) = self.mend_again_at(now, name) {
-            self.wake_at(object, until);
-            return;
         }
         let call = match want.action {
             Action::Create { name, target } => Call::Create { name, target },
@@ -295,9 +292,12 @@ impl Controller {
             | Action::Inspect(_)
             | Action::Forget => return,
         };
-        // Who gets no slot spends no token; who gets no token waits in line, or all would wake at one instant.
-        if !self.lanes.has_room(&call) || !self.lanes.take_token(now.mono) {
-            self.wait_for_lane(object, &call);
+        if !self.may_change(now, object, &call) {
+            return;
+        }
+        // It counts the change, so it comes last.
+        if recreate && let Some(until) = self.mend_again_at(now, name) {
+            self.wake_at(object, until);
             return;
         }
         self.dispatch(object, call, want.cause);

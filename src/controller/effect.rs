@@ -19,6 +19,7 @@ use crate::resource::{ObjectRef, ResourceName};
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
 use crate::world::image::{ImageSource, WantedImage};
+use crate::world::ownership::Claim;
 use crate::world::preparation::RunPlace;
 use crate::world::record::Write;
 use crate::world::run::{RunId, RunTarget};
@@ -103,15 +104,8 @@ pub enum Call {
     Ping,
     /// Who is the engine?
     Info,
-    /// Make the anchor, or read whose it is.
-    Anchor {
-        /// What a new one carries.
-        state_id: String,
-        /// Take it over from another state directory.
-        takeover: bool,
-        /// Was it ours on this engine before? If not, containers of the instance without an anchor are another's.
-        held_before: bool,
-    },
+    /// Read whose the instance is; make the anchor where there is none, or where our own earlier process left it.
+    Anchor(Arc<Claim>),
     /// Make the instance's network, if it is not there, and only once.
     Network,
     /// All containers with our label.
@@ -191,7 +185,7 @@ impl Call {
         match self {
             Self::Ping => "ping",
             Self::Info => "info",
-            Self::Anchor { .. } => "anchor",
+            Self::Anchor(_) => "anchor",
             Self::Network => "network",
             Self::List => "list",
             Self::Inspect(_) | Self::InspectName(_) => "inspect",

@@ -10,6 +10,7 @@ use crate::resource::{ObjectRef, ResourceName};
 use crate::world::facts::{BuildFact, Facts};
 use crate::world::image::ImageProgress;
 use crate::world::mounted::MountChange;
+use crate::world::ownership::Holder;
 use crate::world::run::{Followed, RunProgress};
 use crate::world::scan::RawScan;
 
@@ -109,11 +110,8 @@ pub enum Answer {
     Pong,
     /// Who the engine is.
     Engine(EngineFacts),
-    /// The anchor's label: whose instance this is on this engine.
-    Anchor {
-        /// The state ID that it carries.
-        state_id: String,
-    },
+    /// Who holds the instance on this engine, as the anchor says.
+    Anchor(Holder),
     /// The instance's network is there, once.
     NetworkReady,
     /// Every container with our label.

@@ -130,7 +130,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         Call::Update { id, .. } => (Some(id.clone()), &["update"]),
         Call::Ping
         | Call::Info
-        | Call::Anchor { .. }
+        | Call::Anchor(_)
         | Call::Network
         | Call::List
         | Call::Inspect(_)

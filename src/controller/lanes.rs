@@ -37,7 +37,7 @@ impl Lane {
             Call::Remove { .. } => Self::Remove,
             Call::Ping
             | Call::Info
-            | Call::Anchor { .. }
+            | Call::Anchor(_)
             | Call::Network
             | Call::List
             | Call::LookForImage(_)
@@ -60,7 +60,7 @@ pub const fn timeout_of(call: &Call) -> Duration {
         // Somebody at a terminal waits for it; a dead network mount never answers.
         Call::CheckMounts(_) => Duration::from_secs(5),
         Call::List
-        | Call::Anchor { .. }
+        | Call::Anchor(_)
         | Call::Network
         | Call::LookForImage(_)
         | Call::ReadPrompt(_)

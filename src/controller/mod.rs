@@ -16,6 +16,7 @@ mod answers;
 mod asked;
 mod audit;
 mod drive;
+mod fence;
 mod images;
 mod leftovers;
 mod mounts;
@@ -42,6 +43,7 @@ use jiff::Timestamp;
 
 use self::backoff::{Gate, Jitter};
 use self::effect::{Call, Effect};
+use self::fence::Fence;
 use self::input::{EngineFacts, Input, Seq};
 use self::judge::Drafts;
 use self::key::KeyState;
@@ -62,6 +64,7 @@ use crate::world::admission::{Incumbents, PathClaims};
 use crate::world::desired::DesiredChannel;
 use crate::world::facts::{Facts, FactsWanted};
 use crate::world::image::WantedImage;
+use crate::world::ownership::Holder;
 use crate::world::record::{EventRecord, Farewell, InventoryRow, Loaded, Write, meta_key};
 use crate::world::run::Runs;
 use crate::world::scan::{ParsedFile, Place};
@@ -146,10 +149,7 @@ pub struct Controller {
     scope: Option<String>,
     /// As kept.
     place: Option<Place>,
-    state_id: String,
-    takeover: bool,
-    /// The engine on which the anchor was last ours, as kept.
-    anchored_on: Option<String>,
+    fence: Fence,
     /// Channels and runs whose last call failed for the engine's sake.
     engine_failures: BTreeSet<ObjectRef>,
     /// Was everything known since the engine was last away?
@@ -202,6 +202,11 @@ impl Controller {
         let engine_id = loaded.meta.get(meta_key::ENGINE_ID).cloned().unwrap_or_default();
         let tracker =
             Sources::restore(sources, &judge::owners(channels()), &held, place.clone(), suspicious);
+        let holder = Holder {
+            state_id: loaded.state_id,
+            process: Some(settings.process),
+            place: settings.state_place.clone(),
+        };
         let mut world = World::new(settings);
         let instance = world.settings.instance.to_string();
         world.inventory = loaded.inventory;
@@ -247,9 +252,7 @@ impl Controller {
             dropped: BTreeMap::new(),
             scope: (!settled_scope).then_some(scope),
             place,
-            state_id: loaded.state_id,
-            takeover,
-            anchored_on: loaded.meta.get(meta_key::ANCHORED_ON).cloned(),
+            fence: Fence::new(holder, takeover, loaded.meta.get(meta_key::ANCHORED_ON).cloned()),
             engine_failures: BTreeSet::new(),
             was_live: false,
             counted_dirty_at: Duration::ZERO,

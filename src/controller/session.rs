@@ -27,11 +27,6 @@ use crate::world::record::{Write, meta_key};
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Between two lists, give or take a fifth: the net under all that events may miss.
 const LIST_EVERY: Duration = Duration::from_mins(1);
-/// Between two looks at the anchor, times a number from 1 to 2: whoever prunes volumes takes it, and another operator may
-/// then make one of its own.
-const ANCHOR_EVERY: Duration = Duration::from_mins(5);
-/// After one that failed.
-const ANCHOR_RETRY: Duration = Duration::from_secs(30);
 /// The engine must open its event stream within this.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far before the present a stream begins: clocks are read in whole seconds in places, and replay is cheap.
@@ -74,8 +69,15 @@ pub(super) struct Live {
     ping: Option<Seq>,
     list_at: Duration,
     list: Option<Seq>,
-    anchor_at: Duration,
-    anchor: Option<Seq>,
+    pub(super) anchor_at: Duration,
+    pub(super) anchor: Option<Seq>,
+}
+
+impl Live {
+    /// The engine answered, which a ping would only say again.
+    pub(super) fn heard(&mut self, now: Duration) {
+        self.ping_at = now + PING_EVERY;
+    }
 }
 
 impl Session {
@@ -155,7 +157,7 @@ impl Controller {
             self.stats.relists.add(why);
         }
         if live.anchor.is_none() && live.anchor_at <= now.mono {
-            live.anchor = Some(self.ask_anchor("makes sure that the instance is still ours"));
+            live.anchor = Some(self.read_anchor("is the instance still ours?"));
         }
         if self.network_retry_at.is_some_and(|at| at <= now.mono) {
             self.network_retry_at = None;
@@ -246,8 +248,8 @@ impl Controller {
             }
             (_, Err(failure)) => self.session_failed(now, seq, call, &failure),
             (Call::Info, Ok(Answer::Engine(facts))) => self.engine_known(now, seq, facts),
-            (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) => {
-                self.anchored(now, seq, &state_id);
+            (Call::Anchor(_), Ok(Answer::Anchor(holder))) => {
+                self.anchored(now, seq, &holder);
             }
             (Call::List, Ok(Answer::Listed(listed))) => self.listed(now, seq, listed),
             (Call::Ping, Ok(_)) => {
@@ -312,17 +314,10 @@ impl Controller {
         if !mine {
             return;
         }
-        let refused = matches!(failure, Failure::Refused(..));
-        if let Session::Live(live) = &mut self.session
-            && live.anchor == Some(seq)
-            && !refused
-        {
-            // Volumes may be in trouble where containers are not: asked again soon.
-            live.anchor = None;
-            live.anchor_at = now.mono + ANCHOR_RETRY;
+        let anchors = matches!(call, Call::Anchor(_));
+        if anchors && self.session.is_live() && self.anchor_failed(now, failure) {
             return;
         }
-        let anchors = matches!(call, Call::Anchor { .. });
         if let (true, Failure::Refused(_, message)) = (anchors, failure) {
             self.marks.insert(Mark::AnchorRefused);
             self.out.push(Effect::Fatal(message.clone()));
@@ -356,49 +351,12 @@ impl Controller {
             self.rebuild(now);
         }
         self.engine = facts;
-        let seq = self.ask_anchor("makes sure that the instance is ours");
+        let seq = self.read_anchor("makes sure that the instance is ours");
         self.session = Session::Anchoring { seq };
     }
 
-    fn ask_anchor(&mut self, cause: &str) -> Seq {
-        let call = Call::Anchor {
-            state_id: self.state_id.clone(),
-            takeover: self.takeover,
-            held_before: self.anchored_on.as_ref() == Some(&self.engine.id),
-        };
-        self.send(None, call, cause.to_owned())
-    }
-
-    fn anchored(&mut self, now: Now, seq: Seq, state_id: &str) {
-        let connecting = match &self.session {
-            Session::Anchoring { seq: expected } if *expected == seq => true,
-            Session::Live(live) if live.anchor == Some(seq) => false,
-            _ => return,
-        };
-        if state_id != self.state_id {
-            self.marks.insert(Mark::AnchorTaken);
-            self.out.push(Effect::Fatal(format!(
-                "another operator owns instance `{}` on this engine (its state directory has ID {state_id}, ours {}): \
-                 use --instance for a second one, or --takeover if the other is gone for good",
-                self.world.settings.instance, self.state_id
-            )));
-            self.go_down(now, "another operator owns this instance");
-            return;
-        }
-        if let Session::Live(live) = &mut self.session {
-            live.anchor = None;
-            live.anchor_at = now.mono + ANCHOR_EVERY.mul_f64(1.0 + self.jitter.draw());
-        }
-        if !connecting {
-            return;
-        }
-        if self.anchored_on.as_ref() != Some(&self.engine.id) {
-            self.anchored_on = Some(self.engine.id.clone());
-            self.unsaved
-                .push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), self.engine.id.clone()));
-        }
-        // Taken over once is enough: from now on the anchor is ours, and who takes it from us shall keep it.
-        self.takeover = false;
+    /// The instance is ours, and all that depends on that begins.
+    pub(super) fn anchor_is_ours(&mut self, now: Now) {
         self.world.network_ready = false;
         self.world.network_failure = None;
         self.network_gate = None;
@@ -527,7 +485,7 @@ impl Controller {
                 ping: None,
                 list_at,
                 list: None,
-                anchor_at: now.mono + ANCHOR_EVERY.mul_f64(1.0 + self.jitter.draw()),
+                anchor_at: self.fence.next_read(now.mono, self.jitter.draw()),
                 anchor: None,
             },
         });

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::Means;
+use super::anchor::anchor;
 use super::failure::{of_engine, of_host};
 use super::image::{bring, look_for, missing};
 use super::runs::{create_run, read_prompt};
 use crate::container::config::MountConfig;
-use crate::container::label::Ownership;
 use crate::container::{
-    ContainerConfig, ContainerId, ContainerName, ContainerState, Identity, ImageRef, ObjectName,
-    Snapshot, label,
+    ContainerConfig, ContainerId, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot,
+    label,
 };
 use crate::controller::effect::{Call, SecretsOf};
 use crate::controller::input::{Answer, EngineFacts, Failure, Seq};
@@ -29,9 +29,6 @@ use crate::world::admission::admit_image_user;
 use crate::world::desired::Target;
 use crate::world::facts::FactsWanted;
 use crate::world::preparation::{ContainerUser, Preparation, RunPlace};
-
-/// The anchor's label: which state directory the instance belongs to on this engine.
-const STATE_ID: &str = "dev.chanop.state-id";
 
 pub(super) async fn carry_out<E: Engine>(
     means: &Means<E>,
@@ -54,9 +51,7 @@ pub(super) async fn carry_out<E: Engine>(
                 remaps_users: info.remaps_users,
             }))
         }
-        Call::Anchor { state_id, takeover, held_before } => {
-            anchor(means, call, state_id, *takeover, *held_before).await
-        }
+        Call::Anchor(claim) => anchor(means, call, claim).await,
         Call::Network => network(means, call).await,
         Call::List => {
             let listed = engine.list(label::INSTANCE, means.instance.as_str()).await;
@@ -141,61 +136,9 @@ async fn inspected<E: Engine>(engine: &E, snapshot: Snapshot) -> EngineResult<An
     Ok(Answer::Inspected(Box::new(snapshot)))
 }
 
-async fn anchor<E: Engine>(
-    means: &Means<E>,
-    call: &Call,
-    state_id: &str,
-    takeover: bool,
-    held_before: bool,
-) -> Result<Answer, Failure> {
-    let engine = &means.engine;
-    let failed = |error| of_engine(call, error);
-    let name = ObjectName::anchor_of(&means.instance);
-    let labels = BTreeMap::from([
-        (label::INSTANCE.to_owned(), means.instance.to_string()),
-        (STATE_ID.to_owned(), state_id.to_owned()),
-    ]);
-    let found = engine.volume(&name).await.map_err(failed)?;
-    if found.is_none() && !held_before && !takeover {
-        let listed = engine.list(label::INSTANCE, means.instance.as_str()).await.map_err(failed)?;
-        refuse_to_inherit(&means.instance, &listed)?;
-    }
-    let mut volume = match found {
-        Some(volume) => volume,
-        None => set_once(engine, &name, &labels).await.map_err(failed)?,
-    };
-    let is_ours =
-        volume.labels.get(label::INSTANCE).map(String::as_str) == Some(means.instance.as_str());
-    let holder = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
-    if takeover && is_ours && holder != state_id {
-        engine.volume_remove(&name).await.map_err(failed)?;
-        volume = set_once(engine, &name, &labels).await.map_err(failed)?;
-    }
-    let state_id = volume.labels.get(STATE_ID).cloned().unwrap_or_default();
-    Ok(Answer::Anchor { state_id })
-}
-
-/// An anchor that is gone (`docker volume prune` takes it) says nothing: the containers of the instance say that it has an
-/// owner.
-pub fn refuse_to_inherit(instance: &ResourceName, listed: &[Snapshot]) -> Result<(), Failure> {
-    let ours = |found: &&Snapshot| {
-        matches!(Identity::of(instance, &found.labels, &found.name), Ownership::Ours(_))
-    };
-    match listed.iter().filter(ours).count() {
-        0 => Ok(()),
-        count => Err(Failure::Refused(
-            Reason::Conflict,
-            format!(
-                "this engine has {count} containers of instance `{instance}`, which this state directory knows nothing of: \
-                 use --instance for a second operator, or --takeover if theirs is gone for good"
-            ),
-        )),
-    }
-}
-
 /// The volume of this name, made with these labels unless it is there. It is read after that: an engine that has been
 /// restarted answers the creation of a volume that exists without its labels.
-async fn set_once<E: Engine>(
+pub(super) async fn set_once<E: Engine>(
     engine: &E,
     name: &ObjectName,
     labels: &BTreeMap<String, String>,

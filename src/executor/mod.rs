@@ -4,6 +4,7 @@
 //! core reads before it does anything else.
 
 pub mod agent;
+mod anchor;
 mod builds;
 mod calls;
 mod failure;
@@ -29,8 +30,9 @@ use crate::resource::{ObjectRef, ResourceName};
 use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
+pub use anchor::refuse_to_inherit;
 pub use builds::Contexts;
-pub use calls::{image_user, only_running_sessions, refuse_to_inherit};
+pub use calls::{image_user, only_running_sessions};
 pub use follow::follow;
 
 /// Hears how each call went: operation, outcome, seconds. `commit` is the store's, `queue` the wait before a call.

@@ -6,6 +6,7 @@
 mod agent;
 pub mod core_loop;
 pub mod plan;
+mod state_place;
 mod transcripts;
 
 use std::collections::BTreeMap;
@@ -466,6 +467,7 @@ fn core_settings(
         own.into_iter().flatten().flat_map(both).filter(|path| path != "/").collect();
     protected.sort();
     protected.dedup();
+    let state_place = state_place::of(&paths.state);
     Settings {
         instance: settings.instance.clone(),
         owner: settings.owner.clone(),
@@ -480,6 +482,7 @@ fn core_settings(
         stray_grace: STRAY_GRACE,
         max_runs: settings.max_runs,
         process: uuid::Uuid::new_v4(),
+        state_place,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod image;
 pub mod mounted;
 pub mod observed;
+pub mod ownership;
 pub mod preparation;
 pub mod record;
 pub mod run;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub max_runs: u32,
     /// Which process this is: it alone sends the starts that it permitted.
     pub process: uuid::Uuid,
+    /// Where its state is, which tells it from an operator on a copy.
+    pub state_place: ownership::StatePlace,
 }
 
 /// Everything the planner may look at.

@@ -91,6 +91,7 @@ impl Place {
             stray_grace: Duration::from_mins(1),
             max_runs: 8,
             process: Uuid::nil(),
+            state_place: chanop::world::ownership::StatePlace::default(),
         };
         let channel = channel(&bed, &engine, &settings, spec);
         let clock = Clock::start();

@@ -211,6 +211,7 @@ impl Controller {
         let id = id.clone();
         if fresh.as_ref() != Some(&id) && !self.is_surely_ended(object, &id) {
             self.marks.insert(Mark::LooksFirst);
+            self.will_change(now);
             let cause = format!("looks before it is to {}", call.word());
             self.dispatch(object, Call::Inspect(id), cause);
             return;
@@ -247,15 +248,6 @@ impl Controller {
             }),
             Role::Shell => None,
         }
-    }
-
-    /// A slot and a token for a change, or a place in the line for one.
-    fn may_change(&mut self, now: Now, object: &ObjectRef, call: &Call) -> bool {
-        let may = self.lanes.has_room(call) && self.lanes.take_token(now.mono);
-        if !may {
-            self.wait_for_lane(object, call);
-        }
-        may
     }
 
     pub(super) fn live(&mut self, id: &ContainerId) -> &mut Live {

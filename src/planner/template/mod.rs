@@ -332,6 +332,7 @@ pub(in crate::planner) mod tests {
             stray_grace: Duration::from_mins(1),
             max_runs: 8,
             process: uuid::Uuid::nil(),
+            state_place: crate::world::ownership::StatePlace::default(),
         };
         let name = &channel.meta.name;
         let target =

@@ -16,6 +16,7 @@ use chanop::planner::report::{Report, report};
 use chanop::resource::Now;
 use chanop::world::Settings;
 use chanop::world::facts::Facts;
+use chanop::world::ownership::Holder;
 use chanop_sim::Spec;
 use chanop_sim::engine::{Engine, Maker, wall};
 use chanop_sim::host::{Host, settings};
@@ -92,7 +93,11 @@ impl Core {
         let facts = self.host.probe(&wanted);
         let (desired, _) = judge::desired(&sources, &facts, &self.settings, &nobody);
         self.engine.network = true;
-        self.engine.anchor = Some(self.store.durable.state_id.clone());
+        self.engine.anchor = Some(Holder {
+            state_id: self.store.durable.state_id.clone(),
+            process: Some(self.settings.process),
+            place: self.settings.state_place.clone(),
+        });
         for (channel, wish) in &desired.channels {
             let target = wish.target.as_ref().ok_or("a channel is not admitted")?;
             let name = ContainerName::shell(&self.settings.instance, channel);

@@ -162,7 +162,9 @@ fn twelve_channels_cost_two_writes_each_and_at_rest_a_list_a_minute_and_a_ping_i
     let mut taken = |kind: &str| counts.remove(kind).unwrap_or_default();
     let (pings, lists, streams) =
         (taken("GET /_ping"), taken("GET /containers/json"), taken("GET /events"));
-    assert!((2..=3).contains(&pings), "{pings} pings");
+    assert!((1..=3).contains(&pings), "{pings} pings");
+    // Whose the instance is, is read every 40 to 56 seconds.
+    assert!(taken("GET /volumes") <= 2);
     assert!(lists <= 1 && streams <= 1, "{lists} lists, {streams} streams");
     assert!(counts.is_empty(), "and nothing else: {counts:?}");
     drop(ground);

@@ -1,10 +1,12 @@
 //! One operator an engine and instance, and its end.
 
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::operator::{Ground, Said};
+use crate::support::operator::{Ground, Said, program};
 
 const CHANNELS: [&str; 2] = ["a", "b"];
 
@@ -16,6 +18,29 @@ fn two() -> Ground {
     ground.start();
     ground.until_converged(&CHANNELS);
     ground
+}
+
+/// A copy of the state directory, as a backup that is put in place beside the original.
+fn copy_of_state(ground: &Ground) -> PathBuf {
+    let copy = ground.path("copy");
+    let copied = program("cp").arg("-a").arg(ground.path("state")).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    copy
+}
+
+/// A second operator, which ends with the test.
+struct Second(Child);
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn asks(ground: &Ground, socket: &Path, arguments: &[&str]) -> Said {
+    let mut command = ground.chanop_command(arguments);
+    command.env("CHANOP_SOCKET", socket).output().unwrap().into()
 }
 
 fn starts(ground: &Ground) -> Vec<Value> {
@@ -56,6 +81,43 @@ fn a_second_operator_is_refused_by_the_lock_and_one_of_another_state_by_the_anch
     ground.start();
     ground.until_converged(&CHANNELS);
     assert_eq!(starts(&ground), before, "adopted as they are");
+}
+
+#[test]
+fn an_operator_on_a_copied_state_directory_is_refused() {
+    let mut ground = two();
+    let before = starts(&ground);
+    let copy = copy_of_state(&ground);
+    let second = ground.operator_command(&copy, &ground.path("run/other.sock")).output().unwrap();
+    let second = Said::from(second);
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.contains("copy of this state directory"), "{}", second.err);
+    let original = ground.path("state").display().to_string();
+    assert!(second.err.contains(&original) && second.err.contains("--takeover"), "{}", second.err);
+    ground.until_converged(&CHANNELS);
+    assert_eq!(starts(&ground), before);
+}
+
+#[test]
+fn an_operator_whose_instance_is_taken_over_ends_at_once() {
+    let mut ground = two();
+    let (copy, socket) = (copy_of_state(&ground), ground.path("run/other.sock"));
+    let mut command = ground.operator_command(&copy, &socket);
+    let log = std::fs::File::create(ground.path("other.log")).unwrap();
+    command.arg("--takeover").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    let _second = Second(command.spawn().unwrap());
+    ground.until("the second holds the instance", |ground| {
+        asks(ground, &socket, &["get", "events"]).out.contains("TookOver")
+    });
+    // The first would change something.
+    ground.channel("a.yaml", "a", "  resources: {limits: {memory: 77Mi}}\n");
+    ground.until_gone();
+    let log = ground.log();
+    assert!(log.contains("an operator on a copy of this state directory"), "{log}");
+    // The second goes on with what the first left.
+    ground.until("the second changes the limit", |ground| {
+        ground.shell("a")["HostConfig"]["Memory"] == 77 << 20
+    });
 }
 
 #[test]

@@ -257,6 +257,19 @@ impl Ground {
         }
     }
 
+    /// Until it has ended by itself.
+    pub(crate) fn until_gone(&mut self) {
+        let mut operator = self.operator.take().expect("an operator runs");
+        let began = self.elapsed();
+        while operator.try_wait().unwrap().is_none() {
+            if self.elapsed().saturating_sub(began) > self.patience {
+                self.operator = Some(operator);
+                panic!("{}", self.dump("it does not end"));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Waits for its end, which is on its way.
     pub(crate) fn reap(&mut self) {
         self.operator.take().expect("an operator runs").wait().unwrap();

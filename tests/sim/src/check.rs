@@ -11,7 +11,7 @@
 //! | S11 | no change from a stale view; absence only from a list or a 404 | `with_open_eyes`, `sent` |
 //! | S12 | one call at a time, a read after an unknown outcome | `sent` |
 //! | S13 | a create's name is the channel's | `sent` |
-//! | S14 | no change before the anchor said that the instance is ours | `sent` |
+//! | S14 | no change unless the anchor said within ten seconds that the instance is ours | `sent` |
 //! | S19 | Ready has a running container; a transition's time changes exactly with its status | [`published`](Check::published) |
 //! | S20 | what is paused is left alone | `with_open_eyes` |
 //! | S22 | the same world, the same plan | `no_lost_wake`; no ping-pong: at rest, in [`crate::chaos`] |
@@ -40,9 +40,11 @@ use chanop::planner::plan_channel;
 use chanop::planner::run::plan_run;
 use chanop::resource::{Kind, Now, ObjectRef, ResourceName};
 use chanop::world::Settings;
+use chanop::world::ownership::Holder;
 use chanop::world::record::Loaded;
 
 use crate::engine::{Engine, Maker, is_ours, spells};
+use crate::host::settings;
 mod gates;
 mod runs;
 mod view;
@@ -56,6 +58,9 @@ use crate::tree::{Reading, Spec, Tree, path_of};
 pub const HUSH: &str = "hush";
 /// Whoever acts on what an inspect said must do so within this.
 const OPEN_EYES: Duration = Duration::from_millis(1_100);
+
+/// So old may a read of the anchor be that allows a change.
+const OWNED_FOR: Duration = Duration::from_secs(10);
 
 /// What is known of one file by the scans that were delivered.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +113,10 @@ pub struct Check {
     texts: BTreeMap<String, Spec>,
     listed: Option<BTreeSet<ContainerName>>,
     gates: Gates,
-    anchored: bool,
+    /// When the last read of the anchor that said so was sent.
+    anchored: Option<Duration>,
+    /// Since when another operator holds the instance.
+    foreign_since: Option<Duration>,
     state_id: String,
     runs: RunBook,
     /// When a channel was last believed gone.
@@ -248,7 +256,8 @@ impl Check {
     /// A new process: what was not durable is not known.
     pub fn restarted(&mut self, loaded: &Loaded) {
         self.gates = Gates::default();
-        self.anchored = false;
+        self.anchored = None;
+        self.foreign_since = None;
         self.state_id.clone_from(&loaded.state_id);
         self.pinned = None;
         self.suspicious = false;
@@ -308,8 +317,12 @@ impl Check {
                 call.word()
             ));
         }
-        if !self.anchored {
+        let within = |since: Duration| now.saturating_sub(since) < OWNED_FOR;
+        if !self.anchored.is_some_and(within) {
             self.fail(format!("S14: {text}: {} though the instance may be another's", call.word()));
+        }
+        if !self.foreign_since.is_none_or(within) {
+            self.fail(format!("S14: {text}: {} though the instance is another's", call.word()));
         }
         if let Some(why) = self.gates.closed(&text, now) {
             self.fail(format!("B3: {text}: {} {why}", call.word()));
@@ -470,8 +483,8 @@ impl Check {
             self.listed = Some(all.iter().map(|found| found.name.clone()).collect());
             return;
         }
-        if let (Call::Anchor { .. }, Ok(Answer::Anchor { state_id })) = (call, answer) {
-            self.anchored = *state_id == self.state_id;
+        if let (Call::Anchor(claim), Ok(Answer::Anchor(holder))) = (call, answer) {
+            self.anchored = (*holder == claim.ours).then_some(sent);
         }
         let Some(subject) = subject else { return };
         let text = key_of(subject);
@@ -513,6 +526,14 @@ impl Check {
             }
             _ => {}
         }
+    }
+
+    /// Who holds the instance in truth.
+    pub fn holder_is(&mut self, now: Duration, holder: Option<&Holder>) {
+        let ours = settings().state_place.inode;
+        let foreign =
+            holder.is_some_and(|it| it.state_id != self.state_id || it.place.inode != ours);
+        self.foreign_since = foreign.then(|| self.foreign_since.unwrap_or(now));
     }
 
     /// A create was carried out: what it was made from.

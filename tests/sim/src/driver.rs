@@ -434,6 +434,11 @@ impl Sim {
         }
     }
 
+    /// Is any call on its way?
+    pub fn calls_fly(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
     /// Asks the core; the answer will be in `replies`.
     pub fn request(&mut self, request: Request) -> u64 {
         let id = self.replies.len() as u64 + 1_000 + self.inputs;

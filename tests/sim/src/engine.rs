@@ -18,6 +18,7 @@ use chanop::executor::refuse_to_inherit;
 use chanop::resource::ResourceName;
 use chanop::resource::condition::Reason;
 use chanop::world::image::{ImageSource, WantedImage};
+use chanop::world::ownership::{Holder, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 mod hands;
@@ -175,8 +176,8 @@ pub struct Engine {
     pub registry: BTreeSet<String>,
     /// Does the registry answer?
     pub registry_down: bool,
-    /// The anchor volume's label.
-    pub anchor: Option<String>,
+    /// The anchor volume's labels.
+    pub anchor: Option<Holder>,
     /// Does it remap user IDs?
     pub remaps_users: bool,
     /// Why no network can be made; `None`: one can.
@@ -337,15 +338,17 @@ impl Engine {
                 limits_swap: true,
                 remaps_users: self.remaps_users,
             })),
-            Call::Anchor { state_id, takeover, held_before } => {
-                if self.anchor.is_none() && !takeover && !held_before {
+            Call::Anchor(claim) => {
+                let verdict = self.anchor.as_ref().map(|found| claim.judge(found));
+                let replaces = matches!(verdict, Some(Verdict::Succeed | Verdict::TakeOver));
+                if replaces {
+                    self.anchor = None;
+                }
+                if self.anchor.is_none() && !replaces && !claim.takeover && !claim.held_before {
                     refuse_to_inherit(instance, &self.list(instance))?;
                 }
-                if *takeover {
-                    self.anchor = Some(state_id.clone());
-                }
-                let holder = self.anchor.get_or_insert_with(|| state_id.clone());
-                Ok(Answer::Anchor { state_id: holder.clone() })
+                let holder = self.anchor.get_or_insert_with(|| claim.ours.clone());
+                Ok(Answer::Anchor(holder.clone()))
             }
             Call::Network => {
                 if let Some(why) = self.network_refusal.as_ref().filter(|_| !self.network) {

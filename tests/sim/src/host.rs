@@ -7,6 +7,7 @@ use chanop::resource::{Owner, ResourceName};
 use chanop::world::Settings;
 use chanop::world::facts::{Facts, FactsWanted, PathFact, PathKind};
 use chanop::world::mounted::{MountChange, MountChangeKind};
+use chanop::world::ownership::{Holder, StatePlace};
 use chanop::world::preparation::HostPaths;
 
 use crate::engine::Engine;
@@ -86,6 +87,24 @@ pub fn settings() -> Settings {
         stray_grace: std::time::Duration::from_secs(60),
         max_runs: 8,
         process: uuid::Uuid::nil(),
+        state_place: StatePlace {
+            boot_id: "boot".to_owned(),
+            inode: "8:1".to_owned(),
+            path: "/var/lib/chanop".to_owned(),
+        },
+    }
+}
+
+/// What the anchor says of an operator that works on another state directory of this host, or on a copy of ours.
+pub fn another_operator(state_id: &str) -> Holder {
+    Holder {
+        state_id: state_id.to_owned(),
+        process: Some(uuid::Uuid::from_u128(u128::MAX)),
+        place: StatePlace {
+            boot_id: "boot".to_owned(),
+            inode: "8:2".to_owned(),
+            path: "/srv/copy".to_owned(),
+        },
     }
 }
 

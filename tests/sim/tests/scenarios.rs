@@ -11,7 +11,7 @@ use chanop::world::record::Loaded;
 use chanop_sim::bed::{SECOND, TWELVE, converged, id, sound, status, target};
 use chanop_sim::driver::Fate;
 use chanop_sim::engine::IMAGE_REMOTE;
-use chanop_sim::host::name;
+use chanop_sim::host::{another_operator, name};
 use chanop_sim::{Sim, Spec};
 
 #[test]
@@ -31,7 +31,9 @@ fn at_rest_there_are_pings_and_lists_whatever_the_number_of_channels() {
     sim.run_for(300 * SECOND);
     assert_eq!(sim.mutations(since), 0);
     assert_eq!(sim.count(since, "inspect", None), 0);
-    assert!((18..=21).contains(&sim.count(since, "ping", None)));
+    // A look at the anchor takes the place of a ping.
+    assert!((12..=18).contains(&sim.count(since, "ping", None)));
+    assert!((5..=8).contains(&sim.count(since, "anchor", None)));
     assert!((4..=7).contains(&sim.count(since, "list", None)));
     assert_eq!(sim.store.commits, commits);
 }
@@ -750,13 +752,15 @@ fn ensure_of_a_channel_whose_file_goes_meanwhile_is_answered() {
 #[test]
 fn another_operators_anchor_ends_this_one_and_takeover_takes_it() {
     let mut sim = Sim::with_channels(1, &["a"]);
-    sim.engine.anchor = Some("state-2".to_owned());
+    sim.take_anchor(another_operator("state-2"));
     sim.run_for(10 * SECOND);
     assert!(sim.fatal.as_deref().is_some_and(|why| why.contains("--takeover")));
     assert_eq!(sim.mutations(Duration::ZERO), 0);
     let mut sim = Sim::with_channels(1, &["a"]);
-    sim.engine.anchor = Some("state-2".to_owned());
+    sim.take_anchor(another_operator("state-2"));
     sim.takeover = true;
+    sim.run_for(10 * SECOND);
+    assert_eq!(sim.mutations(Duration::ZERO), 0, "the other needs some time to notice");
     assert!(sim.run_until(10 * SECOND, Sim::all_ready));
     assert_eq!(sim.fatal, None);
 }
@@ -777,11 +781,60 @@ fn a_killed_operator_adopts_what_runs() {
 fn an_anchor_that_was_pruned_is_made_again_and_one_that_another_made_meanwhile_ends_this_one() {
     let mut sim = converged(&["a"]);
     sim.engine.anchor = None;
-    assert!(sim.run_until(601 * SECOND, |sim| sim.engine.anchor.is_some()), "it is missed");
+    assert!(sim.run_until(61 * SECOND, |sim| sim.engine.anchor.is_some()), "it is missed");
     assert_eq!(sim.fatal, None);
-    sim.engine.anchor = Some("state-2".to_owned());
-    assert!(sim.run_until(601 * SECOND, |sim| sim.fatal.is_some()));
+    sim.take_anchor(another_operator("state-2"));
+    assert!(sim.run_until(61 * SECOND, |sim| sim.fatal.is_some()));
     assert!(sim.fatal.as_deref().is_some_and(|why| why.contains("--takeover")), "{:?}", sim.fatal);
+    sound(&sim);
+}
+
+#[test]
+fn who_was_replaced_changes_nothing_ten_seconds_later() {
+    for state in ["state-1", "state-2"] {
+        let mut sim = converged(&["a"]);
+        sim.take_anchor(another_operator(state));
+        sim.run_for(10 * SECOND);
+        let since = sim.now;
+        sim.edit("a", |spec| spec.var = 7);
+        let first = id(&sim, "a");
+        sim.engine.kill(&first, 137);
+        assert!(sim.run_until(5 * SECOND, |sim| sim.fatal.is_some()), "it reads before it changes");
+        sim.run_for(60 * SECOND);
+        assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+        let why = sim.fatal.as_deref().unwrap_or_default();
+        assert!(why.contains("/srv/copy") && why.contains("--takeover"), "{why}");
+        sound(&sim);
+    }
+}
+
+#[test]
+fn an_anchor_that_cannot_be_read_stops_changes_and_is_reported() {
+    let mut sim = converged(&["a"]);
+    sim.run_until(60 * SECOND, |sim| sim.count(Duration::ZERO, "anchor", None) == 2);
+    sim.run_for(10 * SECOND);
+    let since = sim.now;
+    sim.fates.extend(std::iter::repeat_n(("anchor", Fate::Lost), 30));
+    let first = id(&sim, "a");
+    sim.engine.kill(&first, 137);
+    sim.run_for(30 * SECOND);
+    assert_eq!(sim.mutations(since), 0, "{}", sim.log.join("\n"));
+    assert_eq!(status(&sim, "a"), "EngineUnavailable");
+    sim.fates.clear();
+    assert!(sim.run_until(30 * SECOND, |sim| sim.is_ready("a")), "{}", sim.log.join("\n"));
+    sound(&sim);
+}
+
+#[test]
+fn a_read_of_the_anchor_serves_a_burst_of_changes() {
+    let mut sim = converged(&TWELVE);
+    sim.run_for(60 * SECOND);
+    let since = sim.now;
+    for channel in TWELVE {
+        sim.edit(channel, |spec| spec.memory = 128);
+    }
+    assert!(sim.run_until(10 * SECOND, |sim| sim.mutations(since) >= 12));
+    assert_eq!(sim.count(since, "anchor", None), 1);
     sound(&sim);
 }
 

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use crate::driver::Sim;
 use crate::engine::{IMAGE_BAD, IMAGE_CRASHES, IMAGE_MISSING, IMAGE_REMOTE, Maker};
-use crate::host::name;
+use crate::host::{another_operator, name};
 use crate::tree::{Reading, Spec};
 
 pub(super) fn random_spec(sim: &mut Sim) -> Spec {
@@ -67,11 +67,16 @@ pub(super) fn meddle(sim: &mut Sim, channels: &[String]) {
         }
         46 => {
             sim.note("by hand: docker volume prune");
-            sim.engine.anchor = None;
+            sim.take_anchor(None);
         }
         47 => {
-            sim.note("another operator takes the anchor");
-            sim.engine.anchor = Some("state-of-another".to_owned());
+            let copy = sim.rng.permille(500);
+            sim.note(format!(
+                "another operator takes the instance, on a copy of the state: {copy}"
+            ));
+            let state_id =
+                if copy { &sim.store.durable.state_id } else { "state-of-another" }.to_owned();
+            sim.take_anchor(another_operator(&state_id));
         }
         48 => {
             sim.restart_engine(false, Duration::from_secs(1));

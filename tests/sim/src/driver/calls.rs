@@ -295,10 +295,11 @@ impl Sim {
             self.check.created(number, id);
         }
         self.check.executed(&self.engine, self.settings.max_runs);
+        self.check.holder_is(self.now, self.engine.anchor.as_ref());
         if call.mutates() && !answers {
             self.note(format!("engine: does {} all the same: {}", call.word(), answer.is_ok()));
         }
-        if let Ok(Answer::Anchor { .. }) = &answer {
+        if let Ok(Answer::Anchor(_)) = &answer {
             self.takeover = false;
         }
         if answers {
@@ -327,7 +328,7 @@ impl Sim {
                 self.tree.prompts.remove(file.as_str());
             }
             (Fate::Forgotten, Call::Start { id, .. }) => self.forgets(id),
-            (Fate::Gone, Call::Anchor { .. }) => self.engine.anchor = None,
+            (Fate::Gone, Call::Anchor(_)) => self.engine.anchor = None,
             (Fate::Gone, Call::InspectName(name)) => {
                 if let Some(id) = self.engine.named(name).map(|found| found.id.clone()) {
                     self.engine.remove_by_hand(&id);

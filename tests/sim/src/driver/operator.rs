@@ -7,6 +7,7 @@ use chanop::controller::input::Input;
 use chanop::controller::view::View;
 use chanop::controller::{Beginning, Controller};
 use chanop::world::Settings;
+use chanop::world::ownership::Holder;
 use chanop::world::record::Loaded;
 
 use super::{Happening, Sim};
@@ -92,6 +93,12 @@ impl Sim {
         let at = self.now + back_after;
         self.restarts_at = Some(at);
         self.at(at, Happening::Restart);
+    }
+
+    /// An operator with `--takeover` takes the instance; `None`: `docker volume prune` takes the anchor.
+    pub fn take_anchor(&mut self, holder: impl Into<Option<Holder>>) {
+        self.engine.anchor = holder.into();
+        self.check.holder_is(self.now, self.engine.anchor.as_ref());
     }
 
     /// SIGTERM: it begins nothing more.

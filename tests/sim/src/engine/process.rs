@@ -136,10 +136,10 @@ impl Execution {
         lines.map(|(_, line)| line.as_str())
     }
 
-    /// How long it has been silent after its final result; `None`: it has not given one.
+    /// How long it has been silent after its final result; `None`: it has not given one. What is paused is silent, too.
     pub fn stays_for(&self, now: Duration) -> Option<Duration> {
         let (last, line) = self.script.lines.last()?;
-        let silent = self.worked(now).checked_sub(*last)?;
+        let silent = self.worked(now).checked_sub(*last)? + self.paused;
         line.contains(r#""type":"result""#).then_some(silent)
     }
 
