@@ -15,7 +15,7 @@ use super::difference::{
 use super::image::{self, ImageStep};
 use super::intent::{Intent, STRAY_FAREWELL, farewell_of};
 use super::mark::Mark;
-use super::until;
+use super::{until, writer};
 use crate::container::config::FieldDrift;
 use crate::container::{ContainerName, ContainerState, label};
 use crate::resource::condition::{ConditionStatus, Reason};
@@ -254,6 +254,10 @@ impl Context<'_> {
     fn create(&self, target: &Arc<Target>) -> Step {
         if let Some((reason, message)) = network_wait(self.world, target) {
             return Step::rest(ConditionStatus::False, reason, message);
+        }
+        if let Some(message) = writer::writer_above(self.world, self.name, target) {
+            let step = Step::rest(ConditionStatus::False, Reason::Waiting, message);
+            return step.wake_after(writer::LOOK_AGAIN);
         }
         match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}

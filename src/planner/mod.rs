@@ -16,6 +16,7 @@ mod remount;
 pub mod report;
 pub mod run;
 pub mod template;
+mod writer;
 
 pub use action::{Action, Pending, Status, Step, Wake};
 pub use channel::plan_channel;

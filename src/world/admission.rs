@@ -248,7 +248,7 @@ impl Judge<'_> {
             image,
             user,
             env: _, // secret_references; plain values reach processes that could set them themselves
-            mounts: _, // host_paths, targets
+            mounts: _, // host_paths, own_mounts, targets
             files: _, // host_paths, targets
             ports,
             // Decoding bounds them; what is not limited is limited by the engine's own cgroup.
@@ -278,6 +278,7 @@ impl Judge<'_> {
         self.security(security);
         self.user(*user);
         self.runtime(effective);
+        self.own_mounts(effective);
         self.ports(ports);
         self.targets(effective);
     }
@@ -511,17 +512,19 @@ impl Judge<'_> {
                     "runtime {class} is not allowed: the administrator can allow it with `--runtime-class {class}`"
                 )
             };
-            return self.violation(Rule::RuntimeClass, "spec.runtimeClassName", message);
+            self.violation(Rule::RuntimeClass, "spec.runtimeClassName", message);
         }
-        if runtime::shows_host_inodes(effective, default) {
-            return;
-        }
+    }
+
+    /// The engine mounts a source as root when it makes mount points and when files are copied in, which is before chanop-init
+    /// can compare it. So no source is below a directory in which the channel could replace it.
+    fn own_mounts(&mut self, effective: &Effective) {
         let paths = host_paths(effective);
         for path in paths.iter().filter(|path| path.use_ != Use::File) {
             let above = paths.iter().find(|it| it.writable && is_below(path.value, it.value));
             if let Some(above) = above {
                 let message = format!(
-                    "{} is below {}, which the channel can write, and under this runtime chanop-init cannot verify what was mounted",
+                    "{} is below {}, which the channel can write: it could replace it with a link to another path",
                     path.value, above.value
                 );
                 self.violation(Rule::NotBelowOwnMount, &path.field, message);

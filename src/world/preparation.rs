@@ -165,8 +165,8 @@ pub struct Preparation {
     pub signs_in_by_key: bool,
     /// The agent's MCP servers.
     pub mcp_servers: BTreeMap<String, McpServer>,
-    /// Does init compare device and inode? See [`super::runtime::shows_host_inodes`]: where it cannot, the policy refuses every
-    /// source that the channel could replace.
+    /// Does init compare device and inode? See [`super::runtime::shows_host_inodes`]: the policy refuses every source that
+    /// the channel could replace, whatever the answer.
     pub verify_mounts: bool,
 }
 

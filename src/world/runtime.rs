@@ -2,9 +2,9 @@
 //!
 //! `chanop-init` compares device and inode of every mount with what the operator prepared. Under a runtime with a kernel or a
 //! file server of its own (runsc, kata) a container sees other numbers, so the comparison is impossible there. The list below
-//! names the runtimes where it works; every other runtime is treated as one where it does not, and the policy is then
-//! stricter about sources (`NotBelowOwnMount`). No field of a spec switches the comparison off by itself: a runtime that is
-//! not the engine's default has to be allowed by the administrator.
+//! names the runtimes where it works; every other runtime is treated as one where it does not. No field of a spec switches the
+//! comparison off by itself: a runtime that is not the engine's default has to be allowed by the administrator. Under every
+//! runtime, the policy refuses a source that the channel could replace (`NotBelowOwnMount`).
 
 use crate::resource::Effective;
 

@@ -15,6 +15,7 @@ use crate::planner::channel::network_wait;
 use crate::planner::image::{self, ImageStep};
 use crate::planner::mark::Mark;
 use crate::planner::template;
+use crate::planner::writer::writer_above;
 use crate::resource::condition::Reason;
 use crate::resource::effective::{DeletionRuns, RunDefaults};
 use crate::resource::{Effective, ObjectRef};
@@ -127,6 +128,9 @@ impl Context<'_> {
         };
         if let Some((reason, message)) = network_wait(self.world, target) {
             return waits(reason, message);
+        }
+        if let Some(message) = writer_above(self.world, &self.record.channel, target) {
+            return waits(Reason::Waiting, message).wake_after(LOOK_AGAIN);
         }
         match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}

@@ -19,7 +19,7 @@ pub enum Rule {
     NotBelowForeignMount,
     /// No writable path contains a path that another channel has mounted already: the same, seen from the other side.
     NotAboveForeignMount,
-    /// Where the mounts cannot be verified inside the container, no source is below a path that the channel itself can write.
+    /// No source is strictly below a path that the channel itself can write, or that one of its containers still can.
     NotBelowOwnMount,
     /// Whatever is not optional exists.
     SourceExists,

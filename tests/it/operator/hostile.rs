@@ -2,12 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
-use crate::support::operator::Ground;
+use crate::support::operator::{Ground, give};
 
 /// A channel with a workspace of the test's choice.
 fn with_workspace(ground: &Ground, name: &str, workspace: &str) -> String {
     ground.channel_text(name, "", "").replace(&format!("~/src/{name}"), workspace)
+}
+
+fn make(directory: PathBuf) -> PathBuf {
+    fs::create_dir(&directory).unwrap();
+    directory
 }
 
 #[test]
@@ -52,9 +58,11 @@ fn hostile_specs_do_not_affect_a_well_behaved_channel() {
         ("foreign", &volume(&foreign)),
         ("foreign-ro", &read_only),
         ("device", &volume(&device)),
+        ("inside", "  mounts: [{type: bind, source: ~/src/inside/s, target: /s}]\n"),
     ] {
         ground.channel(&format!("{name}.yaml"), name, more);
     }
+    give(&make(ground.workspace("inside").join("s")));
     ground.write("aa-home.yaml", &with_workspace(&ground, "aa-home", "\"~\""));
     // Sorts before `good`, contains its workspace, and breaks no rule of its own.
     ground.write("aa-parent.yaml", &with_workspace(&ground, "aa-parent", "~/src"));
@@ -68,6 +76,7 @@ fn hostile_specs_do_not_affect_a_well_behaved_channel() {
         ("foreign", "did not create it"),
         ("foreign-ro", "did not create it"),
         ("device", "driver options"),
+        ("inside", "src/inside, which the channel can write"),
         ("aa-home", "owner's home"),
         ("aa-parent", "a channel that can write"),
     ];
@@ -96,6 +105,38 @@ fn hostile_specs_do_not_affect_a_well_behaved_channel() {
     ground.unlink("good.yaml");
     ground.until_reason("aa-parent", "Ready", "Running");
     ground.docker(&["volume", "rm", &foreign, &device]);
+}
+
+#[test]
+fn a_run_waits_for_one_that_could_replace_what_it_mounts() {
+    let mut ground = Ground::new();
+    let data = make(ground.path("home/data"));
+    give(&data);
+    give(&make(data.join("sub")));
+    let with = |ground: &Ground, mount: &str| {
+        ground.agent_channel("a", "maxConcurrent: 2");
+        let text = fs::read_to_string(ground.path("specs/a.yaml")).unwrap();
+        ground.write("a.yaml", &format!("{text}  mounts: [{mount}]\n"));
+    };
+    with(&ground, "{type: bind, source: ~/data, target: /data, readOnly: false}");
+    ground.start();
+    ground.until_converged(&["a"]);
+    assert_eq!(ground.order("writes", "a", "until:go"), 201);
+    ground.until_phase("writes", "Running");
+
+    with(&ground, "{type: bind, source: ~/data/sub, target: /sub}");
+    ground.until("the new spec is in effect", |ground| {
+        ground.shown("a")["metadata"]["generation"] == 2
+    });
+    assert_eq!(ground.order("reads", "a", "say:done"), 201);
+    let message = ground.until_some("the second waits", |ground| {
+        let run = ground.run("reads");
+        let message = run["status"]["message"].as_str().unwrap_or_default().to_owned();
+        message.contains("waits until").then_some(message)
+    });
+    assert!(message.contains("_a_writes_1 is gone") && message.contains("/data/sub"), "{message}");
+    ground.let_go("a", "go");
+    assert_eq!(ground.until_ended("reads")["status"]["phase"], "Succeeded");
 }
 
 #[test]

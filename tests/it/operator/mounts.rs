@@ -27,7 +27,8 @@ fn exec_after_workspace_was_replaced_runs_in_the_new_one() {
     let ground = one("");
     let before = ground.shell("a");
     replace_workspace(&ground);
-    assert_eq!(ground.exec("a", "echo hello > file && pwd").code, 0, "{}", ground.log());
+    let said = ground.exec("a", "echo hello > file && pwd");
+    assert_eq!(said.code, 0, "{said:?}\n{}", ground.log());
     assert!(ground.path("home/src/a/file").exists(), "it is the directory that the host has");
     assert_eq!(ground.shell("a")["Id"], before["Id"], "restarted, not made again");
 }
