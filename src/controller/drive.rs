@@ -404,6 +404,7 @@ impl Controller {
         self.world.unreadable_drift.remove(name);
         self.world.mount_changes.remove(name);
         self.world.remounts.remove(name);
+        self.mount_checks.forget(name);
         self.channel_left(name);
         self.unsaved.push(Write::Inventory(object.clone(), None));
         self.unsaved.push(Write::Override(object.clone(), None));

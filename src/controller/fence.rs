@@ -34,7 +34,7 @@ pub(super) struct Fence {
     ours: Holder,
     /// `--takeover`, until it was granted.
     takeover: bool,
-    /// The engine on which the anchor was last ours, as kept.
+    /// The engine on which the anchor was last ours, and the directory from which, as kept: a copy of the store did not hold it.
     pub(super) anchored_on: Option<String>,
     /// When the last read that showed this process as the holder was sent.
     confirmed: Option<Duration>,
@@ -129,11 +129,15 @@ impl Controller {
         self.send(None, Call::Anchor(Arc::new(claim)), cause.to_owned())
     }
 
+    fn anchorage(&self) -> String {
+        format!("{} {}", self.engine.id, self.fence.ours.place.inode)
+    }
+
     fn claim(&self) -> Claim {
         Claim {
             ours: self.fence.ours.clone(),
             takeover: self.fence.takeover,
-            held_before: self.fence.anchored_on.as_ref() == Some(&self.engine.id),
+            held_before: self.fence.anchored_on.as_ref() == Some(&self.anchorage()),
             held_by_us: self.fence.confirmed.is_some(),
         }
     }
@@ -164,10 +168,10 @@ impl Controller {
             let message = "--takeover: nothing is changed for 10 s, in which another operator that is still there stops";
             self.record(now, "operator", false, "TookOver", message);
         }
-        if self.fence.anchored_on.as_ref() != Some(&self.engine.id) {
-            self.fence.anchored_on = Some(self.engine.id.clone());
-            self.unsaved
-                .push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), self.engine.id.clone()));
+        let anchorage = self.anchorage();
+        if self.fence.anchored_on.as_ref() != Some(&anchorage) {
+            self.fence.anchored_on = Some(anchorage.clone());
+            self.unsaved.push(Write::Meta(meta_key::ANCHORED_ON.to_owned(), anchorage));
         }
         if connecting {
             self.anchor_is_ours(now);

@@ -1,6 +1,6 @@
 //! When it is checked whether running shells still have what the host has: with a scan, and for everybody who asks for a shell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Controller;
@@ -26,6 +26,20 @@ pub(super) struct MountChecks {
     /// The check of all shells that is on its way.
     all: Option<Seq>,
     next: Duration,
+    /// The newest check of each shell that was answered: an older one may be answered later.
+    answered: BTreeMap<ResourceName, Seq>,
+}
+
+impl MountChecks {
+    pub(super) fn forget(&mut self, name: &ResourceName) {
+        self.answered.remove(name);
+    }
+
+    fn is_newest(&mut self, name: &ResourceName, seq: Seq) -> bool {
+        let newest = self.answered.entry(name.clone()).or_default();
+        *newest = seq.max(*newest);
+        *newest == seq
+    }
 }
 
 impl Controller {
@@ -73,7 +87,7 @@ impl Controller {
         for (name, changes) in found {
             let object = ObjectRef::channel(name.clone());
             // It may have been started since, with other mounts.
-            if self.is_stale_for(&object, seq) {
+            if self.is_stale_for(&object, seq) || !self.mount_checks.is_newest(&name, seq) {
                 continue;
             }
             let found = self

@@ -317,7 +317,8 @@ pub async fn image_user<E: Engine>(means: &Means<E>, image: &str) -> Result<(u32
         "" => uid,
         gid => gid.parse::<u32>().map_err(|_| names("group", gid))?,
     };
-    if let Some(denial) = admit_image_user(uid, gid) {
+    let accounts = tokio::task::spawn_blocking(host::accounts).await.ok().flatten();
+    if let Some(denial) = admit_image_user((uid, gid), &means.owner, accounts.as_ref()) {
         let message = format!("{}: image {image}: {}", denial.path, denial.message);
         return Err(Failure::Refused(Reason::PolicyViolation, message));
     }
@@ -401,7 +402,7 @@ async fn check_mounts<E: Engine>(
     means: &Means<E>,
     channels: BTreeSet<ResourceName>,
 ) -> Result<Answer, Failure> {
-    let (paths, home) = (means.host.paths.clone(), means.owner_home.clone());
+    let (paths, home) = (means.host.paths.clone(), means.owner.home.clone());
     let busy = || Failure::Unknown("too many looks at the host have not ended".to_owned());
     let Ok(checking) = Arc::clone(&means.checking_mounts).try_acquire_owned() else {
         return Err(busy());

@@ -26,7 +26,7 @@ use crate::controller::input::{Answer, Failure, Input, Seq};
 use crate::docker::Engine;
 use crate::docker::image::CredentialSources;
 use crate::host::Host;
-use crate::resource::{ObjectRef, ResourceName};
+use crate::resource::{ObjectRef, Owner, ResourceName};
 use crate::store::{StateKey, StoreHandle};
 use crate::world::record::Write;
 
@@ -61,8 +61,8 @@ pub struct Means<E> {
     pub looking: Arc<Semaphore>,
     /// So many checks of mounts at a time.
     pub checking_mounts: Arc<Semaphore>,
-    /// The owner's home: a disk that is not on its file system may be unmounted.
-    pub owner_home: String,
+    /// Whose workspaces these are. A disk that is not on the file system of their home may be unmounted.
+    pub owner: Owner,
     /// Tells the time that calls take.
     pub clock: Clock,
     /// Hears of each call.

@@ -221,6 +221,38 @@ pub(super) fn read_path(path: &Path, bound: u64) -> Result<(Stat, Option<Vec<u8>
     read_open(open_from_root(path, READ)?, bound)
 }
 
+/// The same, if `reader` could read it, too: the operator may be root.
+/// Supplementary groups and access control lists are not looked at.
+pub(super) fn read_path_as(
+    reader: Ids,
+    path: &Path,
+    bound: u64,
+) -> Result<(Stat, Option<Vec<u8>>), WalkError> {
+    const SEARCH: u32 = 0o1;
+    const READ_BIT: u32 = 0o4;
+    let mut parent = Path::new("/").to_owned();
+    for component in path.parent().into_iter().flat_map(Path::components) {
+        parent.push(component);
+        may(reader, &fstat(open_from_root(&parent, LOOK | OFlags::DIRECTORY)?)?, SEARCH)?;
+    }
+    let fd = open_from_root(path, READ)?;
+    may(reader, &fstat(&fd)?, READ_BIT)?;
+    read_open(fd, bound)
+}
+
+fn may((uid, gid): Ids, stat: &Stat, bit: u32) -> Result<(), WalkError> {
+    let shift = match (stat.st_uid == uid, stat.st_gid == gid) {
+        (true, _) => 6,
+        (false, true) => 3,
+        (false, false) => 0,
+    };
+    if stat.st_mode & (bit << shift) == 0 {
+        let message = "the owner cannot read it";
+        return Err(WalkError::Io(io::Error::new(io::ErrorKind::PermissionDenied, message)));
+    }
+    Ok(())
+}
+
 /// Reads the regular file at `path`, links followed.
 pub(super) fn read_through_links(path: &Path, bound: u64) -> Result<Option<Vec<u8>>, WalkError> {
     let fd = openat(CWD, path, READ.difference(OFlags::NOFOLLOW), Mode::empty())?;
@@ -250,6 +282,39 @@ mod tests {
 
     fn own() -> Ids {
         (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    }
+
+    #[test]
+    fn what_the_reader_could_not_read_is_not_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let file = root.join("d/f");
+        std::fs::create_dir(root.join("d")).unwrap();
+        std::fs::write(&file, "x").unwrap();
+        let (uid, gid) = own();
+        let stranger = (uid + 1, gid + 1);
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let table = [
+            (0o755, 0o755, 0o644, true, true, true),
+            (0o755, 0o755, 0o640, true, true, false),
+            (0o755, 0o755, 0o600, true, false, false),
+            (0o755, 0o750, 0o644, true, true, false),
+            (0o700, 0o755, 0o644, true, false, false),
+        ];
+        for (top, directory, of_file, owner, group, other) in table {
+            for (path, bits) in [(&root, top), (&root.join("d"), directory), (&file, of_file)] {
+                mode(path, bits);
+            }
+            for (reader, wanted) in
+                [((uid, gid), owner), ((uid + 1, gid), group), (stranger, other)]
+            {
+                let read = read_path_as(reader, &file, 9);
+                assert_eq!(read.is_ok(), wanted, "{top:o} {directory:o} {of_file:o} {reader:?}");
+            }
+        }
     }
 
     #[test]

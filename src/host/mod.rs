@@ -12,6 +12,7 @@ pub mod prepare;
 pub mod probe;
 pub mod secrets_root;
 
+mod accounts;
 mod archive;
 mod beneath;
 #[cfg(fuzzing)]
@@ -26,6 +27,7 @@ mod secret;
 mod secret_files;
 mod users;
 
+pub use accounts::accounts;
 pub use agent::{AgentPlace, newest_session, prepare_agent, project_file};
 pub use known::known_secrets;
 pub use leftovers::remove_secrets;

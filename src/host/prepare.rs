@@ -22,9 +22,9 @@ use super::secret_files::{SecretFiles, SignIn};
 use super::users;
 use crate::claude::credentials;
 use crate::init::{layout, mounts};
-use crate::resource::ResourceName;
 use crate::resource::condition::Reason;
 use crate::resource::effective::Home;
+use crate::resource::{Owner, ResourceName};
 use crate::world::mounted::{MountChange, MountChangeKind};
 use crate::world::preparation::{Bind, Delivery, HostFile, HostPaths, Preparation, is_below};
 
@@ -359,7 +359,7 @@ impl Work<'_> {
         for file in &self.preparation.files {
             match file.delivery {
                 Delivery::Archive if occasion == Occasion::Create => {
-                    let (mode, content) = read_source(file)?;
+                    let (mode, content) = read_source(file, &self.preparation.owner)?;
                     entries.push(Entry { target: file.target.clone(), mode, content });
                 }
                 Delivery::Archive => {}
@@ -379,7 +379,7 @@ impl Work<'_> {
         if occasion == Occasion::Start && Path::new(&staged).exists() {
             return Ok(());
         }
-        let (mode, content) = read_source(file)?;
+        let (mode, content) = read_source(file, &self.preparation.owner)?;
         write_private(&staged, &content, mode, self.user)
     }
 
@@ -491,11 +491,11 @@ pub fn install_init(host: &Host) -> Result<(), PrepareError> {
         .map_err(|cause| io_failed("install the init as", &path, cause))
 }
 
-/// Reads a file to copy: the policy judged its path, and nothing may have moved since.
-fn read_source(file: &HostFile) -> Result<(u32, Vec<u8>), PrepareError> {
+/// Reads a file to copy, as the owner could: the policy judged its path, and nothing may have moved since.
+fn read_source(file: &HostFile, owner: &Owner) -> Result<(u32, Vec<u8>), PrepareError> {
     let path = Path::new(&file.source);
-    let (stat, content) =
-        beneath::read_path(path, MAX_FILE_BYTES).map_err(|error| match error {
+    let (stat, content) = beneath::read_path_as((owner.uid, owner.gid), path, MAX_FILE_BYTES)
+        .map_err(|error| match error {
             WalkError::Missing => PrepareError::MountMissing(file.source.clone()),
             other => walk_failed("read", &file.source, other),
         })?;

@@ -1,7 +1,8 @@
 //! One process a state directory: `flock`, held for life.
 //!
 //! The kernel lets go of it when the process is gone, however it went; a stopped process still holds it, which is right,
-//! since it may go on. The pid in the file is for people only.
+//! since it may go on. The pid in the file is for people only. The directory is locked as well: the file is a name that anybody who may
+//! write there can take away and make anew.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};
@@ -17,6 +18,7 @@ use super::StoreError;
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    _directory: File,
 }
 
 impl Lock {
@@ -31,22 +33,27 @@ impl Lock {
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(StoreError::Locked {
-                    path: path.to_path_buf(),
-                    pid: holder(&mut file),
-                });
+        let directory = File::open(path.parent().unwrap_or(path)).map_err(failed)?;
+        let taken = [&file, &directory]
+            .map(|locked| flock(locked, FlockOperation::NonBlockingLockExclusive));
+        for lock in taken {
+            match lock {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(StoreError::Locked {
+                        path: path.to_path_buf(),
+                        pid: holder(&mut file),
+                    });
+                }
+                Err(errno) => return Err(failed(errno.into())),
             }
-            Err(errno) => return Err(failed(errno.into())),
         }
         // An old pid must go; when the new one cannot be written (disk full), the lock is just as good.
         file.set_len(0).map_err(failed)?;
         if let Err(error) = writeln!(file, "{}", std::process::id()) {
             tracing::debug!(path = %path.display(), %error, "the lock file does not say who holds it");
         }
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _directory: directory })
     }
 }
 

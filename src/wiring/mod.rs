@@ -192,7 +192,7 @@ pub async fn operate(
         progress: inputs_in.clone(),
         looking: Arc::new(Semaphore::new(1)),
         checking_mounts: Arc::new(Semaphore::new(MOUNT_CHECKS_MAX)),
-        owner_home: settings.owner.home.clone(),
+        owner: settings.owner.clone(),
         key,
         instance: settings.instance.clone(),
         clock,

@@ -12,11 +12,13 @@
 //! there (`~/.ssh`, `~/.claude`: whoever can write such a file runs code on the host). `files` are copies, so a dot-file directly
 //! in the home may be one (`~/.npmrc`), but nothing inside a dot-directory.
 
+mod accounts;
 mod claims;
 mod rule;
 
 use std::collections::BTreeSet;
 
+pub use accounts::{HostAccounts, admit_image_user};
 pub use claims::{Incumbents, PathClaims, conflicts};
 pub use rule::Rule;
 
@@ -121,11 +123,6 @@ impl Admission {
         denials.extend(conflicts.iter().cloned());
         Self::of(denials, unprobed)
     }
-}
-
-/// Judges `user: Image` when the image is known.
-pub fn admit_image_user(uid: u32, gid: u32) -> Option<Denial> {
-    root_denied(uid).or_else(|| root_group_denied(gid))
 }
 
 /// The directory above an absolute, normal path.

@@ -111,7 +111,7 @@ impl Place {
             progress,
             looking: Arc::new(Semaphore::new(1)),
             checking_mounts: Arc::new(Semaphore::new(1)),
-            owner_home: settings.owner.home.clone(),
+            owner: settings.owner.clone(),
             clock,
             observer: Arc::new(|_, _, _| {}),
         };

@@ -192,6 +192,10 @@ fn a_second_operator_is_told_who_has_the_state_directory() {
     let expected = format!("another operator (pid {}) holds ", std::process::id());
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     assert!(error.to_string().starts_with(&expected), "{error}");
+    // Nor is it let in when somebody takes the file away.
+    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    let error = try_open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     drop(held);
     open(dir.path());
 }

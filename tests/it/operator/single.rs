@@ -94,6 +94,13 @@ fn an_operator_on_a_copied_state_directory_is_refused() {
     assert!(second.err.contains("copy of this state directory"), "{}", second.err);
     let original = ground.path("state").display().to_string();
     assert!(second.err.contains(&original) && second.err.contains("--takeover"), "{}", second.err);
+    // Nor is it let in when nothing says whose the instance is but its containers.
+    let anchor = format!("chanop_anchor_{}", ground.instance);
+    ground.docker(&["volume", "rm", &anchor]);
+    let second = ground.operator_command(&copy, &ground.path("run/other.sock")).output().unwrap();
+    let second = Said::from(second);
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.contains("containers of instance"), "{}", second.err);
     ground.until_converged(&CHANNELS);
     assert_eq!(starts(&ground), before);
 }
