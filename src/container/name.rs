@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use crate::resource::ResourceName;
 
 /// Why a text is not a name of the engine.
@@ -95,6 +97,11 @@ impl ContainerName {
         attempt: u32,
     ) -> Self {
         Self(format!("chanop_{instance}_{channel}_{run}_{attempt}"))
+    }
+
+    /// One that is never started, and there for a moment to give a volume away. It has no label, so nobody takes it for a shell.
+    pub fn for_giving(instance: &ResourceName, unique: Uuid) -> Self {
+        Self(format!("chanop_volume_{instance}_{}", unique.simple()))
     }
 
     /// Parses a name as the engine reports it, with or without its leading slash.

@@ -266,10 +266,16 @@ impl Controller {
     fn forget_mounts_of_earlier_start(&mut self, name: &ResourceName, snapshot: &Snapshot) {
         let started = |snapshot: &Snapshot| snapshot.details.as_ref()?.started_at;
         let before = self.world.observed.get(&snapshot.id).and_then(|seen| started(&seen.snapshot));
-        // Where nobody knows when it was started before, it may have been started since; the next check compares it again.
-        let restarted = before.is_none() || before != started(snapshot);
+        let restarted = before.is_some() && before != started(snapshot);
         if restarted || snapshot.state != ContainerState::Running {
             self.world.mount_changes.remove(name);
+        } else if before.is_none() && self.world.mount_changes.remove(name).is_some() {
+            // Nobody knows when it was started before, so it may have been started since: it is compared again, and who asked for the
+            // shell waits for that.
+            let check = self.check_mounts_of(name);
+            for waiter in self.ensuring.iter_mut().filter(|waiter| waiter.channel == *name) {
+                waiter.mounts = check;
+            }
         }
     }
 

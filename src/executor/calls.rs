@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -12,10 +11,9 @@ use super::anchor::anchor;
 use super::failure::{of_engine, of_host};
 use super::image::{bring, look_for, missing};
 use super::runs::{create_run, read_prompt};
-use crate::container::config::MountConfig;
+use crate::container::config::{MountConfig, NetworkMode};
 use crate::container::{
-    ContainerConfig, ContainerId, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot,
-    label,
+    ContainerConfig, ContainerName, ContainerState, ImageRef, ObjectName, Snapshot, label,
 };
 use crate::controller::effect::{Call, SecretsOf};
 use crate::controller::input::{Answer, EngineFacts, Failure, Seq};
@@ -208,54 +206,53 @@ pub(super) async fn finish<E: Engine>(
     let grants = prepared.volume_grants.into_iter().filter_map(|grant| {
         volumes.get(grant.volume.as_str()).map(|volume| (volume.clone(), grant))
     });
-    let grants = grants.collect();
+    let grants: Vec<(VolumeInfo, VolumeGrant)> = grants.collect();
     let id = engine.create(name, config).await.map_err(failed)?;
-    if let Err(error) = fill(engine, &id, prepared.archive, grants).await {
-        // Without its files it must not start. Should this remove not arrive, the core removes what is made and was
-        // never heard of.
-        let _uncertain = engine.remove(&id, false).await;
-        return Err(Failure::Failed(Reason::CreateFailed, error.to_string()));
+    for (volume, grant) in grants {
+        if let Err(error) = give(means, &config.image, &volume, grant).await {
+            // Without its volumes it must not start. Should this remove not arrive, the core removes what is made and was
+            // never heard of.
+            let _uncertain = engine.remove(&id, false).await;
+            return Err(Failure::Failed(Reason::CreateFailed, error.to_string()));
+        }
     }
     Ok(Answer::Created(id))
 }
 
-/// Puts its own files into a new container, and gives it its volumes.
-async fn fill<E: Engine>(
-    engine: &E,
-    id: &ContainerId,
-    files: Option<Bytes>,
-    grants: Vec<(VolumeInfo, VolumeGrant)>,
-) -> EngineResult<()> {
-    for (volume, grant) in grants {
-        give(engine, id, &volume, grant).await?;
-    }
-    match files {
-        Some(archive) => engine.copy_to(id, "/", archive).await,
-        None => Ok(()),
-    }
-}
-
-/// Gives a volume's root to the user, in the first way that works.
+/// Gives a volume's root to the user: on this host, or through a container that has nothing but this volume and is never started. To
+/// copy into a container, the engine mounts all that it has in the host's own mount namespace, and follows links on the way to each
+/// mount point; where one mount lies in another, an agent that works in that one could lead the engine elsewhere.
 async fn give<E: Engine>(
-    engine: &E,
-    id: &ContainerId,
+    means: &Means<E>,
+    image: &str,
     volume: &VolumeInfo,
     grant: VolumeGrant,
 ) -> EngineResult<()> {
-    let mut result = Ok(());
-    for (path, archive) in grant.archives {
-        result = engine.copy_to(id, &path, archive).await;
-        if result.is_ok() {
-            break;
-        }
-        // Engines differ in what they take of the next archive; an operator that is root need not know.
-        let (mountpoint, owner) = (volume.mountpoint.clone(), grant.owner);
-        let given = tokio::task::spawn_blocking(move || host::give_volume(&mountpoint, owner));
-        if matches!(given.await, Ok(Ok(()))) {
-            return Ok(());
-        }
+    let (mountpoint, owner) = (volume.mountpoint.clone(), grant.owner);
+    let given = tokio::task::spawn_blocking(move || host::give_volume(&mountpoint, owner));
+    if matches!(given.await, Ok(Ok(()))) {
+        return Ok(());
     }
-    result
+    let engine = &means.engine;
+    let name = ContainerName::for_giving(&means.instance, uuid::Uuid::new_v4());
+    let mount = MountConfig::Volume {
+        source: grant.volume,
+        target: host::GIVEN_AT.to_owned(),
+        read_only: false,
+    };
+    let config = ContainerConfig {
+        image: image.to_owned(),
+        entrypoint: vec!["/never".to_owned()],
+        mounts: vec![mount],
+        cap_drop: vec!["ALL".to_owned()],
+        no_new_privileges: true,
+        network: NetworkMode::None,
+        ..ContainerConfig::default()
+    };
+    let id = engine.create(&name, &config).await?;
+    let given = engine.copy_to(&id, "/", grant.archive).await;
+    engine.remove(&id, false).await?;
+    given
 }
 
 /// Creates a volume unless it exists, and answers it. Only volumes that chanop created for this instance are mounted, and only

@@ -33,7 +33,8 @@ pub use known::known_secrets;
 pub use leftovers::remove_secrets;
 pub use mounted::mount_changes;
 pub use prepare::{
-    Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init, prepare,
+    GIVEN_AT, Host, Occasion, PrepareError, Prepared, VolumeGrant, give_volume, install_init,
+    prepare,
 };
 pub use probe::probe;
 pub use run::{exit_record, is_unstarted, prepare_run, remove_run_place, sweep_run_places};

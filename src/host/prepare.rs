@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 use rustix::fs::{FileType, FlockOperation, Gid, Uid, fchown, flock};
 
-use super::archive::{self, Entry};
+use super::archive;
 use super::beneath::{self, Ids, WalkError};
 use super::git::GitIdentity;
 use super::mounted::{self, Mounted};
@@ -26,7 +26,7 @@ use crate::resource::condition::Reason;
 use crate::resource::effective::Home;
 use crate::resource::{Owner, ResourceName};
 use crate::world::mounted::{MountChange, MountChangeKind};
-use crate::world::preparation::{Bind, Delivery, HostFile, HostPaths, Preparation, is_below};
+use crate::world::preparation::{Bind, HostFile, HostPaths, Preparation, is_below};
 
 /// A file to copy is at most so long: it goes through memory, and configuration is what it is for.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -54,8 +54,6 @@ pub enum Occasion {
 /// What the engine is to be given when the container has been created.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prepared {
-    /// A tar of `files`, for `/` of the created container.
-    pub archive: Option<Bytes>,
     /// For volumes that did not exist before the container was created.
     pub volume_grants: Vec<VolumeGrant>,
     /// How the agent signs in, if it does.
@@ -64,17 +62,19 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// How a new volume is given to the container's user: by an archive of its root directory's owner, put into the container
-/// before the first start. The init cannot do that: it has neither root nor capabilities.
+/// A new volume that the container's user is to own. The init cannot do that: it has neither root nor capabilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeGrant {
     /// The volume's name.
     pub volume: String,
     /// To whom.
     pub owner: (u32, u32),
-    /// Archives that do it, each with the path in the container to put it at: one that is taken is enough.
-    pub archives: Vec<(String, Bytes)>,
+    /// To be put at `/` of a container that has nothing but this volume, at [`GIVEN_AT`].
+    pub archive: Bytes,
 }
+
+/// Where a volume is mounted in the container that serves to give it away.
+pub const GIVEN_AT: &str = "/chanop-volume";
 
 /// Why the host could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -180,12 +180,12 @@ pub fn prepare(
     let mounted = work.look_at_mounts()?;
     work.make_inner_mount_points()?;
     let secrets = SecretFiles::read(preparation, host)?;
-    let archive = work.copy_files(occasion)?;
+    work.copy_files(occasion)?;
     secrets.write(preparation, host)?;
     work.write_channel_files(&mounted)?;
     install_init(host)?;
     let volume_grants = work.grant_volumes()?;
-    Ok(Prepared { archive, volume_grants, sign_in: secrets.sign_in, notes: Vec::new() })
+    Ok(Prepared { volume_grants, sign_in: secrets.sign_in, notes: Vec::new() })
 }
 
 /// What a mount's target lies in.
@@ -247,8 +247,7 @@ impl Work<'_> {
             bind.is_some_and(|bind| Path::new(&bind.source).is_file())
         };
         let targets = targets.iter().map(|target| (target.as_str(), is_file(target)));
-        let staged = files.iter().filter(|file| file.delivery != Delivery::Archive);
-        let files = staged.map(|file| (file.target.as_str(), true));
+        let files = files.iter().map(|file| (file.target.as_str(), true));
         targets.chain(files).chain([(workspace.path.as_str(), false)]).collect()
     }
 
@@ -353,25 +352,9 @@ impl Work<'_> {
         Some(Mounted { source, target, device, inode, off_home: false, own: true })
     }
 
-    /// Copies `files`, to where they are mounted from or into the archive.
-    fn copy_files(&self, occasion: Occasion) -> Result<Option<Bytes>, PrepareError> {
-        let mut entries = Vec::new();
-        for file in &self.preparation.files {
-            match file.delivery {
-                Delivery::Archive if occasion == Occasion::Create => {
-                    let (mode, content) = read_source(file, &self.preparation.owner)?;
-                    entries.push(Entry { target: file.target.clone(), mode, content });
-                }
-                Delivery::Archive => {}
-                Delivery::Staged { .. } => self.stage(file, occasion)?,
-            }
-        }
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        archive::of_files(&entries, &self.preparation.owner.home, self.user).map(Some).map_err(
-            |cause| io_failed("archive the files of", self.preparation.channel.as_str(), cause),
-        )
+    /// Copies `files` to where they are mounted from.
+    fn copy_files(&self, occasion: Occasion) -> Result<(), PrepareError> {
+        self.preparation.files.iter().try_for_each(|file| self.stage(file, occasion))
     }
 
     fn stage(&self, file: &HostFile, occasion: Occasion) -> Result<(), PrepareError> {
@@ -426,9 +409,9 @@ impl Work<'_> {
     fn grant_volumes(&self) -> Result<Vec<VolumeGrant>, PrepareError> {
         let failed =
             |cause| io_failed("archive the volumes of", self.preparation.channel.as_str(), cause);
-        let grant = |(volume, target): &(String, String)| {
-            let archives = archive::of_ownership(target, self.user).map_err(failed)?;
-            Ok(VolumeGrant { volume: volume.clone(), owner: self.user, archives })
+        let grant = |(volume, _): &(String, String)| {
+            let archive = archive::of_ownership(GIVEN_AT, self.user).map_err(failed)?;
+            Ok(VolumeGrant { volume: volume.clone(), owner: self.user, archive })
         };
         self.preparation.volumes.iter().map(grant).collect()
     }
@@ -451,7 +434,7 @@ fn make_mount_point(
     beneath::touch(&parent, Path::new(name), owner)
 }
 
-/// Gives the root of a volume to its user on this host: for an operator that is root, where the engine takes no archive.
+/// Gives the root of a volume to its user on this host, where the operator is root.
 ///
 /// The path is the engine's word, and a driver may leave it empty. No volume lies at `/` or right beneath it: what does is
 /// the host's own, and is not given away.

@@ -86,28 +86,16 @@ pub struct Bind {
     pub read_only: bool,
 }
 
-/// How a `files` entry gets into the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Delivery {
-    /// Copied into the created container: its own, like a file of the image.
-    Archive,
-    /// A copy on the host, bind-mounted: the target lies on another mount (a copy would land in a directory that others
-    /// share), or nothing can be copied because the root file system is read-only; then the mount is as well.
-    Staged {
-        /// Read-only?
-        read_only: bool,
-    },
-}
-
-/// A file that is there.
+/// A file that is there. The container gets a copy of its own, which lies on the host and is bind-mounted: the engine's own copying
+/// mounts everything else of the container in the host's mount namespace, where an agent can lead it astray.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostFile {
     /// Absolute, on the host.
     pub source: String,
     /// Absolute, in the container.
     pub target: String,
-    /// How.
-    pub delivery: Delivery,
+    /// May the container not change its copy? So it is where its root file system is read-only.
+    pub read_only: bool,
 }
 
 /// Who the container's processes are.
@@ -190,21 +178,10 @@ impl Preparation {
                 Mount::Volume { .. } | Mount::Tmpfs { .. } => true,
             })
             .collect();
-        let mut covered: Vec<&str> = mounts.iter().map(|mount| mount.target()).collect();
-        covered.push(&effective.workspace.path);
-        if effective.home != Home::Image {
-            covered.push(&owner.home);
-        }
         let file = |file: &FileCopy| HostFile {
             source: file.source.clone(),
             target: file.target.clone(),
-            delivery: if effective.security.read_only_root_filesystem {
-                Delivery::Staged { read_only: true }
-            } else if covered.iter().any(|mount| is_below(&file.target, mount)) {
-                Delivery::Staged { read_only: false }
-            } else {
-                Delivery::Archive
-            },
+            read_only: effective.security.read_only_root_filesystem,
         };
         let secret = |value: &EnvValue| match value {
             EnvValue::Secret(key) => Some(key.clone()),
@@ -311,9 +288,7 @@ pub fn support_mounts(paths: &HostPaths, preparation: &Preparation) -> Vec<Mount
         Home::Image => {}
     }
     for file in &preparation.files {
-        if let Delivery::Staged { read_only } = file.delivery {
-            mounts.push(bind(preparation.staged_file(paths, file), &file.target, read_only));
-        }
+        mounts.push(bind(preparation.staged_file(paths, file), &file.target, file.read_only));
     }
     mounts
 }

@@ -17,7 +17,7 @@ use chanop::resource::effective::SecretKeyRef;
 use chanop::world::facts::{CredentialsFact, Facts, FactsWanted, PathFact, PathKind, SecretFact};
 use chanop::world::mounted::MountChangeKind;
 use chanop::world::preparation::RunPlace;
-use chanop::world::preparation::{Bind, Delivery, HostFile};
+use chanop::world::preparation::{Bind, HostFile};
 
 use crate::bed::{Bed, OWNER, set_mode};
 
@@ -346,10 +346,10 @@ fn a_staged_file_is_copied_anew_at_creation_and_left_alone_at_a_start() {
     let file = HostFile {
         source: bed.text("home/.npmrc"),
         target: bed.text("home/.npmrc"),
-        delivery: Delivery::Staged { read_only: false },
+        read_only: false,
     };
     bed.preparation.files = vec![file.clone()];
-    assert_eq!(bed.prepare().unwrap().archive, None);
+    bed.prepare().unwrap();
     let staged = bed.preparation.staged_file(&bed.host.paths, &file);
     fs::write(&staged, "the container's").unwrap();
     prepare(&bed.preparation, &bed.host, Occasion::Start).unwrap();
@@ -530,7 +530,7 @@ fn secrets_and_copied_files_of_a_gone_channel_are_removed() {
     bed.preparation.files = vec![HostFile {
         source: bed.text("home/.npmrc"),
         target: bed.text("home/.npmrc"),
-        delivery: Delivery::Staged { read_only: false },
+        read_only: false,
     }];
     bed.prepare().unwrap();
     let (secrets, files) = (bed.path("run/secrets/demo"), bed.path("state/channels/demo/files"));
@@ -586,7 +586,7 @@ fn pipe_or_huge_file_in_place_of_a_file_to_copy_is_refused() {
     bed.preparation.files = vec![HostFile {
         source: bed.text("home/conf"),
         target: "/etc/conf".to_owned(),
-        delivery: Delivery::Archive,
+        read_only: false,
     }];
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();

@@ -193,7 +193,7 @@ fn a_second_operator_is_told_who_has_the_state_directory() {
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     assert!(error.to_string().starts_with(&expected), "{error}");
     // Nor is it let in when somebody takes the file away.
-    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    fs::remove_file(dir.path().join("lock")).unwrap();
     let error = try_open(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     drop(held);

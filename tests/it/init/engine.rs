@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chanop::container::config::MountConfig;
 use chanop::resource::effective::SecretKeyRef;
-use chanop::world::preparation::{Bind, Delivery, HostFile, support_mounts};
+use chanop::world::preparation::{Bind, HostFile, support_mounts};
 
 use crate::bed::{Bed, OWNER};
 
@@ -105,31 +105,18 @@ impl Container {
                 .map(str::to_owned),
         );
         arguments.extend(["--name", &name, "--label", LABEL].map(str::to_owned));
-        if prepared.archive.is_some() {
-            // Nothing can be copied into a read-only file system.
-            arguments.retain(|argument| argument != "--read-only");
-        }
         arguments.extend(["--entrypoint=/.chanop/init", &image].map(str::to_owned));
         arguments.extend(command.iter().map(|word| (*word).to_owned()));
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let volume = bed.preparation.volumes.first().map(|(name, _)| name.clone());
         let container = Self { name, volume };
         docker_ok(&words);
-        if let Some(archive) = &prepared.archive {
-            docker_stdin(&["cp", "-", &container.at("/")], archive);
-        }
         for grant in &prepared.volume_grants {
-            let taken = grant
-                .archives
-                .iter()
-                .any(|(path, archive)| docker_takes(&["cp", "-", &container.at(path)], archive));
-            assert!(taken, "{}", grant.volume);
+            let format = "{{.Mountpoint}}";
+            let mountpoint = docker_ok(&["volume", "inspect", "--format", format, &grant.volume]);
+            chanop::host::give_volume(mountpoint.trim(), grant.owner).unwrap();
         }
         container
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}:{path}", self.name)
     }
 
     fn start(&self) {
@@ -304,10 +291,8 @@ fn files_are_the_containers_own_copies() {
     let mut bed = Bed::new();
     bed.write("home/.npmrc", "registry");
     let file =
-        |target: String, delivery| HostFile { source: bed.text("home/.npmrc"), target, delivery };
-    let staged = file(bed.text("home/.npmrc"), Delivery::Staged { read_only: false });
-    let copied = file("/opt/own/npmrc".to_owned(), Delivery::Archive);
-    bed.preparation.files = vec![staged, copied];
+        |target: String| HostFile { source: bed.text("home/.npmrc"), target, read_only: false };
+    bed.preparation.files = vec![file(bed.text("home/.npmrc")), file("/opt/own/npmrc".to_owned())];
     let container = Container::create(&bed, "files", &["idle"]);
     container.start();
     let seen = container.script(
