@@ -53,8 +53,9 @@ pub struct Summary {
     pub marks: BTreeSet<Mark>,
 }
 
-/// An agent whose channel is gone with a lost store may work for an hour, which is the deadline's default.
-const SETTLES_WITHIN: Duration = Duration::from_secs(5_400);
+/// An agent whose channel is gone with a lost store may work for an hour, which is the deadline's default, by an engine's clock that is
+/// half an hour ahead; then its container is kept for a while.
+const SETTLES_WITHIN: Duration = Duration::from_secs(9_000);
 const REST: Duration = Duration::from_secs(150);
 /// How many letters the core may be longer after a rest.
 const SLACK: usize = 512;

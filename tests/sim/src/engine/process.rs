@@ -303,7 +303,9 @@ impl Engine {
         }
         ending.ended = Some((now, code, how));
         let by_itself = how == How::ByItself && code == 0;
-        let stayed = how != How::ByItself
+        // The kernel's kill counts as ours where ours was due.
+        let killed = how != How::ByItself || code == 137;
+        let stayed = killed
             && ending.script.answers
             && ending.stays_for(now).is_some_and(|silent| silent >= STAYS);
         ending.succeeded = stayed || (by_itself && ending.script.answers);
