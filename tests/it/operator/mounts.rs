@@ -122,6 +122,26 @@ fn mount_points_in_the_workspace_belong_to_the_owner() {
 }
 
 #[test]
+fn a_volume_belongs_to_the_owner_where_the_operator_is_not_root() {
+    let mut ground = Ground::new();
+    let volume = format!("{}-modules", ground.instance);
+    let mount =
+        format!("  mounts: [{{type: volume, source: {volume}, target: ~/src/a/modules}}]\n");
+    ground.channel("a.yaml", "a", &mount);
+    ground.without_root();
+    ground.start();
+    ground.until_converged(&["a"]);
+    let owners = ground.exec("a", "touch modules/x && stat -c %u:%g modules modules/x").well();
+    assert_eq!(owners, format!("{OWNER}:{OWNER}\n{OWNER}:{OWNER}\n"));
+    let all = ground.docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    let leftover = format!("chanop_volume_{}", ground.instance);
+    assert!(!all.contains(&leftover), "what served to give it away is gone: {all}");
+    ground.stop();
+    ground.docker(&["rm", "--force", "--volumes", &ground.container("a")]);
+    ground.docker(&["volume", "rm", &volume]);
+}
+
+#[test]
 fn mounts_below_a_read_only_source_cannot_be_written() {
     let mut ground = Ground::new();
     let data = ground.path("home/data");

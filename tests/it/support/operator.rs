@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -77,6 +77,8 @@ pub(crate) struct Ground {
     way: Option<PathBuf>,
     /// Flags beside those that every operator here has.
     pub(crate) flags: Vec<String>,
+    /// The operator is the owner's process, in the group that may use the engine's socket, and not root's.
+    unprivileged: bool,
     operator: Option<Child>,
     clock: Clock,
     /// How long anything may take.
@@ -107,6 +109,7 @@ impl Ground {
             engine,
             way: None,
             flags: ["--no-listen", "--prune-delay", "1s"].map(str::to_owned).to_vec(),
+            unprivileged: false,
             operator: None,
             clock: Clock::start(),
             patience: PATIENCE,
@@ -219,6 +222,16 @@ impl Ground {
         self.until("the control socket answers", |ground| ground.chanop(&["get", "all"]).code == 0);
     }
 
+    /// From now on the operator is the owner's process, and not root's.
+    pub(crate) fn without_root(&mut self) {
+        self.unprivileged = true;
+        fs::create_dir(self.path("state")).unwrap();
+        fs::set_permissions(self.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+        for directory in ["state", "secrets", "run"] {
+            give(&self.path(directory));
+        }
+    }
+
     /// Starts it, and looks no further.
     pub(crate) fn spawn(&mut self) {
         assert!(self.operator.is_none(), "one operator runs already");
@@ -230,7 +243,16 @@ impl Ground {
 
     /// One more operator than the one that runs.
     pub(crate) fn operator_command(&self, state: &Path, socket: &Path) -> Command {
-        let mut command = program(env!("CARGO_BIN_EXE_chanop"));
+        let mut command = if self.unprivileged {
+            let group = fs::metadata("/var/run/docker.sock").unwrap().gid();
+            let mut command = program("setpriv");
+            let ids = [format!("--reuid={OWNER}"), format!("--regid={OWNER}")];
+            command.args(ids).arg(format!("--groups={group}"));
+            command.arg(env!("CARGO_BIN_EXE_chanop"));
+            command
+        } else {
+            program(env!("CARGO_BIN_EXE_chanop"))
+        };
         let owner = format!("{OWNER}:{OWNER}:{}", self.path("home").display());
         command.args(["operator", "--instance", &self.instance, "--owner", &owner]);
         command.arg("--specs").arg(self.path("specs")).arg("--state-dir").arg(state);
