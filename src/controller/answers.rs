@@ -131,6 +131,9 @@ impl Controller {
             (Call::Inspect(_), Answer::Inspected(snapshot)) => {
                 self.inspected(now, name, sent, *snapshot);
             }
+            (Call::UntagBuilds { .. }, Answer::Untagged { kept }) => {
+                self.builds_untagged(now, name, &kept);
+            }
             (Call::InspectName(_), Answer::Inspected(snapshot)) => {
                 self.wait_for_name(now, &ObjectRef::channel(name.clone()));
                 self.inspected(now, name, sent, *snapshot);

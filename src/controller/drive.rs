@@ -115,7 +115,7 @@ impl Controller {
         let recreate = step.recreate;
         match step.want {
             None => {}
-            Some(Want { action: Action::Forget, .. }) => self.forget(now, name),
+            Some(Want { action: Action::Forget, cause }) => self.untag_builds(now, name, cause),
             Some(want) => self.carry_out(now, name, want, recreate),
         }
     }
@@ -392,25 +392,6 @@ impl Controller {
         self.calls.insert(seq, sent);
         self.out.push(Effect::Call { seq, subject, call, timeout, cause, waited });
         seq
-    }
-
-    /// It is gone for good, and so is what was kept of it.
-    fn forget(&mut self, now: Now, name: &ResourceName) {
-        let object = ObjectRef::channel(name.clone());
-        self.world.inventory.remove(&object);
-        self.world.overrides.remove(&object);
-        self.world.troubles.remove(name);
-        self.world.crashes.remove(name);
-        self.world.unreadable_drift.remove(name);
-        self.world.mount_changes.remove(name);
-        self.world.remounts.remove(name);
-        self.mount_checks.forget(name);
-        self.channel_left(name);
-        self.unsaved.push(Write::Inventory(object.clone(), None));
-        self.unsaved.push(Write::Override(object.clone(), None));
-        self.unsaved.push(Write::Conditions(object.clone(), None));
-        self.record(now, &object.to_string(), false, "Removed", "nothing of it is left in Docker");
-        self.drop_key(&object);
     }
 
     /// Nothing more is to be done about it.

@@ -164,6 +164,13 @@ pub enum Call {
     LookForImage(WantedImage),
     /// Pull or build an image. Tells how far it is meanwhile.
     BringImage(WantedImage),
+    /// Remove the tags of the images that were built for a channel that is gone. A conflict while a container uses one.
+    UntagBuilds {
+        /// The channel's own repository.
+        repository: String,
+        /// References that another channel names.
+        keep: BTreeSet<String>,
+    },
     /// Look at the host; not at what images are built from.
     Probe(Arc<FactsWanted>),
     /// Look at what images are built from.
@@ -198,6 +205,7 @@ impl Call {
             Self::LookForImage(_) => "image",
             Self::BringImage(WantedImage { source: ImageSource::Registry(_), .. }) => "pull",
             Self::BringImage(WantedImage { source: ImageSource::Build(_), .. }) => "build",
+            Self::UntagBuilds { .. } => "untag",
             Self::Probe(_) => "probe",
             Self::Contexts(_) => "contexts",
             Self::CheckMounts(_) => "mounts",

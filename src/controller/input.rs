@@ -142,6 +142,11 @@ pub enum Answer {
     },
     /// There is no such image.
     NoImage,
+    /// The images that were built for a channel have lost their tags.
+    Untagged {
+        /// But for these, which another channel names.
+        kept: Vec<String>,
+    },
     /// What images are built from.
     Contexts(BTreeMap<Build, BuildFact>),
     /// What the host was seen to be.

@@ -137,6 +137,7 @@ fn echoes_of(call: &Call) -> (Option<ContainerId>, &'static [&'static str]) {
         | Call::InspectName(_)
         | Call::LookForImage(_)
         | Call::BringImage(_)
+        | Call::UntagBuilds { .. }
         | Call::Contexts(_)
         | Call::ReadPrompt(_)
         | Call::CheckMounts(_)

@@ -34,7 +34,7 @@ impl Lane {
             Call::Create { .. } | Call::CreateRun { .. } => Self::Create,
             Call::Start { .. } | Call::Update { .. } => Self::Start,
             Call::Stop { .. } => Self::Stop,
-            Call::Remove { .. } => Self::Remove,
+            Call::Remove { .. } | Call::UntagBuilds { .. } => Self::Remove,
             Call::Ping
             | Call::Info
             | Call::Anchor(_)
@@ -72,6 +72,7 @@ pub const fn timeout_of(call: &Call) -> Duration {
         | Call::CreateRun { .. }
         | Call::Start { .. }
         | Call::Remove { .. }
+        | Call::UntagBuilds { .. }
         | Call::Update { .. } => Duration::from_mins(2),
         // One without progress is given up long before; this is for one that crawls.
         Call::BringImage(_) => Duration::from_hours(6),

@@ -17,6 +17,7 @@ mod asked;
 mod audit;
 mod drive;
 mod fence;
+mod forget;
 mod images;
 mod leftovers;
 mod mounts;
@@ -418,6 +419,9 @@ impl Controller {
     }
 
     fn object_gone(&mut self, now: Now, object: &ObjectRef, file: &str) {
+        if object.kind == Kind::Channel {
+            self.world.troubles.remove(&object.name);
+        }
         if let Some(row) = self.world.inventory.get_mut(object) {
             row.gone_since = Some(now.wall);
             row.held = false;

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::Means;
 use super::anchor::anchor;
 use super::failure::{of_engine, of_host};
-use super::image::{bring, look_for, missing};
+use super::image::{bring, look_for, missing, untag_builds};
 use super::runs::{create_run, read_prompt};
 use crate::container::config::{MountConfig, NetworkMode};
 use crate::container::{
@@ -97,6 +97,7 @@ pub(super) async fn carry_out<E: Engine>(
         }
         Call::LookForImage(image) => look_for(means, call, image).await,
         Call::BringImage(image) => bring(means, seq, call, image).await,
+        Call::UntagBuilds { repository, keep } => untag_builds(means, call, repository, keep).await,
         Call::Contexts(wanted) => contexts(means, wanted.clone()).await,
         Call::Probe(wanted) => probe(means, Arc::clone(wanted)).await,
         Call::RemoveSecrets { of, before } => remove_secrets(means, of.clone(), *before).await,

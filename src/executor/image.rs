@@ -1,5 +1,6 @@
 //! Brings images: looks whether one is there, pulls or builds it, and tells meanwhile how far that is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
@@ -11,11 +12,12 @@ use super::failure::of_engine;
 use crate::container::ImageRef;
 use crate::controller::effect::Call;
 use crate::controller::input::{Answer, Failure, Input, Seq};
-use crate::docker::Engine;
 use crate::docker::engine::ImageInfo;
 use crate::docker::image::{
-    BuildError, BuildEvent, ImageBuildSpec, PullError, PullProgress, RegistryAuth, no_progress_for,
+    BuildError, BuildEvent, ImageBuildSpec, PullError, PullProgress, RegistryAuth, is_content_hash,
+    no_progress_for,
 };
+use crate::docker::{Engine, EngineError};
 use crate::resource::condition::Reason;
 use crate::resource::effective::{Build, PullPolicy};
 use crate::resource::merge::DEFAULT_IMAGE;
@@ -188,12 +190,49 @@ async fn auths<E: Engine>(means: &Means<E>) -> Vec<RegistryAuth> {
 async fn sweep<E: Engine>(means: &Means<E>, image: &ImageRef) {
     let repository = image.as_str().rsplit_once(':').map_or(image.as_str(), |(name, _)| name);
     let Ok(repository) = ImageRef::parse(repository) else { return };
-    let Ok(tags) = means.engine.image_tags(&repository).await else { return };
+    let Ok(tags) = built_tags(means, &repository).await else { return };
     for tag in tags.iter().filter(|tag| *tag != image) {
         if let Err(error) = means.engine.image_remove(tag).await {
             debug!(image = %tag, "an earlier build stays: {error}");
         }
     }
+}
+
+/// Removes the tags that were built for a channel that is gone. The repository is chanop's own, this instance's and this
+/// channel's. Nothing is forced: a tag that a container still uses stays and is a conflict.
+pub(super) async fn untag_builds<E: Engine>(
+    means: &Means<E>,
+    call: &Call,
+    repository: &str,
+    keep: &BTreeSet<String>,
+) -> Result<Answer, Failure> {
+    let repository = parse(repository)?;
+    let failed = |error| of_engine(call, error);
+    let (mut used, mut kept) = (None, Vec::new());
+    for tag in built_tags(means, &repository).await.map_err(failed)? {
+        if keep.contains(tag.as_str()) {
+            kept.push(tag.to_string());
+            continue;
+        }
+        match means.engine.image_remove(&tag).await {
+            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Err(EngineError::Conflict(text)) => {
+                used = Some(format!("image {tag}, built for the channel, is still in use: {text}"));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    used.map_or(Ok(Answer::Untagged { kept }), |text| Err(Failure::Conflict(text)))
+}
+
+/// The tags of a repository that chanop made: each is the hash of what was built. Another one was set by a person.
+async fn built_tags<E: Engine>(
+    means: &Means<E>,
+    repository: &ImageRef,
+) -> Result<Vec<ImageRef>, EngineError> {
+    let mut tags = means.engine.image_tags(repository).await?;
+    tags.retain(|tag| tag.as_str().rsplit_once(':').is_some_and(|(_, tag)| is_content_hash(tag)));
+    Ok(tags)
 }
 
 fn of_pull(progress: &PullProgress) -> ImageProgress {

@@ -566,7 +566,7 @@ impl Context<'_> {
     fn gone(&self, row: &InventoryRow) -> Step {
         let cause = format!("{} is gone", row.file);
         let Some(seen) = self.seen else {
-            return Step::act(Reason::Deleting, Action::Forget, cause);
+            return self.with_trouble(Step::act(Reason::Deleting, Action::Forget, cause));
         };
         let stopped = matches!(seen.state(), ContainerState::Exited);
         if stopped {

@@ -74,6 +74,12 @@ impl ImageBuildSpec {
     }
 }
 
+/// Can this be what [`ImageBuildSpec::content_hash`] returns?
+pub fn is_content_hash(text: &str) -> bool {
+    let digit = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);
+    text.len() == 2 * HASH_BYTES && text.bytes().all(digit)
+}
+
 /// Something that a build said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEvent {

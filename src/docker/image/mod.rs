@@ -12,7 +12,7 @@ mod ignore;
 pub mod pull;
 pub mod stall;
 
-pub use build::{BuildError, BuildEvent, BuildStream, ImageBuildSpec};
+pub use build::{BuildError, BuildEvent, BuildStream, ImageBuildSpec, is_content_hash};
 pub use context::{BuildContext, ContextError};
 pub use credentials::{CredentialsError, RegistryAuth};
 pub use helper::CredentialSources;

@@ -134,12 +134,17 @@ fn image_of(
                 Some(BuildFact::Present { hash }) => hash.as_str(),
                 _ => "unknown",
             };
-            let repository = match instance.as_str() {
-                DEFAULT_INSTANCE => name.to_string(),
-                instance => format!("{instance}.{name}"),
-            };
-            (format!("{BUILD_REPOSITORY}/{repository}:{hash}"), ImageSource::Build(build.clone()))
+            let reference = format!("{}:{hash}", build_repository(instance, name));
+            (reference, ImageSource::Build(build.clone()))
         }
+    }
+}
+
+/// The repository of what is built for a channel; its tags are hashes of contents.
+pub fn build_repository(instance: &ResourceName, channel: &ResourceName) -> String {
+    match instance.as_str() {
+        DEFAULT_INSTANCE => format!("{BUILD_REPOSITORY}/{channel}"),
+        instance => format!("{BUILD_REPOSITORY}/{instance}.{channel}"),
     }
 }
 

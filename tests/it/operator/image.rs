@@ -155,6 +155,47 @@ fn an_image_is_built_from_the_spec_directory_and_anew_when_its_content_changes()
     assert!(!tags.contains(&first) && tags.contains(&image(&ground)), "{tags}");
 }
 
+#[test]
+fn built_images_go_with_their_channel_and_others_stay() {
+    let mut ground = Ground::new();
+    let text = format!("FROM {}\nCOPY word /word\n", ground.image);
+    std::fs::create_dir_all(ground.path("specs/agent")).unwrap();
+    std::fs::write(ground.path("specs/agent/Dockerfile"), text).unwrap();
+    std::fs::write(ground.path("specs/agent/word"), "first\n").unwrap();
+    let name = building(&ground);
+    ground.start();
+    ground.until_converged(&[&name]);
+    let built = ground.shell(&name)["Config"]["Image"].as_str().unwrap().to_owned();
+    // Another channel's repository that begins alike, and a person's tag in this one.
+    let (person, other) = (
+        format!("chanop-{}-mine:1", ground.instance),
+        format!("chanop-build/{}.{name}2:1", ground.instance),
+    );
+    ground.docker(&["tag", &ground.image, &other]);
+    let tagged_by_hand = format!("{}:mine", built.rsplit_once(':').unwrap().0);
+    ground.docker(&["tag", &ground.image, &tagged_by_hand]);
+    // A container of a person uses it: it is waited for, and said.
+    let user = format!("chanop-{}-user", ground.instance);
+    ground.docker(&["create", "--name", &user, &built, "true"]);
+    let file = "a.yaml";
+    let spec = std::fs::read_to_string(ground.path("specs").join(file)).unwrap();
+    ground.write(file, &format!("{spec}  deletion: {{keepStopped: 0s}}\n"));
+    ground.until("the new content counts", |ground| {
+        ground.shown(&name)["spec"]["deletion"]["keepStopped"] == "0s"
+    });
+    ground.unlink(file);
+    ground.until("the shell is removed", |ground| ground.containers().is_empty());
+    ground.docker(&["image", "inspect", &built]);
+    ground.docker(&["tag", &built, &person]);
+    ground.docker(&["rm", &user]);
+    ground.until("its record is removed", |ground| ground.shown(&name).is_null());
+    assert_ne!(ground.try_docker(&["image", "inspect", &built]).code, 0, "{built} is untagged");
+    for stays in [&person, &other, &tagged_by_hand] {
+        ground.docker(&["image", "inspect", stays]);
+        ground.docker(&["image", "rm", stays]);
+    }
+}
+
 fn is_ready(ground: &Ground, name: &str) -> bool {
     ground.condition(name, "Ready").0 == "True"
 }

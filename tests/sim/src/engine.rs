@@ -416,6 +416,7 @@ impl Engine {
             Call::CreateRun { name, target } => {
                 self.create_run(name, &target.target.config, Agent::of(target))
             }
+            Call::UntagBuilds { repository, keep } => self.untag(repository, keep),
             Call::Probe(_)
             | Call::Contexts(_)
             | Call::ReadPrompt(_)
@@ -455,6 +456,19 @@ impl Engine {
         self.images.insert(reference.clone());
         self.push(None);
         Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None, brought: true })
+    }
+
+    fn untag(&mut self, repository: &str, keep: &BTreeSet<String>) -> Result<Answer, Failure> {
+        let of = |image: &&String| image.rsplit_once(':').is_some_and(|(it, _)| it == repository);
+        let (kept, built): (Vec<String>, Vec<String>) =
+            self.images.iter().filter(of).cloned().partition(|image| keep.contains(image));
+        for image in built {
+            if self.containers.values().any(|container| container.config.image == image) {
+                return Err(Failure::Conflict(format!("{image} is in use")));
+            }
+            self.images.remove(&image);
+        }
+        Ok(Answer::Untagged { kept })
     }
 
     fn list(&self, instance: &ResourceName) -> Vec<Snapshot> {
