@@ -1,6 +1,6 @@
 //! Everything that a container is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -59,6 +59,12 @@ pub struct ContainerConfig {
 }
 
 impl ContainerConfig {
+    /// The ports of the host's loopback that such a container publishes. A port that is published otherwise than chanop does
+    /// is read back as 0 and left out.
+    pub fn host_ports(&self) -> BTreeSet<u16> {
+        self.ports.iter().map(|port| port.host_port).filter(|port| *port != 0).collect()
+    }
+
     /// The host paths that such a container mounts.
     pub fn binds(&self) -> Vec<HostBind> {
         let bind = |mount: &MountConfig| match mount {

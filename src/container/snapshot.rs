@@ -87,6 +87,8 @@ pub struct Snapshot {
     pub endpoints: BTreeSet<String>,
     /// The host paths that it has mounted.
     pub binds: Vec<HostBind>,
+    /// The host's ports that it publishes; a list knows them only of a container that runs.
+    pub host_ports: BTreeSet<u16>,
     /// What only an inspect tells.
     pub details: Option<Box<Details>>,
 }

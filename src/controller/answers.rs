@@ -163,6 +163,7 @@ impl Controller {
             networks: None,
             endpoints: BTreeSet::new(),
             binds: target.config.binds(),
+            host_ports: target.config.host_ports(),
             details: None,
         };
         let instance = self.world.settings.instance.clone();

@@ -98,6 +98,7 @@ impl Controller {
         let step = plan_channel(&self.world, name, now);
         self.note_step(now, name, &step);
         self.marks.extend(step.mark);
+        self.note_port_wait(name, &step);
         let blocked = self.blocked().is_some();
         self.stats.reconciles.add(match &step {
             Step { want: Some(_), .. } if blocked => "blocked",

@@ -62,6 +62,7 @@ impl Controller {
         self.world.mount_changes.remove(name);
         self.world.remounts.remove(name);
         self.mount_checks.forget(name);
+        self.port_waits.remove(name);
         self.channel_left(name);
         self.unsaved.push(Write::Inventory(object.clone(), None));
         self.unsaved.push(Write::Override(object.clone(), None));

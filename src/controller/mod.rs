@@ -16,11 +16,13 @@ mod answers;
 mod asked;
 mod audit;
 mod drive;
+mod events;
 mod fence;
 mod forget;
 mod images;
 mod leftovers;
 mod mounts;
+mod ports;
 mod publish;
 mod runs;
 mod session;
@@ -177,6 +179,8 @@ pub struct Controller {
     /// Running shells that may have been changed by hand while nobody listened: each is looked at once, one at a time.
     to_audit: BTreeSet<ResourceName>,
     auditing: Option<ResourceName>,
+    /// Channels that wait for a port of another channel's container.
+    port_waits: BTreeMap<ResourceName, ports::PortHolder>,
     view: View,
     view_dirty: bool,
     published_at: Option<Duration>,
@@ -274,6 +278,7 @@ impl Controller {
             touched,
             to_audit: BTreeSet::new(),
             auditing: None,
+            port_waits: BTreeMap::new(),
             view: View { instance, ..View::default() },
             view_dirty: true,
             published_at: None,
@@ -320,6 +325,7 @@ impl Controller {
         }
         self.pass_time(now);
         self.audit();
+        self.enqueue_port_waits();
         self.drive(now);
         self.follow_runs();
         self.answer_ensures(now);
@@ -625,49 +631,6 @@ impl Controller {
 
     fn reply(&mut self, id: u64, reply: Reply) {
         self.out.push(Effect::Reply { id, reply });
-    }
-
-    /// Puts something worth telling on record, once, with a count.
-    fn record(&mut self, now: Now, object: &str, warning: bool, reason: &str, message: &str) {
-        let event = self.event(now, object, warning, reason, message);
-        self.unsaved.push(event);
-    }
-
-    /// The same, for one who decides when it is written.
-    fn event(
-        &mut self,
-        now: Now,
-        object: &str,
-        warning: bool,
-        reason: &str,
-        message: &str,
-    ) -> Write {
-        let same = |event: &EventRecord| {
-            event.object == object && event.reason == reason && event.message == message
-        };
-        let record = match self.events.iter().rposition(same) {
-            Some(at) => {
-                let mut record = self.events.remove(at);
-                record.count += 1;
-                record.last = now.wall;
-                record
-            }
-            None => EventRecord {
-                object: object.to_owned(),
-                warning,
-                reason: reason.to_owned(),
-                message: message.to_owned(),
-                count: 1,
-                first: now.wall,
-                last: now.wall,
-            },
-        };
-        self.events.push(record.clone());
-        if self.events.len() > EVENTS_MAX {
-            self.events.remove(0);
-        }
-        self.view_dirty = true;
-        Write::Event(record)
     }
 
     /// The earliest time at which something is to be done though nothing happens.

@@ -575,6 +575,9 @@ impl Controller {
                 if same {
                     // A list knows less: what an inspect told still holds where nothing happened since.
                     snapshot.details.clone_from(&old.snapshot.details);
+                    if !snapshot.state.is_live() {
+                        snapshot.host_ports.clone_from(&old.snapshot.host_ports);
+                    }
                 }
                 // A list lags exits: where it says that something lives that was seen ended, look.
                 doubt = snapshot.state.is_live() && old.state() == ContainerState::Exited;

@@ -43,6 +43,11 @@ pub(super) fn of_engine(call: &Call, error: EngineError) -> Failure {
         {
             Failure::Refused(Reason::NetworkMissing, text)
         }
+        EngineError::Refused(text) | EngineError::Engine(text)
+            if matches!(call, Call::Start { .. }) && is_port_in_use(&text) =>
+        {
+            Failure::Failed(Reason::PortInUse, port_in_use(&text))
+        }
         EngineError::Refused(text) => Failure::Refused(about, text),
         EngineError::NoImage(text) => match call {
             Call::Create { target, .. } => super::image::missing(&target.wanted_image()),
@@ -67,4 +72,50 @@ pub(super) fn of_host(error: &PrepareError) -> Failure {
         source = cause.source();
     }
     Failure::Refused(error.reason(), text)
+}
+
+/// The engine's own words for a port that a container holds.
+const ALLOCATED: &str = "port is already allocated";
+/// The kernel's, for one that another program listens on.
+const LISTENED_ON: &str = "address already in use";
+
+fn is_port_in_use(text: &str) -> bool {
+    text.contains(ALLOCATED) || text.contains(LISTENED_ON)
+}
+
+/// Who has it is not known to the engine: only of which kind the holder is.
+fn port_in_use(text: &str) -> String {
+    let port = text.split("127.0.0.1:").nth(1).unwrap_or_default();
+    let digits: String = port.chars().take_while(char::is_ascii_digit).take(5).collect();
+    let port = if digits.is_empty() { "a port".to_owned() } else { format!("port {digits}") };
+    let filter = if digits.is_empty() { "<port>" } else { &digits };
+    if text.contains(ALLOCATED) {
+        format!(
+            "{port} is used by another container of the engine: see `docker ps --filter publish={filter}`"
+        )
+    } else {
+        format!("{port} is used by a program on the host: see `ss -ltnp 'sport = :{filter}'`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_in_use_names_port_and_kind_of_holder() {
+        let container = "driver failed programming external connectivity on endpoint x (0f): Bind for 127.0.0.1:29361 failed: port is already allocated";
+        assert!(is_port_in_use(container));
+        assert_eq!(
+            port_in_use(container),
+            "port 29361 is used by another container of the engine: see `docker ps --filter publish=29361`"
+        );
+        let program = "driver failed programming external connectivity on endpoint x (0f): Error starting userland proxy: listen tcp4 127.0.0.1:29361: bind: address already in use";
+        assert_eq!(
+            port_in_use(program),
+            "port 29361 is used by a program on the host: see `ss -ltnp 'sport = :29361'`"
+        );
+        assert!(port_in_use(LISTENED_ON).starts_with("a port is used by a program"));
+        assert!(!is_port_in_use("no such device"));
+    }
 }

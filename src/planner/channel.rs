@@ -138,13 +138,15 @@ impl Context<'_> {
             .recreating()
             .marked(Mark::ChangedBeforeStart),
             ContainerState::Created if seen.made_here => {
-                Step::act(Reason::Starting, Action::Start(id), "made, not started yet")
+                let start = Step::act(Reason::Starting, Action::Start(id), "made, not started yet");
+                self.port_wait(target).unwrap_or(start)
             }
             ContainerState::Created => match &seen.snapshot.details {
                 None => Step::act(Reason::Starting, Action::Inspect(id), "made, not started yet"),
                 Some(details) if !details.error.is_empty() => {
                     let cause = format!("start failed: {}", details.error);
-                    Step::act(Reason::StartFailed, Action::Remove { id, force: false }, cause)
+                    let remove = Action::Remove { id, force: false };
+                    self.with_trouble(Step::act(Reason::StartFailed, remove, cause))
                         .recreating()
                         .marked(Mark::StartLeftError)
                 }
@@ -179,7 +181,7 @@ impl Context<'_> {
                 let what = host_environment_drift(target, seen).unwrap_or_default();
                 self.replaced(target, seen, format!("stopped, and new: {what}"))
             }
-            ContainerState::Exited => self.exited(seen),
+            ContainerState::Exited => self.port_wait(target).unwrap_or_else(|| self.exited(seen)),
             ContainerState::Restarting => self.restarting(seen, target),
             ContainerState::Removing => self.removing(seen),
             ContainerState::Dead => Step::act(
@@ -258,6 +260,9 @@ impl Context<'_> {
         if let Some(message) = writer::writer_above(self.world, self.name, target) {
             let step = Step::rest(ConditionStatus::False, Reason::Waiting, message);
             return step.wake_after(writer::LOOK_AGAIN);
+        }
+        if let Some(wait) = self.port_wait(target) {
+            return wait;
         }
         match image::for_new(self.world, target, self.now) {
             ImageStep::There => {}

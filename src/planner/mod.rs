@@ -12,6 +12,7 @@ pub mod difference;
 mod image;
 pub mod intent;
 pub mod mark;
+pub mod ports;
 mod remount;
 pub mod report;
 pub mod run;

@@ -114,6 +114,8 @@ pub enum Reason {
     HostFailed,
     /// The engine does not answer.
     EngineUnavailable,
+    /// A port that the shell is to publish is in use.
+    PortInUse,
     /// No space left on the engine's disk.
     NoSpace,
     /// The spec directory cannot be read.

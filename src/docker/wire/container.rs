@@ -30,6 +30,16 @@ pub(in crate::docker) struct Listed {
     network_settings: Option<NetworkSettings>,
     #[serde(default, deserialize_with = "nullable")]
     mounts: Vec<ListedMount>,
+    #[serde(default, deserialize_with = "nullable")]
+    ports: Vec<ListedPort>,
+}
+
+/// A port of a running container; one that is only exposed has no public port.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPort {
+    #[serde(default)]
+    public_port: Option<u16>,
 }
 
 /// A mount in a list. Podman writes targets alone.
@@ -124,6 +134,7 @@ impl Listed {
             image_id: self.image_id,
             networks,
             endpoints: endpoints.unwrap_or_default(),
+            host_ports: self.ports.iter().filter_map(|port| port.public_port).collect(),
             binds: self.mounts.into_iter().filter_map(ListedMount::into_bind).collect(),
             details: None,
         })
@@ -161,6 +172,7 @@ impl Inspected {
             networks: Some(self.network_settings.names()),
             endpoints: self.network_settings.endpoints(),
             binds: details.config.binds(),
+            host_ports: details.config.host_ports(),
             details: Some(Box::new(details)),
         })
     }

@@ -211,6 +211,46 @@ fn what_the_policy_forbids_is_held_and_what_runs_stays() {
 }
 
 #[test]
+fn port_of_a_renamed_channel_is_waited_for_without_attempts() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = format!("  ports: [{{containerPort: 3000, hostPort: {free}}}]\n");
+    let mut ground = one(&ports);
+    let mut visitor = ground.chanop_command(&["exec", "a", "--", "sh", "-c", "read x"]);
+    let mut visitor = visitor.stdin(Stdio::piped()).spawn().unwrap();
+    ground.until("the visitor is in", |ground| !ground.shell("a")["ExecIDs"].is_null());
+    ground.channel("a.yaml", "b", &ports);
+    let expected = format!("port {free} is used by channel/a, which stops when idle");
+    ground.until("b says who has its port", |ground| {
+        let (_, reason, message) = ground.condition("b", "Ready");
+        reason == "PortInUse" && message == expected
+    });
+    drop(visitor.stdin.take());
+    visitor.wait().unwrap();
+    ground.until_runs("b", |_| true);
+    let log = ground.log();
+    assert_eq!(log.matches("channel/b: create done").count(), 1, "{log}");
+    assert_eq!(log.matches("channel/b: start done").count(), 1, "{log}");
+}
+
+#[test]
+fn port_of_another_program_is_named_and_retried() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let mut ground = Ground::new();
+    ground.channel(
+        "a.yaml",
+        "a",
+        &format!("  ports: [{{containerPort: 3000, hostPort: {port}}}]\n"),
+    );
+    ground.start();
+    let why = ground.until_reason("a", "Ready", "PortInUse");
+    assert!(why.contains(&format!("port {port} is used by a program on the host")), "{why}");
+    assert!(why.contains("tried again at"), "{why}");
+    drop(holder);
+    ground.until_converged(&["a"]);
+}
+
+#[test]
 fn a_port_is_open_on_this_host_only() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let ground = one(&format!("  ports: [{{containerPort: 3000, hostPort: {free}}}]\n"));

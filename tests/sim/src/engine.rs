@@ -121,6 +121,7 @@ impl Container {
             networks: Some(self.networks.clone()),
             endpoints: BTreeSet::new(),
             binds: self.config.binds(),
+            host_ports: self.config.host_ports(),
             details: details.then(|| {
                 Box::new(Details {
                     started_at: self.started_at,
