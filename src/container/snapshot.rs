@@ -131,6 +131,8 @@ pub struct Details {
     pub set_by_hand: BTreeMap<&'static str, String>,
     /// The configuration as the engine reports it: environment and labels include the image's.
     pub config: ContainerConfig,
+    /// The paths that the image declares as volumes: the engine makes a new, empty volume of each for every container.
+    pub image_volumes: BTreeSet<String>,
     /// Exec sessions that the engine knows of, ended ones perhaps among them.
     pub exec_ids: Vec<String>,
 }

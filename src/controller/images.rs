@@ -86,8 +86,8 @@ impl Controller {
         let state = self.world.images.entry(image.clone()).or_default();
         state.work = None;
         match answer {
-            Ok(Answer::Image { id, digest, brought }) => {
-                state.found = Some(FoundImage { id, digest, at: now.mono });
+            Ok(Answer::Image { id, digest, volumes, brought }) => {
+                state.found = Some(FoundImage { id, digest, volumes, at: now.mono });
                 state.missing = false;
                 state.failed = None;
                 if brought {

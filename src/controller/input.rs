@@ -1,6 +1,6 @@
 //! Everything that can happen to the core.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::request::Request;
 use crate::container::{ContainerId, Snapshot};
@@ -137,6 +137,8 @@ pub enum Answer {
         id: String,
         /// `name@sha256:…`, where it came from a registry.
         digest: Option<String>,
+        /// The paths that it declares as volumes.
+        volumes: BTreeSet<String>,
         /// Was it pulled or built by this call?
         brought: bool,
     },

@@ -4,7 +4,7 @@
 //! the caller's ([`crate::executor`]), because only it knows the grace period. Streams end with an error or with the end of
 //! what they follow, never silently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 
@@ -306,6 +306,8 @@ pub struct ImageInfo {
     pub labels: BTreeMap<String, String>,
     /// Its user; empty: root.
     pub user: String,
+    /// The paths that it declares as volumes.
+    pub volumes: BTreeSet<String>,
 }
 
 impl ImageInfo {
@@ -426,6 +428,7 @@ mod tests {
             env: Vec::new(),
             labels: BTreeMap::new(),
             user: String::new(),
+            volumes: BTreeSet::new(),
         };
         let digest = |text: &str| {
             let digest = image.digest_of(&ImageRef::parse(text).unwrap().normal().unwrap());

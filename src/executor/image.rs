@@ -82,7 +82,7 @@ fn answer(reference: &ImageRef, found: ImageInfo, brought: bool) -> Answer {
         let digest = found.digest_of(normal)?;
         Some(format!("{}/{}@{digest}", normal.registry(), normal.repository()))
     });
-    Answer::Image { id: found.id, digest, brought }
+    Answer::Image { id: found.id, digest, volumes: found.volumes, brought }
 }
 
 fn parse(reference: &str) -> Result<ImageRef, Failure> {

@@ -46,7 +46,9 @@ pub fn plan_channel(world: &World, name: &ResourceName, now: Now) -> Step {
         seen: world.observed.shell_of(name),
     };
     match context.intent(&object) {
-        Intent::Keep { desired, target } => context.keep(desired, target),
+        Intent::Keep { desired, target } => {
+            context.with_lost_volumes(context.keep(desired, target), target)
+        }
         Intent::Stopped { reason, message, farewell } => context.stopped(reason, message, farewell),
         Intent::Disabled { farewell } => context.disabled(farewell),
         Intent::HandsOff { reason, message } => {

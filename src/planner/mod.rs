@@ -17,6 +17,7 @@ mod remount;
 pub mod report;
 pub mod run;
 pub mod template;
+mod volumes;
 mod writer;
 
 pub use action::{Action, Pending, Status, Step, Wake};

@@ -3,7 +3,7 @@
 //! Keyed by reference and source and not by channel: however many channels wait for an image in the same way, it is
 //! fetched once; and one that may not be pulled says nothing about the same one where it may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub struct FoundImage {
     pub id: String,
     /// Its digest in the registry, as `name@sha256:…`, where it came from one.
     pub digest: Option<String>,
+    /// The paths that it declares as volumes.
+    pub volumes: BTreeSet<String>,
     /// When.
     pub at: Duration,
 }

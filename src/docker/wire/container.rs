@@ -159,6 +159,7 @@ impl Inspected {
             restart_count: self.restart_count,
             restart_policy: self.host_config.restart_policy(),
             limits: config.limits,
+            image_volumes: self.config.volumes(),
             config,
             exec_ids: self.exec_ids,
         };

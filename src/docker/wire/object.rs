@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::nullable;
 use crate::docker::engine::{ImageInfo, NetworkInfo, VolumeInfo};
@@ -57,6 +58,8 @@ struct ImageConfig {
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable")]
     user: String,
+    #[serde(default, deserialize_with = "nullable")]
+    volumes: BTreeMap<String, Value>,
 }
 
 /// One line of a list of images.
@@ -107,8 +110,9 @@ pub(in crate::docker) struct Volume {
 
 impl From<Image> for ImageInfo {
     fn from(image: Image) -> Self {
-        let ImageConfig { env, labels, user } = image.config;
-        Self { id: image.id, repo_digests: image.repo_digests, env, labels, user }
+        let ImageConfig { env, labels, user, volumes } = image.config;
+        let volumes = volumes.into_keys().collect();
+        Self { id: image.id, repo_digests: image.repo_digests, env, labels, user, volumes }
     }
 }
 

@@ -35,6 +35,15 @@ pub(super) struct Config {
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable")]
     stop_timeout: i64,
+    #[serde(default, deserialize_with = "nullable")]
+    volumes: BTreeMap<String, Value>,
+}
+
+impl Config {
+    /// Those of its image: chanop declares none itself.
+    pub(super) fn volumes(&self) -> BTreeSet<String> {
+        self.volumes.keys().cloned().collect()
+    }
 }
 
 /// Podman writes an entrypoint as one text.

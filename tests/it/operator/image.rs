@@ -156,6 +156,31 @@ fn an_image_is_built_from_the_spec_directory_and_anew_when_its_content_changes()
 }
 
 #[test]
+fn lost_volumes_of_an_image_are_named_before_a_recreate() {
+    let mut ground = Ground::new();
+    std::fs::create_dir(ground.path("specs/agent")).unwrap();
+    let text = format!("FROM {}\nVOLUME [\"/data\", \"/kept\"]\n", ground.image);
+    std::fs::write(ground.path("specs/agent/Dockerfile"), text).unwrap();
+    let name = building(&ground);
+    let spec = std::fs::read_to_string(ground.path("specs/a.yaml")).unwrap();
+    let mount = format!("  mounts: [{{type: volume, source: {name}-kept, target: /kept}}]\n");
+    let spec = format!("{spec}{mount}  updateStrategy: {{type: OnDelete}}\n");
+    ground.write("a.yaml", &spec);
+    ground.start();
+    ground.until_converged(&[&name]);
+    let (_, _, message) = ground.condition(&name, "Ready");
+    assert!(message.contains("data in /data (VOLUME of the image"), "{message}");
+    let described = ground.chanop(&["describe", &format!("channel/{name}")]).well();
+    assert!(described.contains("/data (VOLUME of the image"), "{described}");
+    ground.write("a.yaml", &format!("{spec}  env: [{{name: WORD, value: new}}]\n"));
+    ground.until("the plan names what is lost", |ground| {
+        let plan = ground.chanop(&["plan"]).out;
+        plan.contains("/data (VOLUME of the image, not a mount of the spec) is lost")
+            && !plan.contains("/kept")
+    });
+}
+
+#[test]
 fn built_images_go_with_their_channel_and_others_stay() {
     let mut ground = Ground::new();
     let text = format!("FROM {}\nCOPY word /word\n", ground.image);

@@ -135,6 +135,7 @@ impl Container {
                     limits: self.config.limits,
                     memory_swap_bytes: self.config.limits.memory_bytes,
                     set_by_hand: self.set_by_hand.clone(),
+                    image_volumes: BTreeSet::new(),
                     config,
                     exec_ids: self.execs.clone(),
                 })
@@ -432,7 +433,12 @@ impl Engine {
         let reference = &image.reference;
         if self.images.contains(reference) {
             let id = format!("sha256:{reference}");
-            return Ok(Answer::Image { id, digest: None, brought: false });
+            return Ok(Answer::Image {
+                id,
+                digest: None,
+                volumes: BTreeSet::new(),
+                brought: false,
+            });
         }
         if image.source.can_be_brought() {
             return Ok(Answer::NoImage);
@@ -456,7 +462,8 @@ impl Engine {
         }
         self.images.insert(reference.clone());
         self.push(None);
-        Ok(Answer::Image { id: format!("sha256:{reference}"), digest: None, brought: true })
+        let id = format!("sha256:{reference}");
+        Ok(Answer::Image { id, digest: None, volumes: BTreeSet::new(), brought: true })
     }
 
     fn untag(&mut self, repository: &str, keep: &BTreeSet<String>) -> Result<Answer, Failure> {

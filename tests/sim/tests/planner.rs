@@ -112,7 +112,12 @@ fn wanted(reference: &str) -> WantedImage {
 
 /// An image that was there at that time.
 fn image(at: Option<Duration>) -> ImageState {
-    let found = at.map(|at| FoundImage { id: "sha256:a".to_owned(), digest: None, at });
+    let found = at.map(|at| FoundImage {
+        id: "sha256:a".to_owned(),
+        digest: None,
+        volumes: std::collections::BTreeSet::new(),
+        at,
+    });
     ImageState { found, ..ImageState::default() }
 }
 
