@@ -38,7 +38,10 @@ impl Controller {
             .filter(|image| is_in(&repository, image))
             .cloned()
             .collect();
-        self.dispatch(object, Call::UntagBuilds { repository, keep }, cause);
+        let call = Call::UntagBuilds { repository, keep };
+        if self.may_change(now, object, &call) {
+            self.dispatch(object, call, cause);
+        }
     }
 
     /// What was built for a channel has no tags any more. Its file may have come back meanwhile.
