@@ -3,6 +3,8 @@
 //! The files are parsed here, because a static binary has no name service. A user who is only in a directory service
 //! is named by numbers: `UID:GID:HOME`.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::{ConfigError, Environment};
@@ -47,6 +49,11 @@ impl Passwd {
             Some(PasswdEntry { name: name.to_owned(), uid, gid, home: home.to_owned() })
         };
         Self { entries: text.lines().filter_map(entry).collect() }
+    }
+
+    /// All of them.
+    pub fn entries(&self) -> impl Iterator<Item = &PasswdEntry> {
+        self.entries.iter()
     }
 
     /// The first user of this name.
@@ -101,15 +108,28 @@ impl Groups {
         Self { entries: text.lines().filter_map(entry).collect() }
     }
 
+    /// All of them.
+    pub fn entries(&self) -> impl Iterator<Item = &GroupEntry> {
+        self.entries.iter()
+    }
+
     /// The first group with this ID.
     pub fn by_gid(&self, gid: u32) -> Option<&GroupEntry> {
         self.entries.iter().find(|group| group.gid == gid)
     }
 }
 
+/// The files of ten thousand users are shorter.
+const FILE_MAX: u64 = 4 << 20;
+
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+    let failed = |source| ConfigError::Unreadable { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(failed(io::Error::other(format!("it is longer than {FILE_MAX} bytes"))));
+    }
     // The comment field of some user may be Latin-1; that must not hide the others.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -6,7 +6,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
 use uuid::Uuid;
 
 use crate::resource::ResourceName;

@@ -35,12 +35,12 @@ pub(super) struct Fence {
     /// `--takeover`, until it was granted.
     takeover: bool,
     /// The engine on which the anchor was last ours, and the directory from which, as kept: a copy of the store did not hold it.
-    pub(super) anchored_on: Option<String>,
+    anchored_on: Option<String>,
     /// When the last read that showed this process as the holder was sent.
     confirmed: Option<Duration>,
     /// When the read that is on its way was sent.
     asked: Duration,
-    /// Nothing is changed before: whoever was replaced may still act on what it read last.
+    /// Nothing is changed before: the operator that was replaced can still act on its last read.
     not_before: Duration,
     /// Who waits for a read.
     waiting: BTreeSet<ObjectRef>,

@@ -27,8 +27,8 @@ impl Controller {
         }
         let repository = build_repository(&self.world.settings.instance, name);
         // A build that is under way would tag its image afterwards.
-        let under_way = self.world.images.iter().filter(|(_, state)| state.work.is_some());
-        if under_way.into_iter().any(|(image, _)| is_in(&repository, &image.reference)) {
+        let mut under_way = self.world.images.iter().filter(|(_, state)| state.work.is_some());
+        if under_way.any(|(image, _)| is_in(&repository, &image.reference)) {
             self.wake_at(object, now.mono + SAFETY_NET);
             return;
         }

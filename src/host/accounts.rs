@@ -1,23 +1,13 @@
-//! The host's user and group files.
+//! Users and groups of this host, for the policy.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
+use crate::config::{Groups, Passwd};
 use crate::world::admission::HostAccounts;
 
-/// Ten thousand users take less.
-const FILE_MAX: u64 = 4 << 20;
-
-/// `None`: one of them cannot be read, or is too long.
+/// `None`: the user file or the group file cannot be read. A user's primary group is included even if it has no name.
 pub fn accounts() -> Option<HostAccounts> {
-    let passwd = read(Path::new("/etc/passwd"))?;
-    let group = read(Path::new("/etc/group"))?;
-    Some(HostAccounts::parse(&passwd, &group))
-}
-
-fn read(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(FILE_MAX + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= FILE_MAX).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    let (passwd, groups) = (Passwd::read().ok()?, Groups::read().ok()?);
+    let users = passwd.entries().map(|user| (user.uid, user.name.clone()));
+    let primary = passwd.entries().map(|user| (user.gid, user.name.clone()));
+    let named = groups.entries().map(|group| (group.gid, group.name.clone()));
+    Some(HostAccounts { users: users.collect(), groups: primary.chain(named).collect() })
 }

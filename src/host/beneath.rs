@@ -71,6 +71,15 @@ pub(super) fn directory(path: &Path) -> Result<OwnedFd, WalkError> {
 }
 
 fn open_from_root(path: &Path, last: OFlags) -> Result<OwnedFd, WalkError> {
+    walk_from_root(path, last, |_directory| Ok(()))
+}
+
+/// `check` is asked about each directory on the way, through the handle by which the walk continues.
+fn walk_from_root(
+    path: &Path,
+    last: OFlags,
+    check: impl Fn(&OwnedFd) -> Result<(), WalkError>,
+) -> Result<OwnedFd, WalkError> {
     // Also the empty one, of which no component is left: it would be the root itself.
     if !path.is_absolute() {
         return Err(WalkError::NotReal);
@@ -90,6 +99,7 @@ fn open_from_root(path: &Path, last: OFlags) -> Result<OwnedFd, WalkError> {
     let count = names.len();
     for (index, name) in names.into_iter().enumerate() {
         let is_last = index + 1 == count;
+        check(&fd)?;
         let flags = if is_last { last } else { LOOK | OFlags::DIRECTORY };
         fd = openat(&fd, name, flags, Mode::empty()).map_err(|errno| not_real(&fd, name, errno))?;
     }
@@ -230,12 +240,7 @@ pub(super) fn read_path_as(
 ) -> Result<(Stat, Option<Vec<u8>>), WalkError> {
     const SEARCH: u32 = 0o1;
     const READ_BIT: u32 = 0o4;
-    let mut parent = Path::new("/").to_owned();
-    for component in path.parent().into_iter().flat_map(Path::components) {
-        parent.push(component);
-        may(reader, &fstat(open_from_root(&parent, LOOK | OFlags::DIRECTORY)?)?, SEARCH)?;
-    }
-    let fd = open_from_root(path, READ)?;
+    let fd = walk_from_root(path, READ, |directory| may(reader, &fstat(directory)?, SEARCH))?;
     may(reader, &fstat(&fd)?, READ_BIT)?;
     read_open(fd, bound)
 }

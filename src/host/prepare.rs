@@ -409,7 +409,7 @@ impl Work<'_> {
     fn grant_volumes(&self) -> Result<Vec<VolumeGrant>, PrepareError> {
         let failed =
             |cause| io_failed("archive the volumes of", self.preparation.channel.as_str(), cause);
-        let grant = |(volume, _): &(String, String)| {
+        let grant = |volume: &String| {
             let archive = archive::of_ownership(GIVEN_AT, self.user).map_err(failed)?;
             Ok(VolumeGrant { volume: volume.clone(), owner: self.user, archive })
         };

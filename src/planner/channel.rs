@@ -152,8 +152,8 @@ impl Context<'_> {
                         .recreating()
                         .marked(Mark::StartLeftError)
                 }
-                // Files are copied in between its making and its start: one that another process made, or whose making
-                // was not heard of, may lack them. It never ran, so nothing is lost.
+                // Its volumes are given to the user after it is created. A container that another process created, or whose
+                // creation was not answered, can lack that. It never ran, so nothing is lost.
                 Some(_) => Step::act(
                     Reason::Creating,
                     Action::Remove { id, force: false },

@@ -1,8 +1,8 @@
 //! One process a state directory: `flock`, held for life.
 //!
 //! The kernel lets go of it when the process is gone, however it went; a stopped process still holds it, which is right,
-//! since it may go on. The pid in the file is for people only. The directory is locked as well: the file is a name that anybody who may
-//! write there can take away and make anew.
+//! since it may go on. The pid in the file is for people only. The directory is locked as well, since
+//! the file can be removed and created again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};

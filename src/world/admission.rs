@@ -248,7 +248,7 @@ impl Judge<'_> {
             mounts: _, // host_paths, own_mounts, targets
             files: _, // host_paths, targets
             ports,
-            // Decoding bounds them; what is not limited is limited by the engine's own cgroup.
+            // Decoding bounds them. A spec can lift its own limits: see THREATS.md.
             resources: _,
             security,
             runtime_class_name: _, // runtime
@@ -513,8 +513,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The engine mounts a source as root when it makes mount points and when files are copied in, which is before chanop-init
-    /// can compare it. So no source is below a directory in which the channel could replace it.
+    /// The engine makes mount points in a source as root, before chanop-init can compare what was mounted. So no source is below a directory in which the channel could replace it.
     fn own_mounts(&mut self, effective: &Effective) {
         let paths = host_paths(effective);
         for path in paths.iter().filter(|path| path.use_ != Use::File) {

@@ -36,7 +36,7 @@ pub struct Claim {
     pub takeover: bool,
     /// Did this state directory hold the instance on this engine before? If not, containers without an anchor are another's.
     pub held_before: bool,
-    /// Has this very process held it? Then whoever took it since is alive.
+    /// Has this process held it? Then a process that has taken it since is alive.
     pub held_by_us: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Claim {
 pub enum Verdict {
     /// This process holds the instance.
     Ours,
-    /// The holder was an earlier process of this state directory and is gone: the anchor is made anew.
+    /// The holder was an earlier process of this state directory and is gone: the anchor is replaced.
     Succeed,
     /// Another operator held it, and a person said that it is gone.
     TakeOver,
@@ -60,10 +60,11 @@ impl Claim {
         if found.state_id == ours.state_id && found.process == ours.process {
             return Verdict::Ours;
         }
-        if self.takeover {
-            return if self.is_predecessor(found) { Verdict::Succeed } else { Verdict::TakeOver };
+        match (self.is_predecessor(found), self.takeover) {
+            (true, _) => Verdict::Succeed,
+            (false, true) => Verdict::TakeOver,
+            (false, false) => Verdict::Refused,
         }
-        if self.is_predecessor(found) { Verdict::Succeed } else { Verdict::Refused }
     }
 
     /// Is it surely an earlier process of our state directory?

@@ -139,8 +139,8 @@ pub struct Preparation {
     pub home: Home,
     /// Binds of the spec.
     pub binds: Vec<Bind>,
-    /// Writable named volumes: (name, target). A new one is given to the user.
-    pub volumes: Vec<(String, String)>,
+    /// Names of writable volumes. A new one is given to the user.
+    pub volumes: Vec<String>,
     /// Every target of the spec's mounts: where a mount point is needed.
     pub targets: Vec<String>,
     /// Files to copy.
@@ -237,7 +237,7 @@ impl Preparation {
         format!("{}/mounts-{}", paths.channel(&self.channel), short_hex(&hasher.finalize()))
     }
 
-    /// Where the copy of a staged file lies. Each attempt has its own, as each container has of a file that is copied in.
+    /// Where the copy of a staged file lies. Each attempt has its own.
     pub fn staged_file(&self, paths: &HostPaths, file: &HostFile) -> String {
         let name = short_hex(&Sha256::digest(file.target.as_bytes()));
         let own = self.run.as_ref().map(|place| paths.attempt(place));
@@ -310,11 +310,9 @@ fn bind(mount: &Mount) -> Option<Bind> {
     }
 }
 
-fn writable_volume(mount: &Mount) -> Option<(String, String)> {
+fn writable_volume(mount: &Mount) -> Option<String> {
     match mount {
-        Mount::Volume { source, target, read_only: false } => {
-            Some((source.clone(), target.clone()))
-        }
+        Mount::Volume { source, target: _, read_only: false } => Some(source.clone()),
         Mount::Volume { .. } | Mount::Bind { .. } | Mount::Tmpfs { .. } => None,
     }
 }

@@ -277,8 +277,8 @@ impl Context<'_> {
             (ContainerState::Created, Some(made)) if seen.made_here => {
                 self.permit(number, seen, &made)
             }
-            // Its files are copied in between its making and its permit: one that another process made may lack them. Nobody ever had leave
-            // to start it.
+            // Its volumes are given to the user after it is created, and before its permit. A container that another process created can lack
+            // that. No process was permitted to start it.
             (ContainerState::Created, _) => starting(
                 RunAction::Remove { id, force: false },
                 "made, but perhaps not completely, and nobody may start it",

@@ -1,5 +1,5 @@
 //! Users and groups of the host. A container that runs as one of them can leave a setuid or setgid program in a directory that the
-//! host shares with it, and so lend that user's or group's rights to everybody on the host.
+//! host shares with it. Everybody on the host then has the rights of that user or group.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,13 @@ use super::{Denial, Rule, root_denied, root_group_denied};
 use crate::resource::Owner;
 use crate::resource::condition::Reason;
 
-/// What the host's user and group files name.
+/// Users and groups that the host knows, by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostAccounts {
-    users: BTreeMap<u32, String>,
-    groups: BTreeMap<u32, String>,
-}
-
-impl HostAccounts {
-    /// Reads the texts of `/etc/passwd` and `/etc/group`. A user's primary group counts, whether or not it has a name.
-    pub fn parse(passwd: &str, group: &str) -> Self {
-        let mut accounts = Self::default();
-        for line in passwd.lines() {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, ..] = fields.as_slice() else { continue };
-            if let Ok(uid) = uid.parse() {
-                accounts.users.insert(uid, (*name).to_owned());
-            }
-            if let Ok(gid) = gid.parse() {
-                accounts.groups.insert(gid, (*name).to_owned());
-            }
-        }
-        for line in group.lines() {
-            let fields: Vec<&str> = line.split(':').collect();
-            if let [name, _, gid, ..] = fields.as_slice()
-                && let Ok(gid) = gid.parse()
-            {
-                accounts.groups.insert(gid, (*name).to_owned());
-            }
-        }
-        accounts
-    }
+    /// Names of users.
+    pub users: BTreeMap<u32, String>,
+    /// Names of groups; of one without a name, the name of a user whose primary group it is.
+    pub groups: BTreeMap<u32, String>,
 }
 
 /// Judges `user: Image` when the image is known: neither root, nor a user or group of the host other than the owner's.
@@ -87,10 +63,13 @@ mod tests {
     fn an_images_user_is_nobody_else_of_the_host() {
         let owner =
             Owner { user: "u".to_owned(), uid: 1000, gid: 1000, home: "/home/u".to_owned() };
-        let accounts = HostAccounts::parse(
-            "root:x:0:0::/:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\nann:x:1001:1777::/home/ann:/bin/sh\n# no line\n+\n",
-            "root:x:0:\ndocker:x:105:u\n+\n",
-        );
+        let names = |names: &[(u32, &str)]| {
+            names.iter().map(|(number, name)| (*number, (*name).to_owned())).collect()
+        };
+        let accounts = HostAccounts {
+            users: names(&[(0, "root"), (1000, "u"), (1001, "ann")]),
+            groups: names(&[(0, "root"), (105, "docker"), (1000, "u"), (1777, "ann")]),
+        };
         let judged = |uid, gid, accounts: Option<&HostAccounts>| {
             admit_image_user((uid, gid), &owner, accounts).map(|denial| denial.message)
         };

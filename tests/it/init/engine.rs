@@ -89,7 +89,7 @@ impl Container {
             mounts.push(bind(source, target, *read_only));
         }
         let mut arguments: Vec<String> = vec!["create".into(), "--read-only".into()];
-        for (source, target) in &bed.preparation.volumes {
+        for (source, target) in bed.preparation.volumes.iter().zip(&bed.preparation.targets) {
             // As on an engine that does not know the volume yet.
             arguments.push(format!("--mount=type=volume,source={source},target={target}"));
         }
@@ -108,7 +108,7 @@ impl Container {
         arguments.extend(["--entrypoint=/.chanop/init", &image].map(str::to_owned));
         arguments.extend(command.iter().map(|word| (*word).to_owned()));
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let volume = bed.preparation.volumes.first().map(|(name, _)| name.clone());
+        let volume = bed.preparation.volumes.first().cloned();
         let container = Self { name, volume };
         docker_ok(&words);
         for grant in &prepared.volume_grants {
@@ -278,7 +278,7 @@ fn a_new_volume_is_the_users() {
     let mut bed = Bed::new();
     let volume = format!("chanop-test-init-volume-{}", std::process::id());
     let target = bed.text("home/.cargo");
-    bed.preparation.volumes = vec![(volume, target.clone())];
+    bed.preparation.volumes = vec![volume];
     bed.preparation.targets = vec![target.clone()];
     let container = Container::create(&bed, "volume", &["idle"]);
     container.start();
